@@ -1,0 +1,40 @@
+# Everything runs from .venv; the stamp makes installation happen once for each pyproject.toml.
+PYTHON ?= python3
+BIN := .venv/bin
+export LITELLM_LOCAL_MODEL_COST_MAP := True
+
+.PHONY: install run demo test check bench eval clean
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "clearwatch needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[dev]'
+	@touch $@
+
+run: install
+	$(BIN)/clearwatch up
+
+demo: install
+	$(BIN)/clearwatch demo
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python -m tests.bench
+
+eval: install
+	$(BIN)/python -m tests.eval
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

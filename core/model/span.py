@@ -1,0 +1,157 @@
+"""One span in the one model that every dialect is read into.
+
+Absent is not empty: `Content.state` says whether a client sent text at all. Checks that need text answer "unknown"
+unless it is PRESENT.
+"""
+
+import enum
+
+import msgspec
+
+
+class SpanKind(enum.StrEnum):
+    """What a span does; the union of what the dialects can say."""
+
+    LLM = "llm"
+    TOOL = "tool"
+    AGENT = "agent"
+    CHAIN = "chain"
+    RETRIEVER = "retriever"
+    EMBEDDING = "embedding"
+    RERANKER = "reranker"
+    GUARDRAIL = "guardrail"
+    EVALUATOR = "evaluator"
+    PROMPT = "prompt"
+    HTTP = "http"
+    RPC = "rpc"
+    DB = "db"
+    UNKNOWN = "unknown"
+
+
+class ContentState(enum.StrEnum):
+    """Whether, and how far, a client sent the text of a span."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    REDACTED = "redacted"
+    TRUNCATED = "truncated"
+    IN_LOGS = "in_logs"
+
+
+class ErrorClass(enum.StrEnum):
+    """Why a call failed, as far as its telemetry tells."""
+
+    RATE_LIMIT = "rate_limit"
+    QUOTA = "quota"
+    AUTH = "auth"
+    SERVER = "server_error"
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    CONTEXT_OVERFLOW = "context_overflow"
+    BAD_REQUEST = "bad_request"
+    CONTENT_FILTER = "content_filter"
+    STEP_LIMIT = "step_limit"
+    PARSE = "parse"
+    CANCELLED = "cancelled"
+    OTHER = "other"
+
+
+class FinishReason(enum.StrEnum):
+    """Why an LLM stopped; the dialects' words mapped to these."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    CONTENT_FILTER = "content_filter"
+    TOOL_CALLS = "tool_calls"
+    ERROR = "error"
+    UNKNOWN = ""
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that an LLM asked for, or that a tool span made. `arguments` is the raw text (JSON as a rule)."""
+
+    name: str
+    call_id: str = ""
+    arguments: str = ""
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """Text of a span, in or out.
+
+    `text` is plain text where the dialect lets it be found cheaply (an LLM's answer, a tool's result), else the raw
+    attribute. `tool_calls` and `refusal` belong to LLM outputs.
+    """
+
+    state: ContentState = ContentState.ABSENT
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    refusal: str = ""
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of one call. `input_tokens` includes cached ones, `output_tokens` includes reasoning (OTel GenAI)."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class SpanError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a span failed: from exception event, error.type, status text, codes, in that order."""
+
+    error_class: ErrorClass = ErrorClass.OTHER
+    error_type: str = ""
+    message: str = ""
+    status_code: int = 0
+    """HTTP or gRPC code where one was sent or stands in the text, else 0."""
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """A span. Ids are lower-case hex; times are nanoseconds since the epoch as the client sent them."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str = ""
+    name: str = ""
+    kind: SpanKind = SpanKind.UNKNOWN
+    dialect: str = "unknown"
+    scope: str = ""
+    start_ns: int = 0
+    end_ns: int = 0
+    error: SpanError | None = None
+    """Set where the status is ERROR or an exception event was recorded on a span that did not end OK."""
+    service: str = ""
+    release: str = ""
+    environment: str = ""
+    experiment: str = ""
+    """Resource attribute mlflow.experiment.id."""
+    agent: str = ""
+    model: str = ""
+    provider: str = ""
+    tool: ToolCall | None = None
+    """The call that a TOOL span made; its result is `output`."""
+    input: Content = Content()
+    output: Content = Content()
+    finish_reason: FinishReason = FinishReason.UNKNOWN
+    usage: Usage | None = None
+    cost_usd: float | None = None
+    time_to_first_token_s: float | None = None
+    session_id: str = ""
+    user_id: str = ""
+    dropped_attributes: int = 0
+
+    @property
+    def duration_ms(self) -> float:
+        """Return how long it took, in milliseconds; 0 where the end lies before the start."""
+        return max(0, self.end_ns - self.start_ns) / 1e6
+
+    @property
+    def target(self) -> str:
+        """Return what one would fix, in whichever dialect: tool name, else kind with agent or model, else the name."""
+        if self.tool is not None and self.tool.name:
+            return self.tool.name
+        if self.kind is SpanKind.UNKNOWN:
+            return self.name
+        owner = self.model if self.kind in (SpanKind.LLM, SpanKind.EMBEDDING, SpanKind.RERANKER) else self.agent
+        return f"{self.kind}:{owner}" if owner else (self.name if self.kind is SpanKind.TOOL else str(self.kind))

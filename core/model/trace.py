@@ -1,0 +1,192 @@
+"""A trace as checks see it, and a trace version as it stands on the `traces` topic."""
+
+import enum
+import functools
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from core.model.span import Span
+
+
+class CloseReason(enum.StrEnum):
+    """Why a trace was closed (or published provisionally)."""
+
+    ROOT = "root"
+    """Its root had been seen and `root_grace_s` passed after its last span."""
+    IDLE = "idle"
+    """No span for `idle_s` and no root."""
+    AGE = "age"
+    """It was open for `max_age_s`."""
+    SIZE = "size"
+    """It reached `max_spans` or `max_bytes`."""
+    LATE = "late"
+    """A late span made a larger version of a closed trace."""
+    PROVISIONAL = "provisional"
+    """Still open: published so that what has happened is seen."""
+
+
+def version_of(span_ids: Iterable[bytes]) -> str:
+    """Return the version of a trace: the first 16 hex digits of SHA-256 over its sorted, distinct span ids."""
+    return hashlib.sha256(b"".join(sorted(set(span_ids)))).hexdigest()[:16]
+
+
+class Trace:
+    """All known spans of a trace, in start order, with its tree.
+
+    `is_final` is False for provisional versions: checks of absence (missing root, empty output) must not speak.
+    `is_fragment` marks late spans of a trace that is no longer remembered: they never speak of absence either.
+    """
+
+    def __init__(
+        self,
+        *,
+        trace_id: str,
+        spans: Iterable[Span],
+        version: str = "",
+        routing_key: str = "",
+        is_final: bool = True,
+        is_fragment: bool = False,
+        close_reason: CloseReason = CloseReason.ROOT,
+    ) -> None:
+        self.trace_id = trace_id
+        unique = {span.span_id: span for span in sorted(spans, key=lambda s: (s.start_ns, s.end_ns, s.span_id))}
+        self.spans: tuple[Span, ...] = tuple(unique.values())
+        self.by_id: Mapping[str, Span] = unique
+        self.version = version or version_of(bytes.fromhex(i) for i in unique)
+        self.is_final = is_final
+        self.is_fragment = is_fragment
+        self.close_reason = close_reason
+        self.routing_key = routing_key or default_routing_key(self.spans)
+
+    @functools.cached_property
+    def children(self) -> Mapping[str, tuple[Span, ...]]:
+        """Return the children of each span id, in start order."""
+        found: dict[str, list[Span]] = {}
+        for span in self.spans:
+            if span.parent_span_id:
+                found.setdefault(span.parent_span_id, []).append(span)
+        return {parent: tuple(children) for parent, children in found.items()}
+
+    @functools.cached_property
+    def roots(self) -> tuple[Span, ...]:
+        """Return the spans without a parent id."""
+        return tuple(span for span in self.spans if not span.parent_span_id)
+
+    @property
+    def root(self) -> Span | None:
+        """Return the first root, or None."""
+        return self.roots[0] if self.roots else None
+
+    @functools.cached_property
+    def orphans(self) -> tuple[Span, ...]:
+        """Return the spans whose parent id is not in the trace."""
+        return tuple(span for span in self.spans if span.parent_span_id and span.parent_span_id not in self.by_id)
+
+    @functools.cached_property
+    def leaf_faults(self) -> tuple[Span, ...]:
+        """Return the deepest failed spans: failed, with no failed child (ancestors repeat a child's error)."""
+        return tuple(
+            span
+            for span in self.spans
+            if span.error is not None
+            and not any(child.error is not None for child in self.children.get(span.span_id, ()))
+        )
+
+    @functools.cached_property
+    def session_id(self) -> str:
+        """Return the session of the first span that has one, in start order."""
+        return next((span.session_id for span in self.spans if span.session_id), "")
+
+    @functools.cached_property
+    def user_id(self) -> str:
+        """Return the user of the first span that has one, in start order."""
+        return next((span.user_id for span in self.spans if span.user_id), "")
+
+    @property
+    def started_ns(self) -> int:
+        """Return the earliest start, nanoseconds since the epoch."""
+        return min((span.start_ns for span in self.spans), default=0)
+
+    @property
+    def ended_ns(self) -> int:
+        """Return the latest end, nanoseconds since the epoch."""
+        return max((span.end_ns for span in self.spans), default=0)
+
+
+def default_routing_key(spans: Iterable[Span], *, experiment: str = "") -> str:
+    """Return the routing key: the experiment named by the client, else the root's service, else the smallest seen.
+
+    A named experiment reads `experiment:<id>`; services stand as they are.
+    """
+    spans = tuple(spans)
+    named = experiment or min((s.experiment for s in spans if s.experiment), default="")
+    if named:
+        return f"experiment:{named}"
+    root = next((s for s in spans if not s.parent_span_id and s.service), None)
+    if root is not None:
+        return root.service
+    return min((s.service for s in spans if s.service), default="unknown_service")
+
+
+class TraceVersion(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):
+    """One version of a trace on the `traces` topic; its OTLP bytes precede it as `TraceChunk` records.
+
+    Readers keep, for a trace id, the version with the most spans; a fragment replaces nothing but a smaller fragment.
+    """
+
+    trace_id: str
+    version: str
+    routing_key: str
+    span_count: int
+    close_reason: CloseReason
+    provisional: bool = False
+    fragment: bool = False
+    has_root: bool = True
+    session_id: str = ""
+    user_id: str = ""
+    service: str = ""
+    release: str = ""
+    environment: str = ""
+    root_name: str = ""
+    started_ns: int = 0
+    ended_ns: int = 0
+    closed_at_s: float = 0.0
+    """Log time of the close, seconds since the epoch."""
+    last_append_s: float = 0.0
+    """Log time of the append of its last span."""
+    error_count: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    models: tuple[str, ...] = ()
+    dialects: tuple[str, ...] = ()
+    finding_ids: tuple[str, ...] = ()
+    answers: Mapping[str, str] = {}
+    """Check name -> outcome (found, clear, suspicious, unknown)."""
+    chunk_count: int = 0
+    dropped_spans: int = 0
+    """Spans that were not kept because the trace had reached its size cap."""
+
+
+class TraceChunk(msgspec.Struct, frozen=True, kw_only=True, tag="chunk"):
+    """A part of a trace's OTLP bytes: valid `TracesData` by itself, with session.id and user.id stamped."""
+
+    trace_id: str
+    version: str
+    routing_key: str
+    index: int
+    otlp: bytes
+
+
+class TraceWithdrawal(msgspec.Struct, frozen=True, kw_only=True, tag="withdrawn"):
+    """A trace left this key (its session id was learned late); its newer version stands under another key."""
+
+    trace_id: str
+    routing_key: str
+    session_id: str = ""
+
+
+TraceRecord: TypeAlias = TraceVersion | TraceChunk | TraceWithdrawal

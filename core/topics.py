@@ -1,0 +1,74 @@
+"""Topic names, retention, record headers and the one partitioner.
+
+Every client must agree on `partition_for`, whatever its log: it is CRC-32 (zlib's, ISO 3309) of the key modulo the
+partition count. Spans are the exception for speed: their partition is taken from the last two bytes of the trace id,
+which are random in every SDK (W3C Trace Context level 2 makes the rightmost seven bytes random).
+"""
+
+import zlib
+from typing import Final
+
+import msgspec
+
+SPANS: Final = "spans"
+TRACES: Final = "traces"
+MEASUREMENTS: Final = "measurements"
+TRIAGE: Final = "triage"
+FINDINGS: Final = "findings"
+ISSUES: Final = "issues"
+DEAD_LETTERS: Final = "dead-letters"
+
+# hours each topic is kept; DESIGN section 1
+RETENTION_H: Final = {
+    SPANS: 48.0,
+    TRACES: 48.0,
+    MEASUREMENTS: 48.0,
+    TRIAGE: 48.0,
+    FINDINGS: 7 * 24.0,
+    ISSUES: 30 * 24.0,
+    DEAD_LETTERS: 14 * 24.0,
+}
+
+SCHEMA: Final = 1
+
+HEADER_SCHEMA: Final = "schema"
+HEADER_ORIGIN: Final = "origin"
+HEADER_SIGNAL: Final = "signal"
+HEADER_EXPERIMENT: Final = "experiment"
+
+ORIGIN_LIVE: Final = "live"
+ORIGIN_BACKFILL: Final = "backfill"
+ORIGIN_REPLAY: Final = "replay"
+SIGNAL_TRACES: Final = "traces"
+SIGNAL_LOGS: Final = "logs"
+
+
+def partition_for(key: bytes, partitions: int) -> int:
+    """Return the partition of a key."""
+    return zlib.crc32(key) % partitions
+
+
+def partition_for_trace(trace_id: bytes, partitions: int) -> int:
+    """Return the partition of a 16-byte trace id: its last two bytes, big endian, modulo the partition count."""
+    return ((trace_id[-2] << 8) | trace_id[-1]) % partitions
+
+
+def headers(*, origin: str = ORIGIN_LIVE, signal: str = "", experiment: str = "") -> dict[str, str]:
+    """Return the headers of a record of this release; empty ones are left out."""
+    found = {HEADER_SCHEMA: str(SCHEMA), HEADER_ORIGIN: origin}
+    if signal:
+        found[HEADER_SIGNAL] = signal
+    if experiment:
+        found[HEADER_EXPERIMENT] = experiment
+    return found
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A record, or a part of it, that could not be used: where it came from, why, and the bytes."""
+
+    topic: str
+    partition: int
+    offset: int
+    error: str
+    value: bytes
+    headers: dict[str, str] = {}
