@@ -1,0 +1,241 @@
+"""Splits `TracesData` into spans and puts spans together again, by slicing wire bytes.
+
+A record of the `spans` topic is a concatenation of slices of requests, so the same ResourceSpans may stand there many
+times. One damaged span costs only itself. Framing: https://protobuf.dev/programming-guides/encoding/; field numbers:
+opentelemetry/proto/trace/v1/trace.proto.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+
+from core.errors import SpanDecodeError
+from core.otlp import repair
+from core.otlp.slim import ParseError, SlimLogRecord, SlimSpan
+from core.otlp.stamp import MAX_SESSION_CHARS, stamped, varint, with_sane_session
+
+TRACE_ID_BYTES: Final = 16
+SPAN_ID_BYTES: Final = 8
+# tag and length of one nested message: lengths below 2^28 take at most 4 bytes
+_FRAMING: Final = 5
+
+
+class SpanSlice(msgspec.Struct, frozen=True, array_like=True):
+    """One span as wire bytes; equal resources and scopes of one call to `read_spans` are one object."""
+
+    trace_id: bytes
+    span_id: bytes
+    parent_span_id: bytes
+    resource: bytes
+    """Fields of its ResourceSpans other than scope_spans, tags included: ready to be concatenated."""
+    scope: bytes
+    """Fields of its ScopeSpans other than spans, tags included."""
+    span: bytes
+    """Payload of the Span message."""
+
+
+class LogSlice(msgspec.Struct, frozen=True, array_like=True):
+    """One log record as wire bytes; ids are empty where the client sent none."""
+
+    trace_id: bytes
+    span_id: bytes
+    resource: bytes
+    scope: bytes
+    record: bytes
+    """Payload of the LogRecord message."""
+
+
+class DecodeFailure(msgspec.Struct, frozen=True):
+    """Bytes that could not be read as what they claim to be: a span, a log record, a resource or a scope."""
+
+    reason: str
+    data: bytes
+
+
+def read_spans(data: bytes) -> tuple[list[SpanSlice], list[DecodeFailure]]:
+    """Split `TracesData` into spans.
+
+    Every span returned parses in the full schema: text that is not UTF-8 has been replaced by U+FFFD. A span that cannot
+    be parsed, or whose ids are not 16 and 8 bytes or all zero, is a failure; a resource or scope that cannot be parsed is
+    a failure and its spans stand without it. Raises SpanDecodeError where the framing around the spans is broken.
+    """
+    try:
+        TracesData.FromString(data)
+        sound = True
+    except ParseError:
+        sound = False
+    spans: list[SpanSlice] = []
+    failures: list[DecodeFailure] = []
+    for resource, scope, payload in _walk(data, repair.RESOURCE_SPANS, repair.SCOPE_SPANS, sound, failures):
+        try:
+            span = payload if sound else repair.mended(repair.SPAN, payload)
+            parsed = SlimSpan.FromString(span)
+        except ParseError as exc:
+            failures.append(DecodeFailure(reason=f"bad span: {exc}", data=payload))
+            continue
+        trace_id, span_id = parsed.trace_id, parsed.span_id
+        if len(trace_id) != TRACE_ID_BYTES or not any(trace_id):
+            failures.append(DecodeFailure(reason=f"bad trace id: {trace_id.hex()!r}", data=payload))
+        elif len(span_id) != SPAN_ID_BYTES or not any(span_id):
+            failures.append(DecodeFailure(reason=f"bad span id: {span_id.hex()!r}", data=payload))
+        else:
+            spans.append(SpanSlice(trace_id, span_id, parsed.parent_span_id, resource, scope, span))
+    return spans, failures
+
+
+def read_log_records(data: bytes) -> tuple[list[LogSlice], list[DecodeFailure]]:
+    """Split `LogsData` into records; those with no trace id are returned with an empty one.
+
+    Raises SpanDecodeError where the framing around the records is broken.
+    """
+    records: list[LogSlice] = []
+    failures: list[DecodeFailure] = []
+    for resource, scope, payload in _walk(data, repair.RESOURCE_LOGS, repair.SCOPE_LOGS, False, failures):
+        try:
+            record = repair.mended(repair.LOG_RECORD, payload)
+            parsed = SlimLogRecord.FromString(record)
+        except ParseError as exc:
+            failures.append(DecodeFailure(reason=f"bad log record: {exc}", data=payload))
+            continue
+        records.append(LogSlice(parsed.trace_id, parsed.span_id, resource, scope, record))
+    return records, failures
+
+
+def _walk(
+    data: bytes, outer: str, inner: str, sound: bool, failures: list[DecodeFailure]
+) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield (resource, scope, item) of data of the shape that traces and logs share."""
+    known: dict[tuple[str, bytes], bytes] = {}
+
+    def shared(message: str, raw: bytes) -> bytes:
+        found = known.get((message, raw))
+        if found is None:
+            found = raw
+            if not sound:
+                try:
+                    found = repair.mended(message, raw)
+                except ParseError as exc:
+                    failures.append(DecodeFailure(reason=f"bad {message}: {exc}", data=raw))
+                    found = b""
+            known[message, raw] = found
+        return found
+
+    for resource_part in _split(data, 0, len(data), 1)[1]:
+        resource_raw, scope_parts = _split(data, *resource_part, 2)
+        resource = shared(outer, resource_raw)
+        for scope_part in scope_parts:
+            scope_raw, items = _split(data, *scope_part, 2)
+            scope = shared(inner, scope_raw)
+            for start, end in items:
+                yield resource, scope, data[start:end]
+
+
+def _split(data: bytes, at: int, end: int, wanted: int) -> tuple[bytes, list[tuple[int, int]]]:
+    """Return all fields but the wanted one as they stand, and (start, end) of each payload of the wanted one."""
+    tag = wanted << 3 | 2
+    others: list[bytes] = []
+    found: list[tuple[int, int]] = []
+    while at < end:
+        start = at
+        key = data[at]
+        at += 1
+        if key >= 0x80:
+            key, at = read_varint(data, start, end)
+        wire_type = key & 7
+        if wire_type == 2:
+            length, at = read_varint(data, at, end)
+            stop = at + length
+            if stop > end:
+                raise SpanDecodeError(f"field {key >> 3} at byte {start} claims {length} bytes, {end - at} are left")
+            if key == tag:
+                found.append((at, stop))
+                at = stop
+                continue
+            at = stop
+        elif wire_type == 0:
+            _, at = read_varint(data, at, end)
+        elif wire_type in (1, 5):
+            at += 8 if wire_type == 1 else 4
+            if at > end:
+                raise SpanDecodeError(f"field {key >> 3} at byte {start} is cut")
+        else:
+            raise SpanDecodeError(f"wire type {wire_type} at byte {start}")
+        if key >> 3 == 0:
+            raise SpanDecodeError(f"field number 0 at byte {start}")
+        others.append(data[start:at])
+    return b"".join(others), found
+
+
+def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """Return the varint at `at` and where it ends. Raises SpanDecodeError where it is cut or longer than 10 bytes."""
+    value = shift = 0
+    start = at
+    while at < end:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            break
+    raise SpanDecodeError(f"bad varint at byte {start}")
+
+
+def build_traces_data(slices: Sequence[SpanSlice], *, session_id: str, user_id: str, max_bytes: int) -> list[bytes]:
+    """Return valid `TracesData` chunks of at most `max_bytes` (one span alone may be larger), spans in their order.
+
+    In each chunk its root, else its first span, carries `session.id` and `user.id` where they are given and the span does
+    not have them. Session ids are cut to 250 characters, scrubbed ones removed, in every span.
+    """
+    chunks: list[bytes] = []
+    pending: list[SpanSlice] = []
+    # room for the two stamps, four bytes of UTF-8 a character, and their framing
+    room = 4 * (min(len(session_id), MAX_SESSION_CHARS) + len(user_id)) + 64
+    size = room
+    last: SpanSlice | None = None
+    for item in slices:
+        sane = with_sane_session(item.span)
+        if sane is not item.span:
+            item = msgspec.structs.replace(item, span=sane)
+        cost = len(item.span) + _FRAMING
+        if last is None or item.resource != last.resource:
+            cost += len(item.resource) + len(item.scope) + 2 * _FRAMING
+        elif item.scope != last.scope:
+            cost += len(item.scope) + _FRAMING
+        if pending and size + cost > max_bytes:
+            chunks.append(_chunk(pending, session_id, user_id))
+            pending = []
+            size = room
+            cost = len(item.span) + len(item.resource) + len(item.scope) + 3 * _FRAMING
+        pending.append(item)
+        size += cost
+        last = item
+    if pending:
+        chunks.append(_chunk(pending, session_id, user_id))
+    return chunks
+
+
+def _chunk(slices: list[SpanSlice], session_id: str, user_id: str) -> bytes:
+    carrier = next((n for n, item in enumerate(slices) if not item.parent_span_id), 0)
+    resources: list[bytes] = []
+    at = 0
+    while at < len(slices):
+        resource = slices[at].resource
+        scopes = [resource]
+        while at < len(slices) and slices[at].resource == resource:
+            scope = slices[at].scope
+            spans = [scope]
+            while at < len(slices) and slices[at].resource == resource and slices[at].scope == scope:
+                span = slices[at].span
+                if at == carrier and (session_id or user_id):
+                    span = stamped(span, session_id=session_id, user_id=user_id)
+                spans += (b"\x12", varint(len(span)), span)  # ScopeSpans.spans, field 2
+                at += 1
+            joined = b"".join(spans)
+            scopes += (b"\x12", varint(len(joined)), joined)  # ResourceSpans.scope_spans, field 2
+        joined = b"".join(scopes)
+        resources += (b"\x0a", varint(len(joined)), joined)  # TracesData.resource_spans, field 1
+    return b"".join(resources)
