@@ -1,0 +1,5 @@
+"""`python -m clearwatch`."""
+
+from clearwatch.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""The configuration: sections put together, read from YAML and environment, refused all at once.
+
+Order of precedence, highest first: `CLEARWATCH__SECTION__KEY` variables, the YAML file, defaults. Every problem is
+reported with its key, in one `ConfigError`.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from clearwatch.ops.config import OpsConfig
+from collector.config import CollectorConfig
+from core.errors import PermanentError
+from core.log.config import LogConfig
+from detector.config import DetectorConfig
+from detector.triage.config import TriageConfig
+from sinks.config import SinksConfig
+
+ENV_PREFIX = "CLEARWATCH__"
+ENV_FILE = "CLEARWATCH_CONFIG"
+
+
+class Config(BaseModel):
+    """Everything that can be set, with defaults that work as they are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    collector: CollectorConfig = CollectorConfig()
+    log: LogConfig = LogConfig()
+    detector: DetectorConfig = DetectorConfig()
+    triage: TriageConfig = TriageConfig()
+    sinks: SinksConfig = SinksConfig()
+    ops: OpsConfig = OpsConfig()
+
+
+class ConfigError(PermanentError):
+    """The configuration cannot be used; `problems` holds one line for each key."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("configuration refused:\n" + "\n".join(f"  {problem}" for problem in problems))
+        self.problems = problems
+
+
+def load(path: str | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
+    """Return the configuration of a YAML file (or `CLEARWATCH_CONFIG`, or none) with the environment over it.
+
+    Raises ConfigError, with every problem found.
+    """
+    environ = os.environ if environ is None else environ
+    path = path or environ.get(ENV_FILE) or None
+    values = _read(path) if path else {}
+    sources = _overlay(values, environ)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as exc:
+        problems = []
+        for error in exc.errors():
+            key = ".".join(str(part) for part in error["loc"])
+            message = error["msg"].removeprefix("Value error, ")
+            if error["type"] == "extra_forbidden":
+                message = "unknown key"
+            origin = sources.get(key)
+            problems.append(f"{key or '(top)'}: {message}{f' (from {origin})' if origin else ''}")
+        raise ConfigError(problems) from exc
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError([f"{path}: cannot be read: {exc.strerror}"]) from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise ConfigError([f"{path}: not valid YAML: {exc}"]) from exc
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError([f"{path}: must hold sections (collector, log, …), not {type(values).__name__}"])
+    return values
+
+
+def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Write the variables into `values`; return where each dotted key came from."""
+    sources: dict[str, str] = {}
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(ENV_PREFIX):
+            continue
+        parts = variable.removeprefix(ENV_PREFIX).lower().split("__")
+        at = values
+        for part in parts[:-1]:
+            inner = at.get(part)
+            at[part] = inner = dict(inner) if isinstance(inner, dict) else {}
+            at = inner
+        at[parts[-1]] = yaml.safe_load(text) if text.lstrip()[:1] in ("[", "{") else text
+        sources[".".join(parts)] = variable
+    return sources

@@ -1,0 +1,1 @@
+"""Believable agent traffic with faults, through the real OpenTelemetry SDK."""

@@ -1,0 +1,121 @@
+"""`clearwatch up`: find or start MLflow, run the app, say where to look, stop cleanly."""
+
+import asyncio
+import logging
+import os
+import signal
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+
+from clearwatch.app import Addresses, App
+from clearwatch.config import Config
+from clearwatch.mlflow_server import MlflowServer, free_port, is_free, target_of
+from core.errors import PermanentError
+
+logger = logging.getLogger(__name__)
+
+
+class StartError(PermanentError):
+    """It cannot start as configured: exit 2."""
+
+
+def run_up(config: Config, *, data_dir: Path, out: Console) -> None:
+    """Run until SIGINT or SIGTERM. Raises StartError where a port is taken or MLflow cannot be used."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_up(config, data_dir, out))
+
+
+async def _up(config: Config, data_dir: Path, out: Console) -> None:
+    stop = asyncio.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    server, mlflow_url = None, ""
+    if config.sinks.mlflow.enabled:
+        server, mlflow_url = await _mlflow(config, data_dir)
+    _refuse_taken_ports(config)
+    app = App(config, data_dir=data_dir, mlflow_url=mlflow_url)
+    try:
+        if server is not None:
+            await server.start()
+        async with asyncio.TaskGroup() as tasks:
+            if server is not None:
+                tasks.create_task(_watch(server, out, stop), name="mlflow-watch")
+            await app.run(stop, started=lambda addresses: _say(out, addresses, mlflow_url))
+            stop.set()
+    finally:
+        if server is not None:
+            await server.stop()
+
+
+async def _mlflow(config: Config, data_dir: Path) -> tuple[MlflowServer | None, str]:
+    """Return the server to start, if one is to be started, and the address to write to."""
+    mlflow = config.sinks.mlflow
+    try:
+        target = target_of(mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", ""), data_dir=data_dir)
+    except PermanentError as exc:
+        raise StartError(str(exc)) from exc
+    if target.url:
+        return None, target.url
+    host, _, port = mlflow.local_listen.rpartition(":")
+    server = MlflowServer(store=target.store, host=host, port=int(port), data_dir=data_dir)
+    await server.wait_for_predecessor()
+    if not is_free(host, int(port)):
+        raise StartError(_taken("sinks.mlflow.local_listen", mlflow.local_listen))
+    return server, server.url
+
+
+def _refuse_taken_ports(config: Config) -> None:
+    listens = {
+        "collector.grpc.listen": config.collector.grpc.listen,
+        "collector.http.listen": config.collector.http.listen,
+        "ops.listen": config.ops.listen,
+    }
+    problems = []
+    for key, listen in listens.items():
+        host, _, port = listen.rpartition(":")
+        if int(port) and not is_free(host.strip("[]"), int(port)):
+            problems.append(_taken(key, listen))
+    if problems:
+        raise StartError("\n".join(problems))
+
+
+def _taken(key: str, listen: str) -> str:
+    host = listen.rpartition(":")[0]
+    free = f"{host}:{free_port(host.strip('[]'))}"
+    variable = "CLEARWATCH__" + key.upper().replace(".", "__")
+    return f"`{key}` ({listen}) is taken by another process: stop it, or use a free one, e.g. {variable}={free}"
+
+
+async def _watch(server: MlflowServer, out: Console, stop: asyncio.Event) -> None:
+    """Say when MLflow is ready; without it everything goes on, and its sink keeps trying."""
+    ready = asyncio.ensure_future(server.ready())
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not ready.done():
+        ready.cancel()
+    elif ready.result():
+        out.print(f"  MLflow is ready      {server.url}", highlight=False)
+    else:
+        logger.error("the local MLflow server ended; see %s", server.log_path)
+        out.print(f"  MLflow did not start: see {server.log_path}; detection goes on without it", highlight=False)
+
+
+def _say(out: Console, addresses: Addresses, mlflow_url: str) -> None:
+    lines = [
+        "[bold]Clearwatch is up[/]",
+        f"  OTLP/gRPC            {addresses.grpc}",
+        f"  OTLP/HTTP            http://{addresses.http}",
+        f"  Status page          http://{addresses.ops}/",
+    ]
+    if mlflow_url:
+        lines.append(f"  Issues in MLflow     {mlflow_url}  (a local server takes some seconds to start)")
+    lines += [
+        "",
+        f"  Point an application at it:  OTEL_EXPORTER_OTLP_ENDPOINT=http://{addresses.http}",
+        "  or try it:                   clearwatch demo",
+        "",
+    ]
+    out.print("\n".join(lines), highlight=False)

@@ -1,0 +1,32 @@
+"""Configuration of LLM triage. The keys are part of the public contract; this release has the rules only."""
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class BudgetConfig(BaseModel):
+    """Hard limits of what judging may cost."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    usd_per_hour: float = Field(default=1.0, ge=0)
+    usd_per_day: float = Field(default=10.0, ge=0)
+
+
+class TriageConfig(BaseModel):
+    """Which model judges, how often, and for how much."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = ""
+    api_base: str = ""
+    quiet_s: float = Field(default=60.0, gt=0)
+    sample_rate: float = Field(default=0.05, ge=0, le=1)
+    budget: BudgetConfig = BudgetConfig()
+
+    @model_validator(mode="after")
+    def _refuse_what_is_not_there(self) -> "TriageConfig":
+        if self.model:
+            raise ValueError(
+                f"`model` ({self.model!r}) asks for a judge, and this release has rule checks only: leave it empty"
+            )
+        return self

@@ -1,0 +1,62 @@
+"""`make eval`: every corpus through a running `clearwatch up`, scored against its labels.
+
+Reads the folder in CLEARWATCH_EVAL_DATA; the scorer is `eval/score.py` beside that folder (or CLEARWATCH_EVAL_SCORER).
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.harness import Up
+
+CORPORA = (
+    "trail-openinference.dev",
+    "trail-genai.dev",
+    "tau-airline.dev",
+    "whowhen.dev",
+    "nezha-ts.dev",
+    "dialects.dev",
+)
+
+
+def main() -> int:
+    """Print a block of figures for each corpus; return 0, or 1 where something was lost."""
+    folder = os.environ.get("CLEARWATCH_EVAL_DATA")
+    if not folder:
+        print("CLEARWATCH_EVAL_DATA is not set: point it at the folder of labelled corpora")
+        return 0
+    data = Path(folder)
+    scorer = Path(os.environ.get("CLEARWATCH_EVAL_SCORER", data.parent / "eval" / "score.py"))
+    names = sys.argv[1:] or [name for name in CORPORA if (data / f"{name}.otlp.jsonl.gz").exists()]
+    lost = 0
+    templates: dict[str, Any] = {}
+    for name in names:
+        with tempfile.TemporaryDirectory(prefix="clearwatch-eval-") as work, Up(Path(work) / "data") as up:
+            up.start()
+            up.send(data / f"{name}.otlp.jsonl.gz")
+            status = up.wait_until_idle(timeout_s=600)
+            findings = Path(work) / "findings.jsonl"
+            rows = up.export("findings")
+            findings.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            templates[name] = sorted({(row["check"], row["fingerprint"]) for row in rows})
+            print(f"== {name}")
+            figures = {key: status[key] for key in ("spans", "traces", "sessions", "findings", "issues", "dropped")}
+            print(json.dumps(figures | {"dead_letters": status["dead_letters"]}))
+            lost += status["dead_letters"]
+            if scorer.exists():
+                command = [sys.executable, str(scorer), str(data / name), str(findings)]
+                print(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    pair = [templates.get(f"trail-{dialect}.dev") for dialect in ("openinference", "genai")]
+    if all(pair):
+        print(
+            f"same issues from both TRAIL dialects: {pair[0] == pair[1]} ({len(pair[0] or [])} and {len(pair[1] or [])})"
+        )
+    return int(lost > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
