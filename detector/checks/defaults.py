@@ -1,0 +1,40 @@
+"""The checks that ship. Adding one: a file, a line here, a test."""
+
+from typing import Final, Generic, Protocol, TypeVar
+
+from detector.checks.failed_span import FailedSpan, FailedSpanConfig
+from detector.checks.port import Check, CheckConfig
+from detector.checks.tool_failure import ToolFailure, ToolFailureConfig
+
+ConfigT = TypeVar("ConfigT", bound=CheckConfig, contravariant=True)
+
+
+class CheckClass(Protocol[ConfigT]):
+    """A class of checks: made from its configuration, named before it is made."""
+
+    name: str
+
+    def __call__(self, config: ConfigT) -> Check:
+        """Make the check."""
+        ...
+
+
+class DefaultCheck(Generic[ConfigT]):
+    """A check that ships, with the model of its section in the configuration."""
+
+    def __init__(self, check: CheckClass[ConfigT], config: type[ConfigT]) -> None:
+        self.name = check.name
+        self.config = config
+        self._check = check
+
+    def make(self, config: CheckConfig) -> Check:
+        """Make the check from its section. Raises TypeError for the section of another check."""
+        if not isinstance(config, self.config):
+            raise TypeError(f"check {self.name} takes {self.config.__name__}, not {type(config).__name__}")
+        return self._check(config)
+
+
+DEFAULT_CHECKS: Final = (
+    DefaultCheck(FailedSpan, FailedSpanConfig),
+    DefaultCheck(ToolFailure, ToolFailureConfig),
+)

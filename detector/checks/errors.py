@@ -1,0 +1,113 @@
+"""What the checks know about failed spans: how bad, whether recovered, and which words name the failure."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from core.model.finding import Severity
+from core.model.span import ErrorClass, Span, SpanError, SpanKind
+from core.model.trace import Trace
+from detector.checks.fingerprint import head_of, split_error
+
+MODEL_KINDS: Final = frozenset({SpanKind.LLM, SpanKind.EMBEDDING, SpanKind.RERANKER})
+
+# failures that a provider words as it likes and each client library wraps in its own type: the class is the problem
+_PROVIDER_CLASSES: Final = frozenset(
+    {
+        ErrorClass.RATE_LIMIT,
+        ErrorClass.QUOTA,
+        ErrorClass.AUTH,
+        ErrorClass.SERVER,
+        ErrorClass.TIMEOUT,
+        ErrorClass.CONNECTION,
+        ErrorClass.CONTEXT_OVERFLOW,
+    }
+)
+_WORDS: Final[Mapping[ErrorClass, str]] = {
+    ErrorClass.RATE_LIMIT: "hits a rate limit",
+    ErrorClass.QUOTA: "has no quota left",
+    ErrorClass.AUTH: "is refused: authentication",
+    ErrorClass.SERVER: "fails with a server error",
+    ErrorClass.TIMEOUT: "times out",
+    ErrorClass.CONNECTION: "cannot connect",
+    ErrorClass.CONTEXT_OVERFLOW: "exceeds the context window",
+    ErrorClass.BAD_REQUEST: "is refused: bad request",
+    ErrorClass.CONTENT_FILTER: "is blocked by a content filter",
+    ErrorClass.STEP_LIMIT: "reaches its step limit",
+    ErrorClass.PARSE: "cannot be parsed",
+    ErrorClass.CANCELLED: "is cancelled",
+}
+# a person has to act before the next call can succeed
+_NEEDS_A_PERSON: Final = frozenset({ErrorClass.AUTH, ErrorClass.QUOTA})
+
+
+def identity_of(span: Span, error: SpanError) -> tuple[str, str]:
+    """Return (error type, message) for the fingerprint.
+
+    For a model call with a provider's error class these are the class and nothing: "Rate limit reached for …" of one
+    client and "Error code: 429 - {…}" of another are one problem.
+    """
+    if span.kind in MODEL_KINDS and error.error_class in _PROVIDER_CLASSES:
+        return str(error.error_class), ""
+    return split_error(error.message, error.error_type)
+
+
+def failure_words(span: Span, error: SpanError) -> str:
+    """Return the predicate of a title: "hits a rate limit", "fails with TypeError", "fails"."""
+    named, _ = split_error(error.message, error.error_type)
+    if error.error_class in _WORDS and (span.kind in MODEL_KINDS or not named):
+        return _WORDS[error.error_class]
+    # error.type may be an HTTP code or "_OTHER" (OpenTelemetry's word for unknown)
+    if named and not named.startswith("_"):
+        return f"fails with {named}" if not named.isdigit() else f"fails with status {named}"
+    return "fails"
+
+
+def message_of(error: SpanError) -> str:
+    """Return what to quote of an error: its message, else its type, else its class."""
+    return head_of(error.message) or error.error_type or str(error.error_class)
+
+
+def recovery_of(trace: Trace, span: Span) -> Span | None:
+    """Return the later sibling that did what this failed span could not, or None.
+
+    It started after the failure under the same parent, ended without an error, and is a call of the same tool, or for a
+    model call any call of a model (a fallback counts).
+    """
+    for sibling in trace.children.get(span.parent_span_id, ()) if span.parent_span_id else ():
+        if sibling.start_ns < span.end_ns or sibling.error is not None or sibling.span_id == span.span_id:
+            continue
+        same = sibling.kind is span.kind and (span.kind in MODEL_KINDS or sibling.target == span.target)
+        if same:
+            return sibling
+    return None
+
+
+def reached_root(trace: Trace, span: Span) -> bool:
+    """Return whether every ancestor up to a root failed too: the whole request was lost."""
+    seen = {span.span_id}
+    while span.parent_span_id:
+        parent = trace.by_id.get(span.parent_span_id)
+        if parent is None or parent.error is None or parent.span_id in seen:
+            return False
+        seen.add(parent.span_id)
+        span = parent
+    return True
+
+
+def severity_of(trace: Trace, span: Span, error: SpanError, *, recovered: bool) -> Severity:
+    """Return low where recovered or cancelled, high where the request was lost or a person must act, else medium."""
+    if recovered or error.error_class is ErrorClass.CANCELLED:
+        return Severity.LOW
+    if error.error_class in _NEEDS_A_PERSON or reached_root(trace, span):
+        return Severity.HIGH
+    return Severity.MEDIUM
+
+
+def consequence(trace: Trace, span: Span, recovery: Span | None) -> str:
+    """Return the sentence that says how it ended in this trace."""
+    if recovery is not None:
+        delay_s = max(0, recovery.start_ns - span.end_ns) / 1e9
+        return f"A later call under the same parent succeeded {delay_s:.1f} s afterwards."
+    if reached_root(trace, span):
+        return "The failure reached the root: the whole request failed."
+    return "The request went on without it."

@@ -1,0 +1,58 @@
+"""A call failed: the deepest failed span, with the provider's error class."""
+
+from core.model.finding import Dimension, FindingKind
+from core.model.span import ErrorClass, SpanKind
+from core.model.trace import Trace
+from detector.checks.errors import consequence, failure_words, identity_of, message_of, recovery_of, severity_of
+from detector.checks.finding import finding, label_of, quoted
+from detector.checks.port import Answer, CheckConfig, found
+
+
+class FailedSpanConfig(CheckConfig):
+    """Nothing to set but `enabled`: a failed span is a fact."""
+
+
+class FailedSpan:
+    """Found where all of these hold for a span:
+
+    - it failed (status ERROR, or an exception was recorded on a span that did not end OK);
+    - none of its children failed: ancestors repeat a child's error, one failure is one report;
+    - it is neither a tool call (`tool_failure` reports those) nor stopped by a content filter (`content_filter` does).
+
+    Severity: low where a later sibling succeeded (a retry, a fallback model) or the call was cancelled; high where the
+    failure reached the root, or where authentication or quota is the cause, since only a person can help; else medium.
+
+    Not findings: ancestors of a failed span; retries inside a client that ended well (they leave one OK span).
+    """
+
+    name = "failed_span"
+    dimension = Dimension.EXECUTION
+
+    def __init__(self, config: FailedSpanConfig) -> None:
+        self._config = config
+
+    def inspect(self, trace: Trace) -> Answer:
+        """Return one fault for each deepest failed span."""
+        faults = []
+        for span in trace.leaf_faults:
+            error = span.error
+            if error is None or span.kind is SpanKind.TOOL or error.error_class is ErrorClass.CONTENT_FILTER:
+                continue
+            recovery = recovery_of(trace, span)
+            error_type, message = identity_of(span, error)
+            words = failure_words(span, error)
+            faults.append(
+                finding(
+                    trace,
+                    self,
+                    culprit=span,
+                    kind=FindingKind.FAULT,
+                    severity=severity_of(trace, span, error, recovered=recovery is not None),
+                    title=f"{label_of(span)} {words}",
+                    rationale=f"{label_of(span)} failed after {span.duration_ms:.0f} ms: {quoted(message_of(error))}. "
+                    f"{consequence(trace, span, recovery)}",
+                    error_type=error_type,
+                    message=message,
+                )
+            )
+        return found(faults)

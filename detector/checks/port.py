@@ -1,0 +1,73 @@
+"""What a check is: a name, a CLEARS dimension, a configuration of its own, and one pure question to a trace.
+
+Adding a check takes one file with the check and its configuration, one line in `DEFAULT_CHECKS`, and one test file.
+"""
+
+import enum
+from typing import Protocol
+
+import msgspec
+import pydantic
+
+from core.model.finding import Dimension, Finding
+from core.model.trace import Trace
+
+
+class Outcome(enum.StrEnum):
+    """The answer of a check to one trace.
+
+    found: it made findings; clear: it looked and nothing is wrong; suspicious: nothing it can prove, but worth a judge;
+    unknown: what it needs was not sent (content off, redacted, still in log records).
+    """
+
+    FOUND = "found"
+    CLEAR = "clear"
+    SUSPICIOUS = "suspicious"
+    UNKNOWN = "unknown"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """An outcome, with its findings where it is `FOUND`."""
+
+    outcome: Outcome
+    findings: tuple[Finding, ...] = ()
+
+
+CLEAR = Answer(outcome=Outcome.CLEAR)
+SUSPICIOUS = Answer(outcome=Outcome.SUSPICIOUS)
+UNKNOWN = Answer(outcome=Outcome.UNKNOWN)
+
+
+def found(findings: list[Finding], *, otherwise: Answer = CLEAR) -> Answer:
+    """Return `FOUND` with these findings, or `otherwise` where there are none."""
+    return Answer(outcome=Outcome.FOUND, findings=tuple(findings)) if findings else otherwise
+
+
+class CheckConfig(pydantic.BaseModel):
+    """Base of every check's section in the configuration."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = pydantic.Field(default=True, description="false: the check is not run and gives no answer")
+
+
+class Check(Protocol):
+    """A rule over one trace.
+
+    `inspect` is pure: the same trace gives the same answer, whatever was inspected before. It does no I/O, reads no
+    clock, and keeps nothing. Raising costs only its own answer.
+    """
+
+    @property
+    def name(self) -> str:
+        """Return its name: lower case with underscores; part of every fingerprint, so never renamed."""
+        ...
+
+    @property
+    def dimension(self) -> Dimension:
+        """Return the CLEARS dimension of its findings."""
+        ...
+
+    def inspect(self, trace: Trace) -> Answer:
+        """Answer for one version of a trace."""
+        ...

@@ -1,0 +1,81 @@
+"""Runs every enabled check over a trace; a check that raises costs its own answer and nothing else."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from core.model.finding import Finding
+from core.model.trace import Trace
+from core.telemetry import Telemetry
+from detector.checks.config import ChecksConfig
+from detector.checks.defaults import DEFAULT_CHECKS
+from detector.checks.port import Answer, Check
+
+__all__ = ["DEFAULT_CHECKS", "FAILED", "Checks", "Inspection"]
+
+FAILED: Final = "failed"
+"""The outcome of a check that raised."""
+
+_log = logging.getLogger(__name__)
+
+
+class Inspection(msgspec.Struct, frozen=True, kw_only=True):
+    """What the checks say of one version of a trace; `answers` maps check name to outcome."""
+
+    findings: tuple[Finding, ...]
+    answers: Mapping[str, str]
+
+
+class Checks:
+    """The enabled checks that ship, then `extra` ones, in that order.
+
+    Raises ValueError where two checks share a name: their fingerprints would collide.
+    """
+
+    def __init__(self, config: ChecksConfig, telemetry: Telemetry, *, extra: Sequence[Check] = ()) -> None:
+        sections = ((check, config.section(check.name)) for check in DEFAULT_CHECKS)
+        made = (*(check.make(section) for check, section in sections if section.enabled), *extra)
+        self._checks = {check.name: check for check in made}
+        if len(self._checks) != len(made):
+            names = [check.name for check in made]
+            raise ValueError(f"checks share a name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+        self._max_findings = config.max_findings_per_check
+        self._telemetry = telemetry
+        self._failures: dict[str, int] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the checks that run."""
+        return tuple(self._checks)
+
+    def inspect(self, trace: Trace) -> Inspection:
+        """Ask every check; never raises for what a check raises."""
+        findings: list[Finding] = []
+        answers: dict[str, str] = {}
+        for name, check in self._checks.items():
+            answer = self._ask(check, trace)
+            answers[name] = FAILED if answer is None else str(answer.outcome)
+            self._telemetry.count("clearwatch.check.answers", check=name, outcome=answers[name])
+            if answer is not None and answer.findings:
+                findings += self._bounded(name, answer.findings)
+        return Inspection(findings=tuple(findings), answers=answers)
+
+    def _ask(self, check: Check, trace: Trace) -> Answer | None:
+        try:
+            return check.inspect(trace)
+        except Exception:  # noqa: BLE001 - third parties write checks; one that fails must not cost the trace
+            self._telemetry.count("clearwatch.check.failures", check=check.name)
+            count = self._failures[check.name] = self._failures.get(check.name, 0) + 1
+            # at 1, 10, 100, …: a check that fails on every trace would fill the disk
+            if str(count).rstrip("0") == "1":
+                _log.exception("check %s failed on trace %s (failure %d of it)", check.name, trace.trace_id, count)
+            return None
+
+    def _bounded(self, name: str, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+        kept = findings[: self._max_findings]
+        if len(kept) < len(findings):
+            self._telemetry.count("clearwatch.dropped", len(findings) - len(kept), reason="findings_per_check")
+        self._telemetry.count("clearwatch.findings", len(kept), check=name)
+        return kept

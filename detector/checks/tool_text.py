@@ -1,0 +1,75 @@
+"""Error text in a tool's result: what a tool says when it fails without failing its span.
+
+Anchored: the result as a whole is an error message, it does not merely speak of errors. A page about exceptions, a log
+that was searched, a JSON record with a field named `error` further down are results, not failures.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+
+# an error message, and the fields that mark one, stand at the start; a longer result is data
+_READ_BYTES: Final = 65_536
+_MARKED_WITHIN: Final = 2_000
+
+_TEXT: Final = re.compile(
+    r"""\s*(?:
+        (?:tool\ |function\ |execution\ |internal\ )?error(?:\ code)?\s*:\s*\S      # Error: …, Tool error: …
+      | error\ (?:executing|calling|running|invoking|in|while|during|code)\b        # Error executing tool get_weather
+      | (?:failed|unable)\ to\ (?:execute|call|run|invoke|connect|reach)\b
+      | traceback\ \(most\ recent\ call\ last\)
+      | (?:[a-z_]\w*\.)*[a-z_]\w*(?:error|exception):\s                             # requests.exceptions.HTTPError: …
+      | <(?:tool_use_error|error)>
+      | status:\s*["']?error\b
+      | tool\ ['"`]?[\w.\-]+['"`]?\ (?:not\ found|does\ not\ exist|is\ not\ a\ valid\ tool)
+      | ['"`]?[\w.\-]+['"`]?\ is\ not\ a\ valid\ tool\b
+    )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_MARKED: Final = re.compile(r'"(?:is_?error|errors?|status)"\s*:', re.IGNORECASE)
+
+
+def error_text(result: str) -> str | None:
+    """Return the error message that a tool's result consists of, or None.
+
+    Text: starts with an error's words. JSON object: `isError` or `is_error` true (MCP), `error` a text, an object or
+    true, `errors` a list with something in it, `status` "error". A number under `error` is a measurement.
+    """
+    head = result[:_MARKED_WITHIN].lstrip()
+    if head[:1] == "{":
+        return _json_error(result) if _MARKED.search(head) and len(result) <= _READ_BYTES else None
+    return result.strip() if _TEXT.match(head) else None
+
+
+def _json_error(result: str) -> str | None:
+    try:
+        decoded = msgspec.json.decode(result)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+    if not isinstance(decoded, dict):
+        return None
+    error = decoded.get("error")
+    if isinstance(error, str | dict) and error:
+        return _words(error)
+    if error is True or decoded.get("isError") is True or decoded.get("is_error") is True:
+        return _words(decoded)
+    errors = decoded.get("errors")
+    if isinstance(errors, list) and errors:
+        return _words(errors[0])
+    status = decoded.get("status")
+    return _words(decoded) if isinstance(status, str) and status.lower() == "error" else None
+
+
+def _words(error: object) -> str:
+    """Return the message of an error object: the first text under the usual names, MCP's content, else all of it."""
+    if isinstance(error, str):
+        return error
+    if isinstance(error, dict):
+        for name in ("message", "error_message", "detail", "details", "reason", "result", "content", "text", "title"):
+            value = error.get(name)
+            if isinstance(value, str) and value:
+                return value
+            if isinstance(value, list) and value:
+                return _words(value[0])
+    return msgspec.json.encode(error).decode()
