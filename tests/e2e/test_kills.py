@@ -1,0 +1,89 @@
+"""SIGKILL of `up` at any moment: nothing is lost, nothing is repeated, also in a real MLflow server."""
+
+import random
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e import traffic
+from tests.e2e.harness import Up
+from tests.integration.mlflow_server import MlflowServerFixture
+
+KILLS = 10
+# short enough for a test, long enough that a kill falls before, between and after closes
+SETTINGS = {"CLEARWATCH__DETECTOR__ASSEMBLE__ROOT_GRACE_S": "1.0", "CLEARWATCH__SINKS__MLFLOW__DEPLOYMENT": ""}
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+def post(up: Up, body: bytes) -> None:
+    """Send until it is acknowledged, as an exporter does."""
+    for _ in range(200):
+        try:
+            answer = httpx.post(
+                f"http://{up.http}/v1/traces",
+                content=body,
+                headers={"content-type": "application/x-protobuf"},
+                timeout=10,
+                trust_env=False,
+            )
+            if answer.status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("never acknowledged")
+
+
+def outcome(up: Up) -> dict[str, Any]:
+    """Return what must be equal: trace versions, findings, issues and their counts."""
+    with sqlite3.connect(f"file:{up.data_dir / 'records.sqlite3'}?mode=ro", uri=True) as records:
+        versions = dict(records.execute("SELECT trace_id, version FROM traces"))
+    findings = {(f["trace_id"], f["check"], f["span_ids"][0], f["fingerprint"], f["issue_id"]) for f in up.export("findings")}
+    issues = {i["issue_id"]: (i["trace_count"], i["session_count"], i["finding_count"]) for i in up.export("issues")}
+    return {"versions": versions, "findings": findings, "issues": issues}
+
+
+def play(up: Up, prompt: list[bytes], late: list[bytes], *, kills: int, seed: int) -> None:
+    rng = random.Random(seed)
+    at = sorted(rng.sample(range(len(prompt) + len(late)), kills))
+    for number, body in enumerate([*prompt, *late]):
+        if number == len(prompt):
+            time.sleep(2.5)  # until everything is closed: what follows is late by the log's clock
+        if number in at:
+            time.sleep(rng.uniform(0, 1.5))
+            up.kill()
+            up.start()
+        post(up, body)
+
+
+def links_in(mlflow: MlflowServerFixture) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the names of all issues, and every (trace, issue) link, in an MLflow server."""
+    with sqlite3.connect(f"file:{mlflow.database}?mode=ro", uri=True) as store:
+        names = [row[0] for row in store.execute("SELECT name FROM issues")]
+        links = list(store.execute("SELECT trace_id, name FROM assessments WHERE assessment_type = 'issue'"))
+    return names, links
+
+
+def test_ten_kills_change_nothing(tmp_path: Path, mlflow_server: MlflowServerFixture) -> None:
+    finished = traffic.spans(turns=120)
+    prompt, late = traffic.batches(finished, size=16, late_ratio=0.03, duplicate_ratio=0.05, seed=3)
+    with Up(tmp_path / "whole", **SETTINGS).start() as whole:
+        play(whole, prompt, late, kills=0, seed=0)
+        whole.wait_until_idle()
+        expected = outcome(whole)
+    with Up(tmp_path / "killed", mlflow_url=mlflow_server.url).start() as killed:
+        play(killed, prompt, late, kills=KILLS, seed=5)
+        killed.wait_until_idle(timeout_s=240)
+        found = outcome(killed)
+    assert len(expected["issues"]) >= 5
+    assert found["versions"] == expected["versions"]
+    assert found["findings"] == expected["findings"]
+    assert found["issues"] == expected["issues"]
+    names, links = links_in(mlflow_server)
+    assert len(names) == len(set(names)) == len(expected["issues"])
+    assert len(links) == len(set(links))
