@@ -2,8 +2,13 @@
 
 from typing import Final, Generic, Protocol, TypeVar
 
+from detector.checks.content_filter import ContentFilter, ContentFilterConfig
+from detector.checks.empty_output import EmptyOutput, EmptyOutputConfig
 from detector.checks.failed_span import FailedSpan, FailedSpanConfig
+from detector.checks.missing_root import MissingRoot, MissingRootConfig
+from detector.checks.output_cut import OutputCut, OutputCutConfig
 from detector.checks.port import Check, CheckConfig
+from detector.checks.repeated_tool_call import RepeatedToolCall, RepeatedToolCallConfig
 from detector.checks.tool_failure import ToolFailure, ToolFailureConfig
 
 ConfigT = TypeVar("ConfigT", bound=CheckConfig, contravariant=True)
@@ -37,4 +42,9 @@ class DefaultCheck(Generic[ConfigT]):
 DEFAULT_CHECKS: Final = (
     DefaultCheck(FailedSpan, FailedSpanConfig),
     DefaultCheck(ToolFailure, ToolFailureConfig),
+    DefaultCheck(RepeatedToolCall, RepeatedToolCallConfig),
+    DefaultCheck(OutputCut, OutputCutConfig),
+    DefaultCheck(ContentFilter, ContentFilterConfig),
+    DefaultCheck(EmptyOutput, EmptyOutputConfig),
+    DefaultCheck(MissingRoot, MissingRootConfig),
 )

@@ -1,0 +1,65 @@
+"""A provider's content filter stopped a model call."""
+
+from core.model.finding import Dimension, FindingKind, Severity
+from core.model.span import ErrorClass, FinishReason, SpanKind
+from core.model.trace import Trace
+from detector.checks.errors import message_of
+from detector.checks.finding import finding, label_of, quoted
+from detector.checks.model_calls import is_wrapper
+from detector.checks.port import Answer, CheckConfig, found
+
+
+class ContentFilterConfig(CheckConfig):
+    """Nothing to set but `enabled`: a filter that stopped a call is a fact."""
+
+
+class ContentFilter:
+    """Found where one of these holds:
+
+    - an LLM call did not fail, no LLM span stands below it, and its finish reason is `content_filter`, in any dialect's
+      word for it (safety, content-filter, refusal as a stop reason, …);
+    - a span failed, none of its children did, and its error is of class content filter (the prompt was refused).
+
+    Severity: medium; the filter did its work, and what it stopped needs a look.
+
+    Not findings: refusals in the model's own words (good behaviour as a rule; a judge's matter); guardrail spans that
+    tripped (the application's own rules).
+    """
+
+    name = "content_filter"
+    dimension = Dimension.SAFETY
+
+    def __init__(self, config: ContentFilterConfig) -> None:
+        self._config = config
+
+    def inspect(self, trace: Trace) -> Answer:
+        """Return one fault for each call that was stopped."""
+        stopped = [
+            (span, f"Finish reason content_filter after {span.duration_ms:.0f} ms: the answer was withheld or cut.")
+            for span in trace.spans
+            if span.finish_reason is FinishReason.CONTENT_FILTER
+            and span.kind is SpanKind.LLM
+            and span.error is None
+            and not is_wrapper(trace, span)
+        ]
+        stopped += [
+            (span, f"The call was refused after {span.duration_ms:.0f} ms: {quoted(message_of(span.error))}")
+            for span in trace.leaf_faults
+            if span.error is not None
+            and span.error.error_class is ErrorClass.CONTENT_FILTER
+            and span.kind is not SpanKind.TOOL
+        ]
+        return found(
+            [
+                finding(
+                    trace,
+                    self,
+                    culprit=span,
+                    kind=FindingKind.FAULT,
+                    severity=Severity.MEDIUM,
+                    title=f"{label_of(span)} is stopped by a content filter",
+                    rationale=rationale,
+                )
+                for span, rationale in stopped
+            ]
+        )

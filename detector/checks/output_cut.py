@@ -1,0 +1,66 @@
+"""A model's answer was cut off by a token limit."""
+
+import pydantic
+
+from core.model.finding import Dimension, FindingKind, Severity
+from core.model.span import ContentState, FinishReason, SpanKind
+from core.model.trace import Trace
+from detector.checks.finding import finding, label_of, quoted
+from detector.checks.model_calls import is_wrapper
+from detector.checks.port import Answer, CheckConfig, found
+
+
+class OutputCutConfig(CheckConfig):
+    """Which cuts are meant."""
+
+    min_output_tokens: int = pydantic.Field(default=5, ge=0)
+    """Shorter answers are cut on purpose: classifiers ask for one token, yes or no, a digit, a label."""
+
+
+class OutputCut:
+    """Found where all of these hold for a span:
+
+    - it is an LLM call that did not fail, and no LLM span stands below it (wrappers repeat the finish reason);
+    - its finish reason is `length`, in any dialect's word for it (max_tokens, max_output_tokens, …);
+    - its output tokens, where they were sent, number at least `min_output_tokens`.
+
+    Severity: high where nothing but the limit is left of the answer (output sent and blank: reasoning took all of it),
+    medium else.
+
+    Not findings: answers of a few tokens (a classifier with `max_tokens=1`); a stream that broke (an error); a prompt
+    that was too long (an error of class context overflow).
+    """
+
+    name = "output_cut"
+    dimension = Dimension.EXECUTION
+
+    def __init__(self, config: OutputCutConfig) -> None:
+        self._config = config
+
+    def inspect(self, trace: Trace) -> Answer:
+        """Return one fault for each answer that was cut."""
+        faults = []
+        for span in trace.spans:
+            if span.finish_reason is not FinishReason.LENGTH or span.kind is not SpanKind.LLM or span.error is not None:
+                continue
+            tokens = span.usage.output_tokens if span.usage is not None else 0
+            if 0 < tokens < self._config.min_output_tokens or is_wrapper(trace, span):
+                continue
+            content = span.output
+            blank = content.state is ContentState.PRESENT and not content.text.strip() and not content.tool_calls
+            after = f" after {tokens} output tokens" if tokens else ""
+            left = "; nothing of it is left" if blank else ""
+            tail = f": it ends in {quoted(content.text[-80:])!r}" if content.text.strip() else ""
+            faults.append(
+                finding(
+                    trace,
+                    self,
+                    culprit=span,
+                    kind=FindingKind.FAULT,
+                    severity=Severity.HIGH if blank else Severity.MEDIUM,
+                    title=f"{label_of(span)} is cut off by the token limit",
+                    rationale=f"The answer was cut off{after}{left}{tail}.",
+                    publish_at_once=False,
+                )
+            )
+        return found(faults)

@@ -1,0 +1,163 @@
+"""An agent repeats one tool call: the same tool, the same arguments, the same result, again and again."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+import pydantic
+
+from core.model.finding import Dimension, Finding, FindingKind, Severity
+from core.model.span import ContentState, Span, SpanKind, ToolCall
+from core.model.trace import Trace
+from detector.checks.finding import finding, quoted, target_of
+from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
+from detector.checks.tool_messages import tool_messages
+from detector.checks.tool_text import error_text
+
+# longer arguments are compared as they were sent: parsing megabytes would cost more than it tells
+_CANONICAL_CHARACTERS: Final = 20_000
+# a call without arguments says nothing by itself: "next page" is one; its results have to be known, and the same
+_NO_ARGUMENTS: Final = frozenset({"{}", "[]", "null", '""'})
+
+
+class RepeatedToolCallConfig(CheckConfig):
+    """When a repetition is a loop."""
+
+    min_repeats: int = pydantic.Field(default=3, ge=2)
+    """Twice happens in sound runs; published loop guards stop at three."""
+    high_repeats: int = pydantic.Field(default=10, ge=2)
+    """From here on it costs more than it irritates: severity high."""
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> "RepeatedToolCallConfig":
+        if self.high_repeats < self.min_repeats:
+            raise ValueError(
+                f"`high_repeats` ({self.high_repeats}) must not be below `min_repeats` ({self.min_repeats})"
+            )
+        return self
+
+
+class _Call(msgspec.Struct, frozen=True, kw_only=True):
+    span: Span
+    tool: str
+    arguments: str
+    result: str | None
+    """None where it was not sent."""
+
+
+class RepeatedToolCall:
+    """Found where all of these hold for calls in one trace:
+
+    - the same tool was called with the same arguments (JSON compared by value) at least `min_repeats` times;
+    - the arguments were sent; calls without arguments count only where their results were sent too;
+    - none of the counted calls failed;
+    - no two of the results that were sent differ.
+
+    Calls are tool spans; where a trace has none, the calls that LLM outputs ask for, their results taken from the next
+    LLM call's input.
+
+    Severity: medium, from `high_repeats` on high. One finding for each tool and trace, its fingerprint on the tool and
+    not on the arguments: those would make an issue of every question.
+
+    Unknown where tools were called and no arguments were sent.
+
+    Not findings: polling (the result changes); retries after an error (`tool_failure` tells of the error); pagination
+    (the cursor changes the arguments); the same call by parallel branches fewer than `min_repeats` times.
+    """
+
+    name = "repeated_tool_call"
+    dimension = Dimension.EXECUTION
+
+    def __init__(self, config: RepeatedToolCallConfig) -> None:
+        self._config = config
+
+    def inspect(self, trace: Trace) -> Answer:
+        """Return one pattern for each tool that was called in a loop."""
+        tools = [span for span in trace.spans if span.kind is SpanKind.TOOL]
+        if tools:
+            if len(tools) < self._config.min_repeats:
+                return found([])
+            calls = _calls_of_tools(tools)
+        else:
+            asked = _asked(trace.spans)
+            if len(asked) < self._config.min_repeats:
+                return found([])
+            calls = _calls_of_models(trace, asked)
+        groups: dict[tuple[str, str], list[_Call]] = {}
+        sent = False
+        for call in calls:
+            sent = sent or bool(call.arguments)
+            if call.arguments:
+                groups.setdefault((call.tool, call.arguments), []).append(call)
+        loops: dict[str, list[_Call]] = {}
+        for (tool, _), group in groups.items():
+            if self._is_loop(group) and len(group) > len(loops.get(tool, ())):
+                loops[tool] = group
+        return found([self._finding(trace, group) for group in loops.values()]) if sent else UNKNOWN
+
+    def _is_loop(self, group: list[_Call]) -> bool:
+        known = [call.result for call in group if call.result is not None]
+        if group[0].arguments in _NO_ARGUMENTS and len(known) < self._config.min_repeats:
+            return False
+        return len(group) >= self._config.min_repeats and len(set(known)) <= 1
+
+    def _finding(self, trace: Trace, group: list[_Call]) -> Finding:
+        first, last = group[0], group[-1]
+        elapsed_s = max(0, last.span.end_ns - first.span.start_ns) / 1e9
+        same = "with the same result each time" if first.result is not None else "(results were not sent)"
+        return finding(
+            trace,
+            self,
+            culprit=first.span,
+            others=[call.span for call in group[1:]],
+            kind=FindingKind.PATTERN,
+            severity=Severity.HIGH if len(group) >= self._config.high_repeats else Severity.MEDIUM,
+            title=f"{first.tool} is called again and again with the same arguments",
+            rationale=f"{first.tool} was called {len(group)} times in {elapsed_s:.1f} s with the arguments "
+            f"{quoted(first.arguments)} {same}.",
+            target=first.tool,
+            publish_at_once=False,
+        )
+
+
+def _calls_of_tools(tools: Iterable[Span]) -> Iterator[_Call]:
+    for span in tools:
+        result = span.output.text if span.output.state is ContentState.PRESENT else None
+        if span.error is not None or (result is not None and error_text(result) is not None):
+            continue
+        arguments = span.tool.arguments if span.tool is not None else ""
+        yield _Call(span=span, tool=target_of(span), arguments=canonical(arguments), result=result)
+
+
+def _asked(spans: Iterable[Span]) -> list[tuple[Span, ToolCall]]:
+    """Return the calls that LLM outputs ask for; wrappers repeat a call under its own id, which counts once."""
+    asked: list[tuple[Span, ToolCall]] = []
+    seen: set[str] = set()
+    for span in spans:
+        if span.kind is not SpanKind.LLM:
+            continue
+        for call in span.output.tool_calls:
+            if call.call_id and call.call_id in seen:
+                continue
+            seen.add(call.call_id)
+            asked.append((span, call))
+    return asked
+
+
+def _calls_of_models(trace: Trace, asked: Iterable[tuple[Span, ToolCall]]) -> Iterator[_Call]:
+    results = {told.call_id: told.text for told in tool_messages(trace) if told.call_id}
+    for span, call in asked:
+        result = results.get(call.call_id)
+        if result is None or error_text(result) is None:
+            yield _Call(span=span, tool=call.name, arguments=canonical(call.arguments), result=result)
+
+
+def canonical(arguments: str) -> str:
+    """Return arguments so that equal ones are equal text: JSON with sorted keys, else the text without outer space."""
+    text = arguments.strip()
+    if text[:1] not in {"{", "["} or len(text) > _CANONICAL_CHARACTERS:
+        return text
+    try:
+        return msgspec.json.encode(msgspec.json.decode(text), order="sorted").decode()
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return text
