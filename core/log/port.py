@@ -77,10 +77,13 @@ class Fetch(msgspec.Struct, frozen=True, kw_only=True):
 
     `records` maps (topic, partition) to records in offset order. `caught_up` holds the partitions of the assignment
     of which a *successful* fetch found nothing beyond what was already delivered: only there may idle time pass.
+    `last_log_time_ms` gives the log time of the last record of each of these that ever had one, so that idle time has
+    a beginning even where a restarted group finds nothing new.
     """
 
     records: Mapping[TopicPartition, Sequence[StoredRecord]] = {}
     caught_up: frozenset[TopicPartition] = frozenset()
+    last_log_time_ms: Mapping[TopicPartition, int] = {}
 
 
 class AssignmentListener(Protocol):

@@ -1,0 +1,54 @@
+"""Configuration of the log: section `log` of clearwatch.yaml."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from core import topics
+
+
+class KafkaConfig(BaseModel):
+    """Where the brokers are; used where `log.kind` is kafka."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+
+
+class LogConfig(BaseModel):
+    """Which log, how many partitions, and how long and how much it keeps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["sqlite", "kafka"] = "sqlite"
+    # as many as processes could share the work; more only cost: each is a record per request and a processor per stage
+    partitions: int = Field(default=4, ge=1, le=1024)
+    max_bytes: int = Field(default=10 * 1024**3, ge=1024)
+    """Bytes of record values that may be stored before retention by size begins."""
+    retention_h: dict[str, float] = {}
+    """Hours a topic is kept, where it differs from the default of that topic."""
+    retention_interval_s: float = Field(default=10.0, gt=0)
+    """How often retention by time looks for something to delete."""
+    max_pending: int = Field(default=4096, ge=1)
+    """Appends and commits that may wait for the writer; beyond it, callers wait."""
+    kafka: KafkaConfig = KafkaConfig()
+
+    @field_validator("retention_h")
+    @classmethod
+    def _known_topics(cls, value: dict[str, float]) -> dict[str, float]:
+        unknown = sorted(set(value) - set(topics.RETENTION_H))
+        if unknown:
+            raise ValueError(f"`retention_h` names unknown topics: {', '.join(unknown)}")
+        wrong = sorted(topic for topic, hours in value.items() if hours <= 0)
+        if wrong:
+            raise ValueError(f"`retention_h` must be above 0 for {', '.join(wrong)}")
+        return value
+
+    def hours_kept(self, topic: str) -> float:
+        """Return how many hours records of this topic are kept."""
+        return self.retention_h.get(topic, topics.RETENTION_H[topic])
+
+    def reserve_bytes(self) -> int:
+        """Return how far stages may go over `max_bytes` while they drain what was accepted."""
+        # a tenth: traces and measurements derived from the spans in hand are smaller than they are
+        return max(self.max_bytes // 10, 1024)
