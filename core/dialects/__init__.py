@@ -1,0 +1,5 @@
+"""Dialects of LLM telemetry, read into the one span model. `decode` is the way in."""
+
+from core.dialects.reading import decode
+
+__all__ = ["decode"]

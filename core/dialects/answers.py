@@ -1,0 +1,204 @@
+"""Reads an LLM's answer out of the shapes that clients write it in; the answer's own text is never parsed."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from core.dialects.values import finish, state_of, structure
+from core.model.span import Content, ContentState, FinishReason, ToolCall
+from core.otlp.slim import Value
+
+_MAX_DEPTH: Final = 6
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What an LLM said, and why it stopped."""
+
+    content: Content
+    finish: FinishReason = FinishReason.UNKNOWN
+
+
+class _Gathered:
+    """An answer being put together from parts."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.calls: list[ToolCall] = []
+        self.refusals: list[str] = []
+        self.finish = FinishReason.UNKNOWN
+        self.has_text = False
+
+    def say(self, value: Any) -> None:
+        """Add text: a string, or a list of content parts."""
+        if isinstance(value, str):
+            self.has_text = True
+            if value:
+                self.texts.append(value)
+        elif isinstance(value, list):
+            for part in value:
+                self.part(part)
+
+    def part(self, part: Any) -> None:
+        """Add one part of a message, in whichever dialect's words."""
+        if isinstance(part, str):
+            self.say(part)
+        if not isinstance(part, dict):
+            return
+        kind = str(part.get("type") or "").replace("-", "_")
+        if kind in ("tool_call", "tool_use", "function_call", "server_tool_call") or "toolUse" in part:
+            self.call(part.get("toolUse") or part)
+        elif kind == "refusal":
+            self.refusals.append(str(part.get("refusal") or part.get("content") or ""))
+        elif kind in ("", "text", "output_text", "json"):
+            for key in ("content", "text"):
+                if part.get(key) is not None:
+                    self.say(part[key])
+                    break
+
+    def call(self, call: Any) -> None:
+        """Add a tool call: {name, arguments|args|input, id}, or OpenAI's with a `function` inside."""
+        if not isinstance(call, dict):
+            return
+        inner = call.get("function")
+        named = inner if isinstance(inner, dict) else call
+        arguments: Any = ""
+        for key in ("arguments", "args", "input"):
+            if named.get(key) is not None:
+                arguments = named[key]
+                break
+        self.calls.append(
+            ToolCall(
+                name=str(named.get("name") or call.get("toolName") or ""),
+                call_id=str(call.get("id") or call.get("call_id") or call.get("toolUseId") or ""),
+                arguments=arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False),
+            )
+        )
+
+    def message(self, message: Any) -> None:
+        """Add a whole message."""
+        if isinstance(message, str):
+            self.say(message)
+        if not isinstance(message, dict):
+            return
+        for key in ("parts", "content"):
+            if message.get(key) is not None:
+                self.say(message[key])
+                break
+        else:
+            # a message that says its content is null has been seen whole: it is empty, not absent
+            self.has_text = self.has_text or "content" in message
+        for call in message.get("tool_calls") or ():
+            self.call(call)
+        refusal = message.get("refusal")
+        if isinstance(refusal, str) and refusal:
+            self.refusals.append(refusal)
+        self.stopped(message)
+
+    def stopped(self, where: Mapping[str, Any]) -> None:
+        """Take the finish reason, where one stands there."""
+        for key in ("finish_reason", "finishReason", "stop_reason"):
+            if self.finish is FinishReason.UNKNOWN and where.get(key) is not None:
+                self.finish = finish(where[key]) or FinishReason.UNKNOWN
+
+    def answer(self) -> Answer:
+        """Return what was gathered."""
+        text = "\n".join(self.texts)
+        state = ContentState.PRESENT if self.has_text or self.calls or self.refusals else ContentState.ABSENT
+        if text and state_of(text) is not ContentState.PRESENT:
+            state, text = state_of(text), text if state_of(text) is ContentState.TRUNCATED else ""
+        content = Content(state=state, text=text, tool_calls=tuple(self.calls), refusal="\n".join(self.refusals))
+        return Answer(content, self.finish)
+
+
+def from_messages(value: Value) -> Answer | None:
+    """Return the answer in a list of messages ([{role, parts|content, ...}], JSON or structured)."""
+    if isinstance(value, str) and state_of(value) is ContentState.REDACTED:
+        return Answer(Content(state=ContentState.REDACTED))
+    messages = structure(value)
+    if messages is None:
+        return None if value is None else Answer(Content(state=ContentState.PRESENT, text=str(value)))
+    return of_messages(messages if isinstance(messages, list) else [messages])
+
+
+def of_messages(messages: Iterable[Any]) -> Answer:
+    """Return the answer in parsed messages; an empty list is an empty answer, not an absent one."""
+    gathered = _Gathered()
+    seen = False
+    for message in messages:
+        seen = True
+        gathered.message(message)
+    gathered.has_text = gathered.has_text or not seen
+    return gathered.answer()
+
+
+def from_response(value: Value) -> Answer:
+    """Return the answer in a client's whole response: OpenAI's chat or Responses, LangChain's, Anthropic's, Gemini's.
+
+    What has none of these shapes is taken as the text itself.
+    """
+    if isinstance(value, str) and state_of(value) is ContentState.REDACTED:
+        return Answer(Content(state=ContentState.REDACTED))
+    parsed = structure(value)
+    gathered = _Gathered()
+    if parsed is not None and _response(parsed, gathered, 0):
+        return gathered.answer()
+    if value is None:
+        return Answer(Content())
+    raw = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return Answer(Content(state=state_of(raw), text=raw))
+
+
+def of_message(message: Mapping[str, Any]) -> Answer:
+    """Return the answer in one message."""
+    gathered = _Gathered()
+    gathered.message(message)
+    return gathered.answer()
+
+
+def _response(value: Any, gathered: _Gathered, depth: int) -> bool:
+    """Gather from a response; False where its shape is unknown."""
+    if depth > _MAX_DEPTH:
+        return False
+    if isinstance(value, list):
+        return bool(value) and all([_response(item, gathered, depth + 1) for item in value])
+    if not isinstance(value, dict):
+        return False
+    for key, child in (("choices", "message"), ("candidates", "content"), ("generations", "")):
+        items = value.get(key)
+        if isinstance(items, list):
+            for item in items:
+                if child and isinstance(item, dict) and isinstance(item.get(child), dict):
+                    gathered.message(item[child])
+                    gathered.stopped(item)
+                else:
+                    _response(item, gathered, depth + 1)
+            gathered.has_text = gathered.has_text or not items
+            return True
+    output = value.get("output")
+    if value.get("object") == "response" and isinstance(output, list):
+        for item in output:
+            if isinstance(item, dict) and item.get("type") == "function_call":
+                gathered.call(item)
+            elif isinstance(item, dict) and item.get("type", "message") == "message":
+                gathered.message(item)
+        details = value.get("incomplete_details")
+        if isinstance(details, dict):
+            gathered.finish = finish(details.get("reason")) or gathered.finish
+        return True
+    message = value.get("message")
+    if isinstance(message, dict):
+        kwargs = message.get("kwargs")
+        gathered.message(kwargs if isinstance(kwargs, dict) else message)
+        for where in (message.get("response_metadata"), value.get("generation_info"), value):
+            if isinstance(where, dict):
+                gathered.stopped(where)
+        return True
+    if any(key in value for key in ("content", "parts", "tool_calls")) and not isinstance(value.get("messages"), list):
+        gathered.message(value)
+        metadata = value.get("response_metadata")
+        if isinstance(metadata, dict):
+            gathered.stopped(metadata)
+        return True
+    return False

@@ -1,0 +1,32 @@
+"""The honest fallback: HTTP, RPC and database conventions, tools, numbered steps. What it cannot tell stays unknown."""
+
+import re
+
+from core.dialects.table import Dialect, Field, Reading
+from core.dialects.values import always, kinds
+from core.model.span import SpanKind
+
+# agent loops of several frameworks (smolagents, Vercel AI 7) name their turns so and say no kind
+_STEP = re.compile(r"step \d+", re.IGNORECASE)
+
+
+def read(reading: Reading) -> None:
+    """Call numbered steps a chain."""
+    if reading.kind is SpanKind.UNKNOWN and _STEP.fullmatch(reading.name):
+        reading.kind = SpanKind.CHAIN
+
+
+DIALECT = Dialect(
+    name="unknown",
+    rows=(
+        (
+            Field.KIND,
+            kinds({"chat": SpanKind.LLM, "completion": SpanKind.LLM, "embedding": SpanKind.EMBEDDING}),
+            ("llm.request.type",),
+        ),
+        (Field.KIND, always(SpanKind.TOOL), ("gen_ai.tool.name", "mcp.tool.name")),
+        (Field.KIND, always(SpanKind.DB), ("db.system.name", "db.system")),
+        (Field.KIND, always(SpanKind.RPC), ("rpc.system", "rpc.system.name")),
+        (Field.KIND, always(SpanKind.HTTP), ("http.request.method", "http.method")),
+    ),
+)

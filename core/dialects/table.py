@@ -1,0 +1,112 @@
+"""What a dialect is: ordered keys for each field of a span, and a reader of what keys alone cannot say.
+
+All dialects are compiled into one table: key -> (field, rank). The rank is the dialect's place in the registry, then the
+key's place in its row, so a span that mixes dialects is read by the first that knows the field.
+"""
+
+import enum
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from core.model.span import Content, FinishReason, SpanKind, ToolCall, Usage
+from core.otlp.slim import Value
+
+
+class Field(enum.IntEnum):
+    """What a key may say; the values index `Reading.found`."""
+
+    KIND = 0
+    AGENT = 1
+    MODEL = 2
+    PROVIDER = 3
+    TOOL_NAME = 4
+    TOOL_CALL_ID = 5
+    TOOL_ARGUMENTS = 6
+    TOOL_RESULT = 7
+    INPUT = 8
+    OUTPUT = 9
+    INPUT_TOKENS = 10
+    OUTPUT_TOKENS = 11
+    CACHED_TOKENS = 12
+    REASONING_TOKENS = 13
+    USAGE = 14
+    COST = 15
+    FINISH = 16
+    FIRST_TOKEN_S = 17
+    SESSION = 18
+    USER = 19
+    METADATA = 20
+    ERROR_TYPE = 21
+    ERROR_MESSAGE = 22
+    ERROR_CODE = 23
+
+
+FIELDS = len(Field)
+
+Convert: TypeAlias = Callable[[Value], Any]
+"""Value of an attribute -> what the field holds; None = as if the attribute were not there."""
+
+Row: TypeAlias = tuple[Field, Convert, tuple[str, ...]]
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A span event, attributes still encoded."""
+
+    name: str
+    time_ns: int
+    attributes: Sequence[bytes]
+
+
+class Reading:
+    """One span being read: what the keys said, and what a dialect's reader makes of it."""
+
+    __slots__ = (
+        "content_input",
+        "dropped",
+        "events",
+        "finish",
+        "first_token_s",
+        "flat",
+        "found",
+        "kind",
+        "name",
+        "output",
+        "start_ns",
+        "tool",
+        "usage",
+    )
+
+    def __init__(self, found: list[Any], flat: list[bytes] | None, events: tuple[Event, ...], name: str) -> None:
+        self.found = found
+        """By field: the value that won, or None."""
+        self.flat = flat
+        """Encoded pairs whose key starts with a flattened prefix."""
+        self.events = events
+        self.name = name
+        self.start_ns = 0
+        self.dropped = 0
+        self.kind = SpanKind.UNKNOWN
+        self.tool: ToolCall | None = None
+        self.content_input: Content | None = None
+        self.output: Content | None = None
+        self.finish = FinishReason.UNKNOWN
+        self.first_token_s: float | None = None
+        self.usage: Usage | None = None
+
+
+class Dialect(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to write LLM telemetry.
+
+    `marks` are keys that only this dialect writes; `scopes` are beginnings of its instrumentation scopes, asked where no
+    mark was found; `prefixes` begin its flattened keys. `read` fills what the keys alone cannot say, after `Reading.kind`
+    is known.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    marks: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    read: Callable[[Reading], None] | None = None
