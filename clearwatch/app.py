@@ -66,12 +66,19 @@ class App:
         self._data_dir.mkdir(parents=True, exist_ok=True)
         config, telemetry, clock = self._config, self._telemetry, self._clock
         log = SqliteLog(str(self._data_dir / "log.sqlite3"), config=config.log, telemetry=telemetry, clock=clock)
-        store = RecordStore(config.sinks.records.url or f"sqlite:///{self._data_dir / 'records.sqlite3'}")
-        sinks = self._sinks(log, store)
-        runners = [
-            StageRunner(stage, log=log, telemetry=telemetry, clock=clock)
-            for stage in stages(config.detector, telemetry).values()
-        ]
+        store = RecordStore(config.sinks.records.url_in(self._data_dir))
+        records = RecordsSink(
+            log=log,
+            store=store,
+            telemetry=telemetry,
+            clock=clock,
+            retention_s=config.sinks.records.retention_days * 86_400.0,
+        )
+        sinks: list[Sink] = [records, *self._senders(log)]
+        runners = {
+            name: StageRunner(stage, log=log, telemetry=telemetry, clock=clock)
+            for name, stage in stages(config.detector, telemetry).items()
+        }
         collector = Collector(log=log, config=config.collector, telemetry=telemetry, clock=clock)
         ops = OpsServer(
             config=config.ops,
@@ -79,9 +86,13 @@ class App:
             telemetry=telemetry,
             version=version("clearwatch"),
             lag=self._lag(log, sinks),
-            mlflow_url=self._mlflow_url,
-            not_ready=lambda: () if self._phase == "ready" else (self._phase,),
-            otlp=(config.collector.grpc.listen, config.collector.http.listen),
+            instance=records.instance,
+            clock=clock,
+            mlflow_url=lambda: self._mlflow_url,
+            otlp_http_url=f"http://{config.collector.http.listen}",
+            otlp_grpc_url=f"http://{config.collector.grpc.listen}",
+            session_gap_s=config.detector.sessions.gap_s,
+            readiness=lambda: () if self._phase == "ready" else (self._phase,),
         )
         telemetry.gauge("clearwatch.loop.lag", lambda: self._loop_lag_s)
         for sink in sinks:
@@ -89,8 +100,8 @@ class App:
         async with _Closing() as closing:
             await log.start()
             closing.add("log", log.stop)
-            await store.start()
-            closing.add("records", store.stop)
+            await asyncio.to_thread(store.open)
+            closing.add("records", lambda: asyncio.to_thread(store.close))
             await ops.start()
             closing.add("ops", ops.stop)
             await collector.start()
@@ -106,13 +117,15 @@ class App:
             await self._work(stop, collector, runners, sinks)
 
     async def _work(
-        self, stop: asyncio.Event, collector: Collector, runners: list[StageRunner], sinks: list[Sink]
+        self, stop: asyncio.Event, collector: Collector, runners: dict[str, StageRunner], sinks: list[Sink]
     ) -> None:
         stop_stages, stop_sinks = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             probing = tasks.create_task(self._probe_loop(), name="app-loop-probe")
             sending = [tasks.create_task(sink.run(stop_sinks), name=f"sink-{sink.name}") for sink in sinks]
-            working = [tasks.create_task(runner.run(stop_stages), name=f"stage-{runner.name}") for runner in runners]
+            working = [
+                tasks.create_task(runner.run(stop_stages), name=f"stage-{name}") for name, runner in runners.items()
+            ]
             await stop.wait()
             self._phase = "stopping"
             logger.info("stopping: taking no more, finishing what was taken")
@@ -124,15 +137,15 @@ class App:
             await _finish(sending, deadline)
             probing.cancel()
 
-    def _sinks(self, log: SqliteLog, store: RecordStore) -> list[Sink]:
+    def _senders(self, log: SqliteLog) -> list[Sink]:
         config, telemetry, clock = self._config.sinks, self._telemetry, self._clock
-        sinks: list[Sink] = [RecordsSink(log=log, store=store, config=config.records, telemetry=telemetry, clock=clock)]
+        senders: list[Sink] = []
         if config.mlflow.enabled:
             target = config.mlflow.model_copy(update={"tracking_uri": self._mlflow_url})
-            sinks.append(MlflowSink(log=log, config=target, telemetry=telemetry, clock=clock))
+            senders.append(MlflowSink(log=log, config=target, telemetry=telemetry, clock=clock))
         if config.webhook.enabled:
-            sinks.append(WebhookSink(log=log, config=config.webhook, telemetry=telemetry, clock=clock))
-        return sinks
+            senders.append(WebhookSink(log=log, config=config.webhook, telemetry=telemetry, clock=clock))
+        return senders
 
     @staticmethod
     def _lag(log: SqliteLog, sinks: list[Sink]) -> Callable[[], Awaitable[Mapping[str, int]]]:

@@ -7,7 +7,7 @@ exported in seconds. What goes wrong is drawn from a seeded generator, so two ru
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -137,7 +137,7 @@ class TravelAgent:
         turn: "_Turn",
         *,
         answer: str = "",
-        tool_calls: list[tuple[str, dict[str, object]]] | None = None,
+        tool_calls: Sequence[tuple[str, Mapping[str, object]]] = (),
         finish: str = "",
         output_tokens: int = 0,
         error: Exception | None = None,
@@ -156,7 +156,7 @@ class TravelAgent:
                 span.set_status(Status(StatusCode.ERROR, str(error)))
                 return
             parts: list[dict[str, object]] = [{"type": "text", "content": answer}] if answer else []
-            for number, (name, arguments) in enumerate(tool_calls or []):
+            for number, (name, arguments) in enumerate(tool_calls):
                 parts.append({"type": "tool_call", "id": f"call_{number}", "name": name, "arguments": arguments})
             finish = finish or ("tool_calls" if tool_calls else "stop")
             message = {"role": "assistant", "parts": parts, "finish_reason": finish}
@@ -170,7 +170,7 @@ class TravelAgent:
         self,
         turn: "_Turn",
         name: str,
-        arguments: dict[str, object],
+        arguments: Mapping[str, object],
         *,
         result: str = "",
         error: Exception | None = None,
@@ -193,7 +193,7 @@ class TravelAgent:
         self,
         turn: "_Turn",
         name: str,
-        attributes: dict[str, object] | dict[str, str],
+        attributes: Mapping[str, object],
         seconds: float,
         kind: SpanKind = SpanKind.INTERNAL,
     ) -> "Iterator[Span]":

@@ -97,9 +97,12 @@ def run(endpoint: str, ops_url: str, *, protocol: str, progress: Callable[[int],
 
 
 def _exporter(endpoint: str, protocol: str) -> SpanExporter:
+    exporter: SpanExporter
     if protocol == "grpc":
-        return GrpcSpanExporter(endpoint=endpoint, insecure=True, timeout=10)
-    return HttpSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=10)
+        exporter = GrpcSpanExporter(endpoint=endpoint, insecure=True, timeout=10)
+    else:
+        exporter = HttpSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=10)
+    return exporter
 
 
 class _Counting(SpanExporter):

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from clearwatch import sending
+from core.errors import RetryableError
 
 SPAN = {
     "traceId": "5B8EFFF798038103D269B633813FC60C",
@@ -19,7 +21,7 @@ SPAN = {
 }
 
 
-def line(*spans: dict[str, object]) -> str:
+def line(*spans: Mapping[str, object]) -> str:
     """Return one request as OTLP/JSON."""
     return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": list(spans)}]}]})
 
@@ -67,5 +69,5 @@ def test_a_request_above_the_limit_is_split_without_losing_a_span() -> None:
 
 def test_no_collector_is_an_error_that_says_what_to_do() -> None:
     request = sending.from_json(line(SPAN), where="f:1")
-    with pytest.raises(sending.RetryableError, match="clearwatch up"):
+    with pytest.raises(RetryableError, match="clearwatch up"):
         sending.send([request], "http://127.0.0.1:9", progress=lambda _: None)
