@@ -1,0 +1,1 @@
+"""Ops HTTP: health, metrics, the status API and the live page."""
