@@ -1,0 +1,366 @@
+"""The state machine of trace assembly for one partition of `spans`: which trace is due when, and what may be forgotten.
+
+A trace is *open* (its spans are gathered), *remembered* (closed; a late span reopens it) or *forgotten* (known to have
+been closed: what comes now is a fragment); then nothing is known of it. The log is the state: an open trace knows the
+records that hold its spans, so their bytes may be dropped from memory at any time and read again.
+
+Guarantees:
+- A trace *pins* the first of its records that no state entry covers; `pin()` is the smallest. What was published,
+  closed or checkpointed is covered by its entry, and covered records are skipped when they are replayed.
+- Deadlines are log times and computed from the appends of the trace's own spans: a backlog, a restart and live
+  traffic give the same boundaries.
+- Every collection is bounded by the configuration.
+"""
+
+import heapq
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from core.model.trace import CloseReason
+from core.otlp.wire import SpanSlice
+from detector.assemble.config import AssembleConfig
+from detector.assemble.entry import Entry, Forgotten, decode, encode
+from detector.assemble.open_trace import Action, Due, OpenTrace, is_root, reopened
+
+# what Python's objects of one span cost beside its bytes: slice, three bytes objects, dictionary slot
+SPAN_OVERHEAD_BYTES: Final = 400
+# traces forgotten in one step; the rest waits for the next
+SWEEP: Final = 2000
+
+
+class Assembler:
+    """See the module. `changes` (state to be written) and `tally` (what to count) are emptied by the caller."""
+
+    def __init__(self, config: AssembleConfig) -> None:
+        self._config = config
+        self._open: OrderedDict[bytes, OpenTrace] = OrderedDict()
+        self._resident: OrderedDict[bytes, OpenTrace] = OrderedDict()
+        self._pins: OrderedDict[bytes, int] = OrderedDict()
+        self._remembered: OrderedDict[bytes, bytes] = OrderedDict()
+        self._forgotten: OrderedDict[bytes, Forgotten] = OrderedDict()
+        self._deadlines: list[tuple[float, bytes]] = []
+        self._expiries: Mapping[bool, deque[tuple[float, bytes]]] = {True: deque(), False: deque()}
+        self._waiting: dict[bytes, OpenTrace] = {}
+        self.held_bytes = 0
+        self.changes: dict[bytes, bytes | None] = {}
+        self.tally: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def open_count(self) -> int:
+        """Return how many traces are open."""
+        return len(self._open)
+
+    @property
+    def remembered_count(self) -> int:
+        """Return how many closed traces are remembered."""
+        return len(self._remembered)
+
+    @property
+    def forgotten_count(self) -> int:
+        """Return how many traces are only known to have been closed."""
+        return len(self._forgotten)
+
+    def pin(self) -> int | None:
+        """Return the first offset that a restart must see again, or None."""
+        return next(iter(self._pins.values()), None)
+
+    def restore(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take the state that was committed. Raises ValueError for a layout that is not known."""
+        closed: list[tuple[float, bytes, bytes, bool]] = []
+        known: list[OpenTrace] = []
+        forgotten: list[tuple[float, bytes, Forgotten]] = []
+        for trace_id, value in entries:
+            entry = decode(value)
+            if isinstance(entry, Forgotten):
+                forgotten.append((entry.at_s, trace_id, entry))
+            elif entry.is_open:
+                known.append(reopened(trace_id, entry))
+            else:
+                closed.append((entry.closed_at_s, trace_id, value, entry.has_root))
+        for trace in sorted(known, key=lambda t: (t.last_append_s, t.trace_id)):
+            self._open[trace.trace_id] = trace
+            self._arm(trace)
+        for closed_at_s, trace_id, value, has_root in sorted(closed):
+            self._remembered[trace_id] = value
+            self._expiries[has_root].append((closed_at_s + self._remember_s(has_root), trace_id))
+        for _, trace_id, gone in sorted(forgotten, key=lambda f: f[:2]):
+            self._forgotten[trace_id] = gone
+
+    def take(
+        self, trace_id: bytes, slices: Sequence[SpanSlice], *, offset: int, now_s: float, origin: str, experiment: str
+    ) -> None:
+        """Add the spans of one trace in one record; spans that are known change nothing."""
+        trace = self._open.get(trace_id)
+        if trace is None:
+            trace = self._opened(trace_id, slices, offset=offset, now_s=now_s, origin=origin)
+            if trace is None:
+                return
+        elif trace.offsets and offset <= trace.offsets[-1]:
+            return  # a replay: its entry covers this record
+        if trace.is_capped:
+            self._refuse(trace, [item for item in slices if item.span_id not in trace.spans])
+            return
+        added = self._add(trace, slices)
+        if not added:
+            return
+        if trace.is_late:
+            self.tally["clearwatch.spans.late", ""] += added
+        if len(trace.spans) - added == trace.published:
+            trace.fresh_since_s = now_s
+        trace.offsets.append(offset)
+        trace.last_append_s = now_s
+        if experiment and (not trace.experiment or experiment < trace.experiment):
+            trace.experiment = experiment
+        if trace_id not in self._pins:
+            self._pins[trace_id] = offset
+            trace.pin_at_s = now_s
+        self._open.move_to_end(trace_id)
+        self._resident[trace_id] = trace
+        self._resident.move_to_end(trace_id)
+        self._arm(trace)
+
+    def due(self, now_s: float) -> tuple[OpenTrace, Due] | None:
+        """Return the next trace with something to do at `now_s` or before, and what; nothing is changed by asking."""
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][0] <= now_s:
+            at_s, trace_id = deadlines[0]
+            trace = self._open.get(trace_id)
+            if trace is None or trace.armed_s != at_s:
+                heapq.heappop(deadlines)
+                continue
+            due = self._due_of(trace)
+            if due.at_s > at_s:
+                trace.armed_s = due.at_s
+                heapq.heapreplace(deadlines, (due.at_s, trace_id))
+                continue
+            return trace, due
+        if len(self._open) > self._config.max_open:
+            trace = next(iter(self._open.values()))
+            reason = CloseReason.ROOT if trace.has_root else CloseReason.PROVISIONAL
+            return trace, Due(now_s, Action.CLOSE, CloseReason.LATE if trace.is_late else reason, trace.has_root)
+        return None
+
+    def next_wake_s(self) -> float | None:
+        """Return the log time of the next deadline, or None."""
+        times = [queue[0][0] for queue in self._expiries.values() if queue]
+        if self._deadlines:
+            times.append(self._deadlines[0][0])
+        if self._forgotten:
+            times.append(next(iter(self._forgotten.values())).at_s + self._config.forgotten_s)
+        return min(times, default=None)
+
+    def recall(self, trace: OpenTrace, horizon_s: float) -> tuple[int, ...]:
+        """Return the records to be read before `trace` can be published, or nothing.
+
+        Other traces that are due up to `horizon_s` are asked for as well, as far as the budget of bytes goes.
+        """
+        if not trace.missing:
+            return ()
+        self._waiting = {trace.trace_id: trace}
+        budget = self._config.max_open_bytes - trace.size_bytes
+        for trace_id in self._due_until(horizon_s):
+            other = self._open.get(trace_id)
+            if other is not None and other.missing and trace_id not in self._waiting:
+                budget -= other.size_bytes
+                if budget < 0:
+                    break
+                self._waiting[trace_id] = other
+        return tuple(sorted({offset for waiting in self._waiting.values() for offset in waiting.missing}))
+
+    def _due_until(self, horizon_s: float) -> Iterator[bytes]:
+        """Walk the part of the heap that lies before `horizon_s`."""
+        deadlines = self._deadlines
+        places = [0]
+        while places:
+            place = places.pop()
+            if place < len(deadlines) and deadlines[place][0] <= horizon_s:
+                yield deadlines[place][1]
+                places += (2 * place + 1, 2 * place + 2)
+
+    def supply(self, slices: Sequence[SpanSlice]) -> None:
+        """Take the spans of a record that `recall` asked for; those of other traces are ignored."""
+        for item in slices:
+            trace = self._waiting.get(item.trace_id)
+            if trace is not None and trace.spans.get(item.span_id, item) is None:
+                trace.spans[item.span_id] = item
+                self._hold(trace, len(item.span) + SPAN_OVERHEAD_BYTES)
+
+    def supplied(self) -> None:
+        """Everything that `recall` asked for and that still exists has been supplied: what is absent now is gone."""
+        for trace in self._waiting.values():
+            trace.missing = []
+            self._resident[trace.trace_id] = trace
+            self._give_up_lost(trace)
+        self._waiting = {}
+
+    def checkpoint(self, trace: OpenTrace) -> None:
+        """Write its entry: from here on its records pin nothing."""
+        self.changes[trace.trace_id] = encode(trace.entry())
+        self._pins.pop(trace.trace_id, None)
+        trace.pin_at_s = float("inf")
+        self._arm(trace)
+
+    def published(self, trace: OpenTrace, *, at_s: float) -> None:
+        """A provisional version holds all its spans now."""
+        trace.published = len(trace.spans)
+        trace.published_at_s = at_s
+        self.checkpoint(trace)
+
+    def closed(self, trace: OpenTrace, *, at_s: float) -> None:
+        """Its version was published: remember it."""
+        trace_id = trace.trace_id
+        trace.published = len(trace.spans)
+        trace.published_at_s = trace.closed_at_s = at_s
+        value = encode(trace.entry())
+        self._drop_bytes(trace)
+        del self._open[trace_id]
+        self._pins.pop(trace_id, None)
+        self.changes[trace_id] = self._remembered[trace_id] = value
+        self._expiries[trace.has_root].append((at_s + self._remember_s(trace.has_root), trace_id))
+
+    def sweep(self, now_s: float) -> None:
+        """Spill what exceeds the budget of bytes, and forget what is due to be forgotten, a bounded part of it."""
+        while self.held_bytes > self._config.max_open_bytes and self._resident:
+            trace = next(iter(self._resident.values()))
+            self._drop_bytes(trace)
+            trace.spans = dict.fromkeys(trace.spans)
+            trace.missing = list(trace.offsets)
+        left = SWEEP
+        for has_root, queue in self._expiries.items():
+            while queue and queue[0][0] <= now_s and left:
+                left -= 1
+                at_s, trace_id = queue.popleft()
+                value = self._remembered.get(trace_id)
+                # closed again since: a later place in the queue stands for it
+                if value is not None and self._expiry_of(value) == (has_root, at_s):
+                    self._forget(trace_id, value, now_s=at_s)
+        while len(self._remembered) > self._config.max_remembered:
+            trace_id, value = next(iter(self._remembered.items()))
+            self._forget(trace_id, value, now_s=now_s)
+            self.tally["clearwatch.dropped", "trace_memory_evicted"] += 1
+        while self._forgotten:
+            trace_id, gone = next(iter(self._forgotten.items()))
+            is_over = len(self._forgotten) > self._config.max_forgotten
+            if not is_over and gone.at_s + self._config.forgotten_s > now_s:
+                break
+            del self._forgotten[trace_id]
+            self.changes[trace_id] = None
+
+    def _opened(
+        self, trace_id: bytes, slices: Sequence[SpanSlice], *, offset: int, now_s: float, origin: str
+    ) -> OpenTrace | None:
+        """Return a new or reopened trace, or None where this record brings nothing new to a closed one."""
+        value = self._remembered.get(trace_id)
+        if value is not None:
+            entry = decode(value)
+            if not isinstance(entry, Entry) or offset <= entry.last_offset:
+                return None
+            known = set(entry.span_ids)
+            fresh = [item for item in slices if item.span_id not in known]
+            if not fresh or entry.is_capped:
+                self.tally["clearwatch.spans.duplicate", ""] += len(slices) - len(fresh)
+                self.tally["clearwatch.dropped", "trace_over_cap"] += len(fresh)
+                return None
+            del self._remembered[trace_id]
+            trace = reopened(trace_id, entry)
+        else:
+            gone = self._forgotten.get(trace_id)
+            if gone is not None and offset <= gone.last_offset:
+                return None
+            trace = OpenTrace(trace_id, now_s=now_s, origin=origin)
+            if gone is not None:
+                del self._forgotten[trace_id]
+                trace.is_fragment = True
+                trace.closed_at_s = gone.at_s
+        self._open[trace_id] = trace
+        return trace
+
+    def _add(self, trace: OpenTrace, slices: Sequence[SpanSlice]) -> int:
+        """Add spans that are new; return how many. The first bytes of a span id win."""
+        spans = trace.spans
+        before = len(spans)
+        size = len(slices[0].resource)
+        fresh: list[SpanSlice] = []
+        for item in slices:
+            if item.span_id not in spans:
+                spans[item.span_id] = item
+                size += len(item.span)
+                fresh.append(item)
+        added = len(spans) - before
+        if added < len(slices):
+            self.tally["clearwatch.spans.duplicate", ""] += len(slices) - added
+        if not added:
+            return 0
+        if len(spans) > self._config.max_spans or trace.size_bytes + size > self._config.max_bytes:
+            added, size = self._cap(trace, fresh)
+        else:
+            trace.has_root = trace.has_root or is_root(fresh)
+        trace.size_bytes += size
+        self._hold(trace, size + added * SPAN_OVERHEAD_BYTES)
+        return added
+
+    def _cap(self, trace: OpenTrace, fresh: list[SpanSlice]) -> tuple[int, int]:
+        """Keep of the spans just added as many as fit; the trace takes no more. Return how many and their bytes."""
+        size = len(fresh[0].resource)
+        fits = self._config.max_spans - (len(trace.spans) - len(fresh))
+        kept = 0
+        while kept < fits and trace.size_bytes + size + len(fresh[kept].span) <= self._config.max_bytes:
+            size += len(fresh[kept].span)
+            kept += 1
+        for item in fresh[kept:]:
+            del trace.spans[item.span_id]
+        trace.is_capped = True
+        trace.has_root = trace.has_root or is_root(fresh[:kept])
+        self._refuse(trace, fresh[kept:])
+        self._arm(trace)
+        return kept, size
+
+    def _refuse(self, trace: OpenTrace, slices: Sequence[SpanSlice]) -> None:
+        trace.dropped_spans += len(slices)
+        self.tally["clearwatch.dropped", "trace_over_cap"] += len(slices)
+
+    def _due_of(self, trace: OpenTrace) -> Due:
+        if trace.is_capped:
+            return Due(trace.last_append_s, Action.CLOSE, CloseReason.SIZE)
+        return trace.due(self._config)
+
+    def _arm(self, trace: OpenTrace) -> None:
+        at_s = self._due_of(trace).at_s
+        if at_s < trace.armed_s:
+            trace.armed_s = at_s
+            heapq.heappush(self._deadlines, (at_s, trace.trace_id))
+
+    def _hold(self, trace: OpenTrace, size: int) -> None:
+        trace.held_bytes += size
+        self.held_bytes += size
+
+    def _drop_bytes(self, trace: OpenTrace) -> None:
+        self.held_bytes -= trace.held_bytes
+        trace.held_bytes = 0
+        self._resident.pop(trace.trace_id, None)
+
+    def _give_up_lost(self, trace: OpenTrace) -> None:
+        lost = [number for number, item in enumerate(trace.spans.values()) if item is None]
+        if not lost:
+            return
+        trace.published -= sum(number < trace.published for number in lost)
+        trace.spans = {span_id: item for span_id, item in trace.spans.items() if item is not None}
+        trace.is_fragment = True
+        self.tally["clearwatch.dropped", "recalled_span_gone"] += len(lost)
+
+    def _remember_s(self, has_root: bool) -> float:
+        return self._config.remember_s if has_root else self._config.remember_rootless_s
+
+    def _expiry_of(self, value: bytes) -> tuple[bool, float]:
+        entry = decode(value)
+        if not isinstance(entry, Entry):
+            raise TypeError("a remembered trace has no full entry")
+        return entry.has_root, entry.closed_at_s + self._remember_s(entry.has_root)
+
+    def _forget(self, trace_id: bytes, value: bytes, *, now_s: float) -> None:
+        entry = decode(value)
+        del self._remembered[trace_id]
+        self._forgotten[trace_id] = gone = Forgotten(now_s, entry.last_offset)
+        self._forgotten.move_to_end(trace_id)
+        self.changes[trace_id] = encode(gone)

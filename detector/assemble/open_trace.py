@@ -1,0 +1,195 @@
+"""One trace being assembled: its spans in order of arrival, the records that hold them, and when it is due."""
+
+import enum
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from core.model.trace import CloseReason
+from core.otlp.wire import SpanSlice
+from detector.assemble.config import AssembleConfig
+from detector.assemble.entry import Entry, steps
+
+
+class Action(enum.Enum):
+    """What is to be done with a trace that is due."""
+
+    CLOSE = "close"
+    PUBLISH = "publish"
+    """Provisionally; it stays open."""
+    CHECKPOINT = "checkpoint"
+
+
+class Due(msgspec.Struct, frozen=True, gc=False):
+    """When a trace is due, and why."""
+
+    at_s: float
+    action: Action
+    reason: CloseReason
+    is_final: bool = True
+    """False for a version that must not speak of absence: provisional, or closed early for want of room."""
+
+
+class OpenTrace:
+    """The mutable state of a trace between its first span and its close; changed by `Assembler` alone."""
+
+    __slots__ = (
+        "armed_s",
+        "closed_at_s",
+        "dropped_spans",
+        "experiment",
+        "findings",
+        "first_append_s",
+        "fresh_since_s",
+        "has_root",
+        "held_bytes",
+        "is_capped",
+        "is_fragment",
+        "is_measured",
+        "last_append_s",
+        "missing",
+        "offsets",
+        "origin",
+        "pin_at_s",
+        "published",
+        "published_at_s",
+        "routing_key",
+        "session_id",
+        "size_bytes",
+        "spans",
+        "trace_id",
+        "traces_key",
+        "version",
+    )
+
+    def __init__(self, trace_id: bytes, *, now_s: float, origin: str) -> None:
+        self.trace_id = trace_id
+        self.spans: dict[bytes, SpanSlice | None] = {}
+        """None where the bytes are in the log only."""
+        self.offsets: list[int] = []
+        self.missing: list[int] = []
+        """Records to be read again before the spans are complete."""
+        self.first_append_s = now_s
+        self.last_append_s = now_s
+        self.fresh_since_s = now_s
+        """Append of the first span that no version holds yet."""
+        self.closed_at_s = 0.0
+        """Of an earlier close: the spans since are late."""
+        self.published = 0
+        """That many of the spans stand in a version already."""
+        self.published_at_s = 0.0
+        self.pin_at_s = math.inf
+        """Append of the first record that no state entry covers."""
+        self.armed_s = math.inf
+        self.size_bytes = 0
+        self.held_bytes = 0
+        self.has_root = False
+        self.origin = origin
+        self.experiment = ""
+        self.routing_key = ""
+        self.traces_key = ""
+        self.session_id = ""
+        self.version = ""
+        self.findings: tuple[tuple[str, str], ...] = ()
+        self.is_capped = False
+        self.is_fragment = False
+        self.is_measured = False
+        self.dropped_spans = 0
+
+    @property
+    def is_late(self) -> bool:
+        """Return whether it was closed before: what came since is late."""
+        return self.closed_at_s > 0
+
+    def due(self, config: AssembleConfig) -> Due:
+        """Return what happens next if nothing more comes, and when."""
+        if self.is_late:
+            # a burst of late spans makes one version; a stream of them one for each provisional_every_s
+            at_s = min(self.last_append_s + config.root_grace_s, self.fresh_since_s + config.provisional_every_s)
+            reason, action, is_final = CloseReason.LATE, Action.CLOSE, True
+        else:
+            at_s, reason, action, is_final = self._next_close(config)
+        checkpoint_s = self.pin_at_s + config.checkpoint_after_s
+        if checkpoint_s < at_s:
+            return Due(checkpoint_s, Action.CHECKPOINT, reason)
+        return Due(at_s, action, reason, is_final)
+
+    def _next_close(self, config: AssembleConfig) -> tuple[float, CloseReason, Action, bool]:
+        if self.has_root:
+            at_s, reason = self.last_append_s + config.root_grace_s, CloseReason.ROOT
+        else:
+            at_s, reason = self.last_append_s + config.idle_s, CloseReason.IDLE
+        if (aged_s := self.first_append_s + config.max_age_s) < at_s:
+            at_s, reason = aged_s, CloseReason.AGE
+        if len(self.spans) > self.published:
+            published_s = max(
+                (self.published_at_s or self.first_append_s) + config.provisional_every_s,
+                self.fresh_since_s + config.root_grace_s,
+            )
+            if not self.has_root:
+                published_s = min(published_s, self.last_append_s + config.provisional_s)
+            if published_s < at_s:
+                return published_s, CloseReason.PROVISIONAL, Action.PUBLISH, False
+        return at_s, reason, Action.CLOSE, True
+
+    def slices(self) -> list[SpanSlice]:
+        """Return the spans whose bytes are at hand, in order of arrival."""
+        return [item for item in self.spans.values() if item is not None]
+
+    def entry(self) -> Entry:
+        """Return what state keeps of it."""
+        return Entry(
+            closed_at_s=self.closed_at_s,
+            first_append_s=self.first_append_s,
+            last_append_s=self.last_append_s,
+            offset_steps=steps(self.offsets),
+            span_ids=tuple(self.spans),
+            published=self.published,
+            size_bytes=self.size_bytes,
+            has_root=self.has_root,
+            origin=self.origin,
+            experiment=self.experiment,
+            routing_key=self.routing_key,
+            traces_key=self.traces_key,
+            session_id=self.session_id,
+            version=self.version,
+            findings=self.findings,
+            is_capped=self.is_capped,
+            is_fragment=self.is_fragment,
+            is_measured=self.is_measured,
+            dropped_spans=self.dropped_spans,
+            fresh_since_s=self.fresh_since_s,
+            published_at_s=self.published_at_s,
+        )
+
+
+def reopened(trace_id: bytes, entry: Entry) -> OpenTrace:
+    """Return an open trace whose bytes are all in the log, from what state kept of it."""
+    trace = OpenTrace(trace_id, now_s=entry.first_append_s, origin=entry.origin)
+    trace.spans = dict.fromkeys(entry.span_ids)
+    trace.offsets = entry.offsets()
+    trace.missing = list(trace.offsets)
+    trace.last_append_s = entry.last_append_s
+    trace.fresh_since_s = entry.fresh_since_s
+    trace.closed_at_s = entry.closed_at_s
+    trace.published = entry.published
+    trace.published_at_s = entry.published_at_s
+    trace.size_bytes = entry.size_bytes
+    trace.has_root = entry.has_root
+    trace.experiment = entry.experiment
+    trace.routing_key = entry.routing_key
+    trace.traces_key = entry.traces_key
+    trace.session_id = entry.session_id
+    trace.version = entry.version
+    trace.findings = entry.findings
+    trace.is_capped = entry.is_capped
+    trace.is_fragment = entry.is_fragment
+    trace.is_measured = entry.is_measured
+    trace.dropped_spans = entry.dropped_spans
+    return trace
+
+
+def is_root(slices: Sequence[SpanSlice]) -> bool:
+    """Return whether one of these has no parent; some clients send a parent id of zeros for none."""
+    return any(not item.parent_span_id or not any(item.parent_span_id) for item in slices)

@@ -1,0 +1,172 @@
+"""The assemble stage: spans in; trace versions, findings and measurements out."""
+
+import weakref
+from collections.abc import Mapping, Sequence
+
+from core import topics
+from core.errors import SpanDecodeError
+from core.log.port import Record, StateChange, StoredRecord, Work
+from core.otlp.wire import SpanSlice, read_spans
+from core.stage import Recall, RecallNeeded
+from core.telemetry import Telemetry
+from detector.assemble.assembler import Assembler
+from detector.assemble.config import AssembleConfig
+from detector.assemble.open_trace import Action
+from detector.assemble.publication import Inspector, Publisher
+
+NAME = "assemble"
+STORE = "state.assemble"
+
+
+class AssembleStage:
+    """Makes the processors of trace assembly; see `core.stage.Stage`."""
+
+    name = NAME
+    topics = (topics.SPANS,)
+    store = STORE
+
+    def __init__(self, inspector: Inspector, config: AssembleConfig, telemetry: Telemetry) -> None:
+        self._inspector = inspector
+        self._config = config
+        self._telemetry = telemetry
+        self._processors: weakref.WeakSet[AssembleProcessor] = weakref.WeakSet()
+        telemetry.gauge("clearwatch.traces.open", lambda: sum(p.open_count for p in list(self._processors)))
+
+    def processor(self, partition: int, partitions: Mapping[str, int]) -> "AssembleProcessor":
+        """Make the processor of a partition."""
+        publisher = Publisher(
+            self._inspector, self._config, self._telemetry, partition=partition, partitions=partitions
+        )
+        processor = AssembleProcessor(Assembler(self._config), publisher, self._telemetry)
+        self._processors.add(processor)
+        return processor
+
+
+class AssembleProcessor:
+    """Assembles one partition; see `core.stage.Processor`.
+
+    A step that needs records back raises `RecallNeeded` and keeps what it has done so far: nothing of it is visible
+    until the repeated call returns its `Work`, and that call goes on where the first one stopped.
+    """
+
+    def __init__(self, assembler: Assembler, publisher: Publisher, telemetry: Telemetry) -> None:
+        self._assembler = assembler
+        self._publisher = publisher
+        self._telemetry = telemetry
+        self._produced: list[Record] = []
+        self._position = -1
+        self._committed = -1
+
+    @property
+    def open_count(self) -> int:
+        """Return how many traces are open."""
+        return self._assembler.open_count
+
+    def restore(self, entries: Sequence[tuple[bytes, bytes]]) -> Recall | None:
+        """Take the committed state; spans of open traces are read back when they are needed, not now."""
+        self._assembler.restore(entries)
+        return None
+
+    def recalled(self, records: Sequence[StoredRecord]) -> None:
+        """Take some of the records that were asked for; what is missing when the call is repeated is given up."""
+        for record in records:
+            self._assembler.supply(read_spans(record.value)[0])
+
+    def process(self, records: Sequence[StoredRecord]) -> Work:
+        """Take records in offset order; before each, everything due at its log time is done."""
+        self._assembler.supplied()
+        last_s = records[-1].log_time_ms / 1000 if records else 0.0
+        for record in records:
+            if record.offset < self._position:
+                continue
+            now_s = record.log_time_ms / 1000
+            self._settle(now_s, horizon_s=last_s)
+            self._take(record, now_s)
+            self._position = record.offset + 1
+        self._settle(last_s, horizon_s=last_s)
+        return self._work(last_s)
+
+    def tick(self, now_s: float) -> Work:
+        """Do what is due at `now_s`."""
+        self._assembler.supplied()
+        self._settle(now_s, horizon_s=now_s)
+        return self._work(now_s)
+
+    def next_wake_s(self) -> float | None:
+        """Return the log time of the next deadline, or None."""
+        return self._assembler.next_wake_s()
+
+    def _take(self, record: StoredRecord, now_s: float) -> None:
+        headers = record.headers
+        if headers.get(topics.HEADER_SIGNAL) == topics.SIGNAL_LOGS:
+            self._telemetry.count("clearwatch.dropped", reason="log_content_not_joined")
+            return
+        try:
+            slices, failures = read_spans(record.value)
+        except SpanDecodeError as exc:
+            self._produced.append(
+                self._publisher.dead_letter(
+                    offset=record.offset,
+                    reason="record_not_decodable",
+                    error=str(exc),
+                    value=record.value,
+                    headers=headers,
+                )
+            )
+            return
+        for failure in failures:
+            self._produced.append(
+                self._publisher.dead_letter(
+                    offset=record.offset, reason="span_not_readable", error=failure.reason, value=failure.data
+                )
+            )
+        by_trace: dict[bytes, list[SpanSlice]] = {}
+        for item in slices:
+            found = by_trace.get(item.trace_id)
+            if found is None:
+                by_trace[item.trace_id] = [item]
+            else:
+                found.append(item)
+        origin = headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE)
+        experiment = headers.get(topics.HEADER_EXPERIMENT, "")
+        for trace_id, items in by_trace.items():
+            self._assembler.take(
+                trace_id, items, offset=record.offset, now_s=now_s, origin=origin, experiment=experiment
+            )
+
+    def _settle(self, now_s: float, *, horizon_s: float) -> None:
+        """Do everything due at `now_s`, in the order of the deadlines. Raises RecallNeeded."""
+        assembler = self._assembler
+        while (found := assembler.due(now_s)) is not None:
+            trace, due = found
+            if due.action is Action.CHECKPOINT:
+                assembler.checkpoint(trace)
+                continue
+            if offsets := assembler.recall(trace, horizon_s):
+                raise RecallNeeded(Recall(topic=topics.SPANS, offsets=offsets))
+            if trace.spans:
+                self._produced += self._publisher.publish(trace, due)
+                self._telemetry.count("clearwatch.traces.closed", reason=due.reason)
+            if due.action is Action.PUBLISH:
+                assembler.published(trace, at_s=due.at_s)
+            else:
+                assembler.closed(trace, at_s=due.at_s)
+
+    def _work(self, now_s: float) -> Work:
+        assembler = self._assembler
+        assembler.sweep(now_s)
+        for (name, reason), amount in assembler.tally.items():
+            if amount:
+                self._telemetry.count(name, amount, **({"reason": reason} if reason else {}))
+        assembler.tally.clear()
+        produce = tuple(self._produced + self._publisher.measurements())
+        state = tuple(StateChange(key=key, value=value) for key, value in assembler.changes.items())
+        assembler.changes.clear()
+        self._produced = []
+        next_offsets: dict[str, int] = {}
+        if self._position >= 0:
+            pin = assembler.pin()
+            safe = self._position if pin is None else min(pin, self._position)
+            if safe != self._committed:
+                next_offsets[topics.SPANS] = self._committed = safe
+        return Work(produce=produce, store=STORE, state=state, next_offsets=next_offsets)
