@@ -43,7 +43,9 @@ def outcome(up: Up) -> dict[str, Any]:
     """Return what must be equal: trace versions, findings, issues and their counts."""
     with sqlite3.connect(f"file:{up.data_dir / 'records.sqlite3'}?mode=ro", uri=True) as records:
         versions = dict(records.execute("SELECT trace_id, version FROM traces"))
-    findings = {(f["trace_id"], f["check"], f["span_ids"][0], f["fingerprint"], f["issue_id"]) for f in up.export("findings")}
+    findings = {
+        (f["trace_id"], f["check"], f["span_ids"][0], f["fingerprint"], f["issue_id"]) for f in up.export("findings")
+    }
     issues = {i["issue_id"]: (i["trace_count"], i["session_count"], i["finding_count"]) for i in up.export("issues")}
     return {"versions": versions, "findings": findings, "issues": issues}
 
