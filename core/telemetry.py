@@ -35,6 +35,9 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "clearwatch.log.bytes": Metric("gauge", "By", "bytes of values stored in the log", ()),
     "clearwatch.log.deleted": Metric("counter", "{record}", "records deleted by retention", ("topic", "reason")),
     "clearwatch.stage.records": Metric("counter", "{record}", "records processed", ("stage",)),
+    "clearwatch.stage.failures": Metric(
+        "counter", "{failure}", "ticks that raised, partitions stopped", ("stage", "reason")
+    ),
     "clearwatch.stage.lag": Metric("gauge", "{record}", "records not yet committed", ("group",)),
     "clearwatch.traces.open": Metric("gauge", "{trace}", "traces being assembled", ()),
     "clearwatch.traces.closed": Metric("counter", "{trace}", "trace versions closed", ("reason",)),

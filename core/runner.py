@@ -1,0 +1,442 @@
+"""The runner of a stage: fetches, keeps time, calls the processors off the event loop, commits what they return.
+
+Order within a partition is strict: a slice of records is processed, its work committed, then the next slice. Partitions
+take turns on the interpreter (one processor call at a time for each stage) while their commits overlap.
+
+**Time.** Records carry theirs. Where a partition is caught up, now = log time of its last record + monotonic time
+between the first and the latest successful empty fetch; of a partition that never had a record, wall time. What a
+processor sees never goes back: a record that was stamped before the last tick, but committed after it, is given the
+tick's time.
+
+**Failure.** A processor that raises may hold half a change, so it is thrown away and made anew from the state and
+records that were committed; then each record of the slice is tried alone. What fails alone goes to `dead-letters`.
+Records of a newer release stop the partition instead.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from core import topics
+from core.clock import Clock
+from core.errors import LogUnavailableError, SchemaTooNewError
+from core.log.port import Fetch, Log, Reader, Record, StoredRecord, Work
+from core.stage import Processor, Recall, RecallNeeded, Stage
+from core.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# one call of a processor holds the interpreter: longer, and the event loop answers late
+_CALL_S: Final = 0.05
+_LEAST_CALL_BYTES: Final = 16 * 1024
+_FIRST_CALL_BYTES: Final = 256 * 1024
+_MOST_CALL_RECORDS: Final = 1024
+# offsets read back at a time: a record may be a megabyte
+_RECALL_BATCH: Final = 32
+# a processor that asks this often for records, without going on, never will
+_MOST_RECALLS: Final = 64
+# failing alone so often in a row, it is the code and not the records
+_MOST_DEAD_LETTERS_IN_A_ROW: Final = 100
+# where idle time has yet to begin: long enough not to spin
+_LEAST_TIMEOUT_S: Final = 0.01
+_TICK_RETRY_S: Final = 30.0
+
+
+class _Partition:
+    """A processor and where it stands.
+
+    By topic, `resume_at` is the first offset that no commit covers, `position` the one after the last record taken;
+    `skipped` are the dead-lettered ones between them.
+    """
+
+    def __init__(self, number: int, processor: Processor) -> None:
+        self.number = number
+        self.processor = processor
+        self.resume_at: dict[str, int] = {}
+        self.position: dict[str, int] = {}
+        self.skipped: set[tuple[str, int]] = set()
+        self.now_s = 0.0
+        self.last_log_time_s: float | None = None
+        self.caught_up_since_s: float | None = None
+        self.idle_s = 0.0
+        self.call_bytes = _FIRST_CALL_BYTES
+        self.dead_letters_in_a_row = 0
+        self.no_tick_before_s = 0.0
+        self.is_stopped = False
+
+
+class StageRunner:
+    """Runs one stage over the partitions assigned to this process; an `AssignmentListener`."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        *,
+        log: Log,
+        telemetry: Telemetry,
+        clock: Clock,
+        fetch_max_bytes: int = 8 * 1024**2,
+        fetch_timeout_s: float = 1.0,
+        essential: bool = True,
+    ) -> None:
+        self._stage = stage
+        self._log = log
+        self._telemetry = telemetry
+        self._clock = clock
+        self._fetch_max_bytes = fetch_max_bytes
+        self._fetch_timeout_s = fetch_timeout_s
+        self._reader: Reader = log.reader(stage.name, stage.topics, essential=essential)
+        self._owned: dict[int, _Partition] = {}
+        self._working = asyncio.Lock()
+        self._turn = asyncio.Semaphore(1)
+        self._stop = asyncio.Event()
+
+    @property
+    def stopped_partitions(self) -> tuple[int, ...]:
+        """Return the partitions that were stopped because going on would lose records."""
+        return tuple(sorted(p.number for p in self._owned.values() if p.is_stopped))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop`, then finish and commit what is in hand."""
+        self._stop = stop
+        await self._insist(lambda: self._reader.start(self))
+        try:
+            while not stop.is_set():
+                fetched = await self._fetch(stop)
+                if fetched is not None:
+                    async with self._working:
+                        await self._take(fetched)
+        except* LogUnavailableError as group:
+            # raised only after `stop`: what could not be committed will be read again
+            logger.warning("stage %s stops with work not committed: %s", self._stage.name, group.exceptions[0])
+        finally:
+            await self._reader.stop()
+
+    async def on_assigned(self, partitions: Sequence[int]) -> None:
+        """Restore the processors of these partitions."""
+        for number in partitions:
+            self._owned[number] = _Partition(number, await self._restored(number))
+        logger.info("stage %s owns partitions %s", self._stage.name, ", ".join(map(str, partitions)))
+
+    async def on_revoked(self, partitions: Sequence[int]) -> None:
+        """Drop the processors: what was taken is committed once the slice in hand is."""
+        async with self._working:
+            for number in partitions:
+                self._owned.pop(number, None)
+
+    async def _fetch(self, stop: asyncio.Event) -> Fetch | None:
+        """Return the next fetch, or None on stop or while the log is unavailable."""
+        fetching = asyncio.create_task(
+            self._reader.fetch(max_bytes=self._fetch_max_bytes, timeout_s=self._timeout_s()),
+            name=f"{self._stage.name}-fetch",
+        )
+        stopping = asyncio.create_task(stop.wait(), name=f"{self._stage.name}-stop")
+        try:
+            await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return await fetching if fetching.done() else None
+        except LogUnavailableError as exc:
+            logger.warning("stage %s cannot read: %s", self._stage.name, exc)
+            await self._pause(exc.retry_after_s)
+            return None
+        finally:
+            for task in (fetching, stopping):
+                task.cancel()
+            await asyncio.gather(fetching, stopping, return_exceptions=True)
+
+    def _timeout_s(self) -> float:
+        """Return how long a fetch may wait: not at all until idle time runs everywhere, then to the next tick."""
+        timeout_s = self._fetch_timeout_s
+        for partition in self._owned.values():
+            if partition.is_stopped:
+                continue
+            if partition.caught_up_since_s is None:
+                return _LEAST_TIMEOUT_S
+            wake_s = partition.processor.next_wake_s()
+            if wake_s is not None:
+                wait_s = max(wake_s - self._now_s(partition), partition.no_tick_before_s - self._clock.monotonic_s())
+                timeout_s = min(timeout_s, max(0.0, wait_s))
+        return timeout_s
+
+    async def _take(self, fetched: Fetch) -> None:
+        by_partition: dict[int, list[StoredRecord]] = {}
+        for (_, number), records in fetched.records.items():
+            by_partition.setdefault(number, []).extend(records)
+        if len(self._stage.topics) > 1:
+            for found in by_partition.values():
+                found.sort(key=lambda record: record.log_time_ms)  # stable: each topic keeps its order
+        async with asyncio.TaskGroup() as tasks:
+            for number, partition in list(self._owned.items()):
+                if partition.is_stopped:
+                    continue
+                if number in by_partition:
+                    work = self._process(partition, by_partition[number])
+                elif all((topic, number) in fetched.caught_up for topic in self._stage.topics):
+                    self._let_idle(partition, fetched)
+                    work = self._tick(partition)
+                else:
+                    partition.caught_up_since_s = None
+                    continue
+                tasks.create_task(work, name=f"{self._stage.name}-{number}")
+
+    # -- time
+
+    def _let_idle(self, partition: _Partition, fetched: Fetch) -> None:
+        monotonic_s = self._clock.monotonic_s()
+        if partition.caught_up_since_s is None:
+            partition.caught_up_since_s = monotonic_s
+            stamps = [fetched.last_log_time_ms.get((t, partition.number)) for t in self._stage.topics]
+            known = [stamp / 1000 for stamp in stamps if stamp is not None]
+            if known:
+                partition.last_log_time_s = max(*known, partition.last_log_time_s or 0.0)
+        partition.idle_s = monotonic_s - partition.caught_up_since_s
+
+    def _now_s(self, partition: _Partition) -> float:
+        """Return the log time of a caught-up partition."""
+        if partition.last_log_time_s is None:
+            return max(partition.now_s, self._clock.now_s())
+        return max(partition.now_s, partition.last_log_time_s + partition.idle_s)
+
+    async def _tick(self, partition: _Partition) -> None:
+        wake_s = partition.processor.next_wake_s()
+        now_s = self._now_s(partition)
+        if wake_s is None or now_s < wake_s or self._clock.monotonic_s() < partition.no_tick_before_s:
+            return
+        partition.now_s = now_s
+        try:
+            work = await self._call(partition, lambda: partition.processor.tick(now_s))
+        except LogUnavailableError:
+            raise
+        except Exception:
+            # nothing to dead-letter: no record is at fault. The partition goes on reading, and says so
+            logger.exception("stage %s failed to let time pass in partition %d", self._stage.name, partition.number)
+            self._telemetry.count("clearwatch.stage.failures", stage=self._stage.name, reason="tick")
+            partition.no_tick_before_s = self._clock.monotonic_s() + _TICK_RETRY_S
+            await self._rebuild(partition)
+            return
+        await self._commit(partition, work)
+
+    def _stamped(self, partition: _Partition, records: Sequence[StoredRecord]) -> Sequence[StoredRecord]:
+        """Return records none of which lies before the time that the processor has seen."""
+        first_ms = int(partition.now_s * 1000)
+        if records[0].log_time_ms >= first_ms:
+            return records
+        return [
+            r if r.log_time_ms >= first_ms else msgspec.structs.replace(r, log_time_ms=first_ms + 1) for r in records
+        ]
+
+    # -- records
+
+    async def _process(self, partition: _Partition, records: Sequence[StoredRecord]) -> None:
+        partition.caught_up_since_s = None
+        partition.idle_s = 0.0
+        for record in records:
+            partition.resume_at.setdefault(record.topic, record.offset)
+        start = 0
+        while start < len(records) and not partition.is_stopped:
+            slice_ = self._slice(partition, records, start)
+            if not slice_:
+                self._stop_at(partition, records[start])
+                return
+            start += len(slice_)
+            await self._process_slice(partition, self._stamped(partition, slice_))
+
+    def _slice(self, partition: _Partition, records: Sequence[StoredRecord], start: int) -> Sequence[StoredRecord]:
+        """Return as many of the records as one call may take; none where the first is of a newer release."""
+        size = 0
+        for end in range(start, min(len(records), start + _MOST_CALL_RECORDS)):
+            if _schema_of(records[end]) > topics.SCHEMA:
+                return records[start:end]
+            size += len(records[end].value)
+            if size >= partition.call_bytes:
+                return records[start : end + 1]
+        return records[start : start + _MOST_CALL_RECORDS]
+
+    async def _process_slice(self, partition: _Partition, records: Sequence[StoredRecord]) -> None:
+        try:
+            await self._apply(partition, records)
+        except LogUnavailableError:
+            raise
+        except Exception:
+            logger.exception(
+                "stage %s failed on %d records of partition %d, trying each alone",
+                self._stage.name,
+                len(records),
+                partition.number,
+            )
+            await self._rebuild(partition)
+            for record in records:
+                await self._process_alone(partition, record)
+                if partition.is_stopped:
+                    return
+        else:
+            partition.dead_letters_in_a_row = 0
+
+    async def _apply(self, partition: _Partition, records: Sequence[StoredRecord]) -> None:
+        began_s = self._clock.monotonic_s()
+        work = await self._call(partition, lambda: partition.processor.process(records))
+        took_s = self._clock.monotonic_s() - began_s
+        if took_s > _CALL_S:
+            partition.call_bytes = max(_LEAST_CALL_BYTES, partition.call_bytes // 2)
+        elif took_s < _CALL_S / 4:
+            partition.call_bytes = min(self._fetch_max_bytes, partition.call_bytes * 2)
+        last_s = records[-1].log_time_ms / 1000
+        partition.last_log_time_s = max(last_s, partition.last_log_time_s or 0.0)
+        partition.now_s = max(partition.now_s, last_s)
+        for record in records:
+            partition.position[record.topic] = record.offset + 1
+        await self._commit(partition, work)
+        self._telemetry.count("clearwatch.stage.records", len(records), stage=self._stage.name)
+
+    async def _process_alone(self, partition: _Partition, record: StoredRecord) -> None:
+        try:
+            await self._apply(partition, (record,))
+        except LogUnavailableError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever a record does to a processor, it is dead-lettered with it
+            await self._bury(partition, record, exc)
+            await self._rebuild(partition)
+        else:
+            partition.dead_letters_in_a_row = 0
+
+    async def _bury(self, partition: _Partition, record: StoredRecord, error: Exception) -> None:
+        """Write a record to dead-letters, or stop the partition where everything ends there."""
+        partition.dead_letters_in_a_row += 1
+        if partition.dead_letters_in_a_row > _MOST_DEAD_LETTERS_IN_A_ROW:
+            self._halt(
+                partition,
+                "dead_letters",
+                f"{record.topic}@{record.offset}: {_MOST_DEAD_LETTERS_IN_A_ROW} records in a row failed",
+            )
+            return
+        logger.error(
+            "stage %s cannot use %s[%d]@%d: %r", self._stage.name, record.topic, record.partition, record.offset, error
+        )
+        letter = topics.DeadLetter(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            error=f"{self._stage.name}: {error!r}",
+            value=record.value,
+            headers=dict(record.headers),
+        )
+        buried = Record(
+            topic=topics.DEAD_LETTERS,
+            partition=0,
+            value=msgspec.msgpack.encode(letter),
+            headers=topics.headers(origin=record.headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE)),
+        )
+        partition.skipped.add((record.topic, record.offset))
+        partition.position[record.topic] = record.offset + 1
+        held_back = partition.resume_at[record.topic] < record.offset
+        # where nothing before it is held back, nothing else would ever move the offset past it
+        next_offsets = {} if held_back else {record.topic: record.offset + 1}
+        await self._commit(partition, Work(produce=(buried,), next_offsets=next_offsets))
+        self._telemetry.count("clearwatch.dead_letters", stage=self._stage.name, reason=type(error).__name__)
+
+    def _stop_at(self, partition: _Partition, record: StoredRecord) -> None:
+        error = SchemaTooNewError(topic=record.topic, schema=_schema_of(record), supported=topics.SCHEMA)
+        self._halt(partition, "schema_too_new", f"{record.topic}@{record.offset}: {error}")
+
+    def _halt(self, partition: _Partition, reason: str, why: str) -> None:
+        partition.is_stopped = True
+        self._reader.pause([(topic, partition.number) for topic in self._stage.topics])
+        self._telemetry.count("clearwatch.stage.failures", stage=self._stage.name, reason=reason)
+        logger.error("stage %s stops partition %d: %s", self._stage.name, partition.number, why)
+
+    # -- processors
+
+    async def _restored(self, number: int) -> Processor:
+        counts = {topic: self._log.partitions(topic) for topic in self._stage.topics}
+        processor = self._stage.processor(number, counts)
+        entries = await self._insist(lambda: self._reader.load_state(self._stage.store, number))
+        async with self._turn:
+            recall = await asyncio.to_thread(processor.restore, entries)
+        if recall is not None:
+            await self._recall(processor, number, recall)
+        return processor
+
+    async def _rebuild(self, partition: _Partition) -> None:
+        """Make the processor anew: committed state, then the records that were taken since, as far as they worked."""
+        try:
+            partition.processor = await self._restored(partition.number)
+            for topic, position in list(partition.position.items()):
+                offsets = [
+                    o for o in range(partition.resume_at[topic], position) if (topic, o) not in partition.skipped
+                ]
+                for start in range(0, len(offsets), _RECALL_BATCH):
+                    await self._replay(partition, topic, offsets[start : start + _RECALL_BATCH])
+        except LogUnavailableError:
+            raise
+        except Exception:
+            logger.exception("stage %s cannot restore partition %d", self._stage.name, partition.number)
+            self._halt(partition, "restore", "what is committed cannot be restored")
+
+    async def _replay(self, partition: _Partition, topic: str, offsets: Sequence[int]) -> None:
+        records = await self._insist(lambda: self._reader.read_at(topic, partition.number, offsets))
+        if records:
+            await self._commit(partition, await self._call(partition, lambda: partition.processor.process(records)))
+
+    async def _call(self, partition: _Partition, call: Callable[[], Work]) -> Work:
+        """Call a processor in a thread, reading back what it asks for."""
+        for _ in range(_MOST_RECALLS):
+            try:
+                async with self._turn:
+                    return await asyncio.to_thread(call)
+            except RecallNeeded as needed:
+                await self._recall(partition.processor, partition.number, needed.recall)
+        raise RuntimeError(f"asked for records {_MOST_RECALLS} times without going on")
+
+    async def _recall(self, processor: Processor, number: int, recall: Recall) -> None:
+        for start in range(0, max(1, len(recall.offsets)), _RECALL_BATCH):
+            offsets = recall.offsets[start : start + _RECALL_BATCH]
+            read = functools.partial(self._reader.read_at, recall.topic, number, offsets)
+            records = await self._insist(read)
+            async with self._turn:
+                await asyncio.to_thread(processor.recalled, records)
+
+    # -- the log
+
+    async def _commit(self, partition: _Partition, work: Work) -> None:
+        if work.is_empty():
+            return
+        next_offsets = {}
+        for topic, offset in work.next_offsets.items():
+            bumped = offset
+            while (topic, bumped) in partition.skipped:
+                bumped += 1
+            next_offsets[topic] = bumped
+        if next_offsets != work.next_offsets:
+            work = msgspec.structs.replace(work, next_offsets=next_offsets)
+        await self._insist(lambda: self._reader.commit(partition.number, work))
+        partition.resume_at.update(next_offsets)
+        if partition.skipped:
+            partition.skipped = {(t, o) for t, o in partition.skipped if o >= partition.resume_at.get(t, 0)}
+
+    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call until the log is available; once it is to stop, raise LogUnavailableError instead of waiting."""
+        while True:
+            try:
+                return await call()
+            except LogUnavailableError as exc:
+                if self._stop.is_set():
+                    raise
+                logger.warning("stage %s waits for the log: %s", self._stage.name, exc)
+                await self._pause(exc.retry_after_s)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+
+
+def _schema_of(record: StoredRecord) -> int:
+    """Return the schema that a record was written with; this release's where its header is missing or no number."""
+    text = record.headers.get(topics.HEADER_SCHEMA, "")
+    return int(text) if text.isdecimal() else topics.SCHEMA
