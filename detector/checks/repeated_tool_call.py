@@ -78,15 +78,15 @@ class RepeatedToolCall:
             if len(tools) < self._config.min_repeats:
                 return found([])
             calls = _calls_of_tools(tools)
+            sent = any(span.tool is not None and span.tool.arguments for span in tools)
         else:
             asked = _asked(trace.spans)
             if len(asked) < self._config.min_repeats:
                 return found([])
             calls = _calls_of_models(trace, asked)
+            sent = any(call.arguments for _, call in asked)
         groups: dict[tuple[str, str], list[_Call]] = {}
-        sent = False
         for call in calls:
-            sent = sent or bool(call.arguments)
             if call.arguments:
                 groups.setdefault((call.tool, call.arguments), []).append(call)
         loops: dict[str, list[_Call]] = {}

@@ -1,0 +1,137 @@
+"""failed_span: the deepest failure once, with the provider's error class."""
+
+import pytest
+
+from core.model.finding import Dimension, Finding, FindingKind, Severity
+from core.model.span import ErrorClass, SpanError, SpanKind
+from core.model.trace import Trace
+from detector.checks.failed_span import FailedSpan, FailedSpanConfig
+from detector.checks.port import Outcome
+from tests.unit.checks_kit import Story, failed
+
+CHECK = FailedSpan(FailedSpanConfig())
+LIMIT = SpanError(error_class=ErrorClass.RATE_LIMIT, error_type="openai.RateLimitError", message="429 too many")
+
+
+def only(trace: Trace) -> Finding:
+    (finding,) = CHECK.inspect(trace).findings
+    return finding
+
+
+def test_only_the_deepest_failed_span_is_reported() -> None:
+    story = Story(session_id="s1", release="1.4", environment="prod")
+    root = story.root(error=LIMIT)
+    step = story.add(SpanKind.CHAIN, parent=root.span_id, error=LIMIT)
+    call = story.llm(step.span_id, error=LIMIT)
+    finding = only(story.trace())
+    assert finding.span_ids == (call.span_id,)
+    assert finding.kind is FindingKind.FAULT
+    assert finding.category is Dimension.EXECUTION
+    assert finding.title == "LLM call to gpt-4o-mini hits a rate limit"
+    assert "429 too many" in finding.rationale
+    assert (finding.session_id, finding.release, finding.environment) == ("s1", "1.4", "prod")
+    assert finding.observed_at_ns == call.end_ns
+    assert finding.publish_at_once
+
+
+def test_two_failures_are_two_findings_of_one_issue() -> None:
+    story = Story()
+    root = story.root()
+    for _ in range(2):
+        story.llm(root.span_id, error=LIMIT)
+    one, two = CHECK.inspect(story.trace()).findings
+    assert one.fingerprint == two.fingerprint
+    assert one.finding_id != two.finding_id
+
+
+def test_ids_do_not_depend_on_the_version_of_the_trace() -> None:
+    story = Story()
+    root = story.root()
+    story.llm(root.span_id, error=LIMIT)
+    before = only(story.trace())
+    story.llm(root.span_id)
+    after = only(story.trace())
+    assert before.finding_id == after.finding_id
+    assert (before.severity, after.severity) == (Severity.MEDIUM, Severity.LOW)
+
+
+def test_a_failure_that_reached_the_root_is_high() -> None:
+    story = Story()
+    root = story.root(error=LIMIT)
+    story.llm(root.span_id, error=LIMIT)
+    assert only(story.trace()).severity is Severity.HIGH
+
+
+def test_a_fallback_to_another_model_makes_it_low() -> None:
+    story = Story()
+    root = story.root()
+    story.llm(root.span_id, error=LIMIT)
+    story.llm(root.span_id, model="claude-haiku")
+    finding = only(story.trace())
+    assert finding.severity is Severity.LOW
+    assert "succeeded" in finding.rationale
+
+
+def test_an_earlier_success_is_no_recovery() -> None:
+    story = Story()
+    root = story.root()
+    story.llm(root.span_id)
+    story.llm(root.span_id, error=LIMIT)
+    assert only(story.trace()).severity is Severity.MEDIUM
+
+
+@pytest.mark.parametrize("error_class", [ErrorClass.AUTH, ErrorClass.QUOTA])
+def test_what_only_a_person_can_mend_is_high(error_class: ErrorClass) -> None:
+    story = Story()
+    story.llm(story.root().span_id, error=failed(error_class=error_class))
+    assert only(story.trace()).severity is Severity.HIGH
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (failed(error_class=ErrorClass.TIMEOUT), "times out"),
+        (failed(error_class=ErrorClass.CONNECTION), "cannot connect"),
+        (failed(error_class=ErrorClass.SERVER), "fails with a server error"),
+        (failed(error_class=ErrorClass.CONTEXT_OVERFLOW), "exceeds the context window"),
+        (failed(error_class=ErrorClass.AUTH), "is refused: authentication"),
+        (failed(error_class=ErrorClass.QUOTA), "has no quota left"),
+        (failed(error_type="openai.OddError"), "fails with OddError"),
+        (failed(error_type="503"), "fails with status 503"),
+        (failed(error_type="_OTHER"), "fails"),
+        (failed(error_type="", message=""), "fails"),
+    ],
+)
+def test_the_title_tells_the_class_of_the_error(error: SpanError, words: str) -> None:
+    story = Story()
+    story.llm(error=error)
+    assert only(story.trace()).title == f"LLM call to gpt-4o-mini {words}"
+
+
+def test_titles_hold_neither_user_text_nor_ids() -> None:
+    story = Story()
+    story.add(SpanKind.UNKNOWN, "GET /users/8819", error=failed("no user ann@example.org", error_type="KeyError"))
+    assert only(story.trace()).title == "GET /users/* fails with KeyError"
+
+
+def test_long_messages_are_cut_in_the_rationale() -> None:
+    story = Story()
+    story.llm(error=failed("x" * 100_000))
+    assert len(only(story.trace()).rationale) < 600
+
+
+def test_tools_and_filtered_calls_are_left_to_their_own_checks() -> None:
+    story = Story()
+    root = story.root()
+    story.tool("search", root.span_id, error=failed())
+    story.llm(root.span_id, error=failed(error_class=ErrorClass.CONTENT_FILTER))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+
+
+def test_a_cycle_of_parents_ends() -> None:
+    story = Story()
+    one = story.llm("0000000000000002", error=LIMIT)
+    story.llm(one.span_id, error=LIMIT)
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+    story.llm("0000000000000001", error=LIMIT)
+    assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND

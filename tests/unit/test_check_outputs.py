@@ -1,0 +1,143 @@
+"""output_cut, content_filter, empty_output: what a model's answer looks like when it is none."""
+
+import pytest
+
+from core.model.finding import Dimension, Severity
+from core.model.span import Content, ContentState, ErrorClass, FinishReason, ToolCall, Usage
+from core.model.trace import CloseReason
+from detector.checks.content_filter import ContentFilter, ContentFilterConfig
+from detector.checks.empty_output import EmptyOutput, EmptyOutputConfig
+from detector.checks.output_cut import OutputCut, OutputCutConfig
+from detector.checks.port import Check, Outcome
+from tests.unit.checks_kit import Story, failed, present
+
+CUT: Check = OutputCut(OutputCutConfig())
+FILTER: Check = ContentFilter(ContentFilterConfig())
+EMPTY: Check = EmptyOutput(EmptyOutputConfig())
+ALL = (CUT, FILTER, EMPTY)
+
+
+def outcome(check: Check, story: Story, **facts: object) -> Outcome:
+    return check.inspect(story.trace(**facts)).outcome
+
+
+def test_an_answer_cut_by_length_is_found() -> None:
+    story = Story()
+    story.llm(finish_reason=FinishReason.LENGTH, output=present("and then"), usage=Usage(output_tokens=256))
+    (finding,) = CUT.inspect(story.trace()).findings
+    assert finding.title == "LLM call to gpt-4o-mini is cut off by the token limit"
+    assert finding.severity is Severity.MEDIUM
+    assert "256" in finding.rationale
+
+
+def test_a_cut_needs_no_content() -> None:
+    story = Story()
+    story.llm(finish_reason=FinishReason.LENGTH)
+    assert outcome(CUT, story) is Outcome.FOUND
+
+
+def test_reasoning_that_ate_the_whole_answer_is_high_and_reported_once() -> None:
+    story = Story()
+    story.llm(finish_reason=FinishReason.LENGTH, output=present(" "), usage=Usage(output_tokens=4096))
+    (finding,) = CUT.inspect(story.trace()).findings
+    assert finding.severity is Severity.HIGH
+    assert outcome(EMPTY, story) is Outcome.CLEAR
+
+
+def test_a_classifier_that_asks_for_one_token_is_no_cut() -> None:
+    story = Story()
+    story.llm(finish_reason=FinishReason.LENGTH, output=present("yes"), usage=Usage(output_tokens=1))
+    assert outcome(CUT, story) is Outcome.CLEAR
+
+
+@pytest.mark.parametrize(("check", "reason"), [(CUT, FinishReason.LENGTH), (FILTER, FinishReason.CONTENT_FILTER)])
+def test_a_wrapper_repeats_its_call_and_is_not_counted(check: Check, reason: FinishReason) -> None:
+    story = Story()
+    wrapper = story.llm(finish_reason=reason)
+    call = story.llm(wrapper.span_id, finish_reason=reason)
+    (finding,) = check.inspect(story.trace()).findings
+    assert finding.span_ids == (call.span_id,)
+
+
+def test_a_filtered_answer_is_a_matter_of_safety() -> None:
+    story = Story()
+    story.llm(finish_reason=FinishReason.CONTENT_FILTER, output=present(""))
+    (finding,) = FILTER.inspect(story.trace()).findings
+    assert finding.category is Dimension.SAFETY
+    assert finding.publish_at_once
+    assert outcome(EMPTY, story) is Outcome.CLEAR
+
+
+def test_a_filtered_prompt_is_found_at_the_deepest_span() -> None:
+    error = failed("blocked by policy", error_type="BadRequestError", error_class=ErrorClass.CONTENT_FILTER)
+    story = Story()
+    root = story.root(error=error)
+    call = story.llm(root.span_id, error=error)
+    (finding,) = FILTER.inspect(story.trace()).findings
+    assert finding.span_ids == (call.span_id,)
+    assert "blocked by policy" in finding.rationale
+
+
+def test_a_blank_last_answer_is_found() -> None:
+    story = Story()
+    root = story.root()
+    story.llm(root.span_id, output=present("thinking"))
+    last = story.llm(root.span_id, output=present(" \n"), finish_reason=FinishReason.STOP)
+    (finding,) = EMPTY.inspect(story.trace()).findings
+    assert finding.span_ids == (last.span_id,)
+    assert finding.severity is Severity.MEDIUM
+
+
+def test_a_blank_answer_that_is_the_whole_trace_is_high() -> None:
+    story = Story()
+    story.llm(output=present(""))
+    (finding,) = EMPTY.inspect(story.trace()).findings
+    assert finding.severity is Severity.HIGH
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        present("an answer"),
+        present("", ToolCall(name="search")),
+        present("", refusal="I cannot help with that."),
+    ],
+)
+def test_an_answer_a_call_or_a_refusal_is_not_empty(output: Content) -> None:
+    story = Story()
+    story.llm(output=output)
+    assert outcome(EMPTY, story) is Outcome.CLEAR
+
+
+def test_a_blank_answer_in_the_middle_is_none() -> None:
+    story = Story()
+    root = story.root()
+    story.llm(root.span_id, output=present(""))
+    story.llm(root.span_id, output=present("done"))
+    assert outcome(EMPTY, story) is Outcome.CLEAR
+
+
+@pytest.mark.parametrize("state", [s for s in ContentState if s is not ContentState.PRESENT])
+def test_an_output_that_was_not_sent_is_unknown_never_empty(state: ContentState) -> None:
+    story = Story()
+    story.llm(output=Content(state=state))
+    assert outcome(EMPTY, story) is Outcome.UNKNOWN
+
+
+def test_a_trace_that_is_not_whole_says_nothing_of_absence() -> None:
+    story = Story()
+    story.llm(output=present(""))
+    assert outcome(EMPTY, story, is_final=False, close_reason=CloseReason.PROVISIONAL) is Outcome.UNKNOWN
+    assert outcome(EMPTY, story, is_fragment=True) is Outcome.UNKNOWN
+
+
+def test_a_failed_call_is_left_to_the_check_of_failures() -> None:
+    story = Story()
+    story.llm(output=present(""), error=failed(), finish_reason=FinishReason.LENGTH)
+    assert [outcome(check, story) for check in ALL] == [Outcome.CLEAR] * 3
+
+
+def test_a_trace_without_models_is_clear() -> None:
+    story = Story()
+    story.root()
+    assert [outcome(check, story) for check in ALL] == [Outcome.CLEAR] * 3

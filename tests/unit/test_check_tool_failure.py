@@ -1,0 +1,164 @@
+"""tool_failure: by status, and by what the result says."""
+
+import json
+
+import pytest
+
+from core.model.finding import Finding, Severity
+from core.model.span import Content, ContentState, SpanKind, ToolCall
+from core.model.trace import Trace
+from detector.checks.port import Outcome
+from detector.checks.tool_failure import ToolFailure, ToolFailureConfig
+from detector.checks.tool_text import error_text
+from tests.unit.checks_kit import Story, failed, present
+
+CHECK = ToolFailure(ToolFailureConfig())
+
+
+def only(trace: Trace) -> Finding:
+    (finding,) = CHECK.inspect(trace).findings
+    return finding
+
+
+def test_a_failed_tool_span_is_found_under_its_own_name() -> None:
+    story = Story()
+    call = story.tool("PageDownTool", story.root().span_id, error=failed("got an unexpected argument 'page'"))
+    finding = only(story.trace())
+    assert finding.title == "PageDownTool fails with TypeError"
+    assert finding.span_ids == (call.span_id,)
+    assert finding.target == "PageDownTool"
+    assert "unexpected argument" in finding.rationale
+
+
+def test_a_tool_that_only_repeats_its_childs_error_is_not_reported() -> None:
+    story = Story()
+    tool = story.tool("search", story.root().span_id, error=failed())
+    story.add(SpanKind.HTTP, "GET", parent=tool.span_id, error=failed())
+    assert CHECK.inspect(story.trace()).outcome is not Outcome.FOUND
+
+
+def test_the_same_tool_succeeding_later_makes_it_low_and_another_tool_does_not() -> None:
+    story = Story()
+    root = story.root()
+    story.tool("search", root.span_id, error=failed())
+    story.tool("visit", root.span_id, output=present("a page"))
+    assert only(story.trace()).severity is Severity.MEDIUM
+    story.tool("search", root.span_id, output=present("hits"))
+    assert only(story.trace()).severity is Severity.LOW
+
+
+ERRORS = [
+    "Error: user not found",
+    "ERROR: disk full",
+    "Error executing tool get_weather: backend down",
+    "Error code: 503 - upstream",
+    "Traceback (most recent call last):\n  File \"a.py\", line 1\nKeyError: 'x'",
+    "requests.exceptions.HTTPError: 404 Client Error",
+    "ValueError: bad city",
+    "Failed to execute get_weather",
+    "status: error",
+    "<tool_use_error>File does not exist</tool_use_error>",
+    "Tool 'fly_me' not found",
+    "fly_me is not a valid tool, try one of [search].",
+    json.dumps({"error": "no such user"}),
+    json.dumps({"error": {"code": 500, "message": "backend down"}}),
+    json.dumps({"isError": True, "content": [{"type": "text", "text": "backend down"}]}),
+    json.dumps({"status": "error", "message": "backend down"}),
+    json.dumps({"errors": [{"message": "field x is unknown"}], "data": None}),
+    json.dumps({"error": True, "detail": "backend down"}),
+]
+RESULTS = [
+    "",
+    "   ",
+    "No flights found.",
+    "How to handle an error: read the log first.",
+    "The documentation of ValueError: it is raised where …",
+    "Errors in Python are exceptions.",
+    "Failed flights of the week",
+    '[{"error": "in a list of records"}]',
+    json.dumps({"error": None, "result": 3}),
+    json.dumps({"error": "", "result": 3}),
+    json.dumps({"error": 0.05, "mean": 3}),
+    json.dumps({"errors": []}),
+    json.dumps({"status": "ok"}),
+    json.dumps({"isError": False, "content": []}),
+    json.dumps({"records": [{"status": "error", "error": "an old one"}]}),
+    json.dumps({"log": "x" * 5000, "error": "far down is data"}),
+    '{"error": "not json',
+]
+
+
+@pytest.mark.parametrize("text", ERRORS)
+def test_a_result_that_is_an_error_message_is_found(text: str) -> None:
+    story = Story()
+    story.tool("search", story.root().span_id, output=present(text))
+    finding = only(story.trace())
+    assert finding.title.startswith("search returns an error")
+    assert finding.severity is Severity.MEDIUM
+
+
+@pytest.mark.parametrize("text", RESULTS)
+def test_a_result_that_speaks_of_errors_is_none(text: str) -> None:
+    story = Story()
+    story.tool("search", story.root().span_id, output=present(text))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+
+
+def test_the_message_is_taken_out_of_the_object_that_holds_it() -> None:
+    assert error_text(json.dumps({"error": {"code": 500, "message": "backend down"}})) == "backend down"
+    assert error_text(json.dumps({"isError": True, "content": [{"type": "text", "text": "gone"}]})) == "gone"
+
+
+def test_one_fault_is_one_fingerprint_whether_the_span_failed_or_its_text_says_so() -> None:
+    by_status, by_text = Story(), Story()
+    by_status.tool("search", error=failed("backend down", error_type="app.WeatherError"))
+    by_text.tool("search", output=present("Error: WeatherError: backend down"))
+    assert only(by_status.trace()).fingerprint == only(by_text.trace()).fingerprint
+
+
+@pytest.mark.parametrize("state", [ContentState.ABSENT, ContentState.REDACTED, ContentState.IN_LOGS])
+def test_without_results_the_answer_is_unknown(state: ContentState) -> None:
+    story = Story()
+    story.tool("search", output=Content(state=state))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.UNKNOWN
+
+
+def test_a_result_that_was_cut_can_still_be_read_at_its_start() -> None:
+    story = Story()
+    story.tool("search", output=Content(state=ContentState.TRUNCATED, text="Error: backend do"))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND
+
+
+CHAT = [
+    {"role": "user", "content": "Error: is this a tool's message? no"},
+    {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "search", "arguments": "{}"}}]},
+    {"role": "tool", "tool_call_id": "c1", "content": "Error: WeatherError: backend down"},
+]
+PARTS = [
+    {"role": "assistant", "parts": [{"type": "tool_call", "id": "c1", "name": "search", "arguments": {}}]},
+    {
+        "role": "tool",
+        "parts": [{"type": "tool_call_response", "id": "c1", "response": "Error: WeatherError: backend down"}],
+    },
+]
+
+
+@pytest.mark.parametrize("messages", [CHAT, PARTS, {"model": "m", "messages": CHAT}])
+def test_without_tool_spans_the_next_models_input_tells(messages: object) -> None:
+    story = Story()
+    root = story.root()
+    story.llm(root.span_id, output=present("", ToolCall(name="search", call_id="c1", arguments="{}")))
+    told = story.llm(root.span_id, input=present(json.dumps(messages)))
+    story.llm(root.span_id, input=present(json.dumps(messages)))
+    finding = only(story.trace())
+    assert finding.span_ids[0] == told.span_id
+    assert finding.title == "search returns an error: WeatherError"
+    assert finding.target == "search"
+
+
+def test_with_tool_spans_messages_are_not_read_a_second_time() -> None:
+    story = Story()
+    root = story.root()
+    story.tool("search", root.span_id, error=failed())
+    story.llm(root.span_id, input=present(json.dumps(CHAT)))
+    assert len(CHECK.inspect(story.trace()).findings) == 1
