@@ -61,7 +61,7 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     first_release: str = ""
     last_release: str = ""
     sequence: int = 0
-    """Number of the last event of this issue; grows by one with each."""
+    """Number of its last change; grows with each event, by the changes in it, and never repeats."""
 
 
 class IssueLink(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,115 @@
+"""The issues stage: `findings` in, `issues` out, one registry for each partition.
+
+Routing keys are the partition key of both topics, so an issue event goes to the partition of its finding.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from core import topics
+from core.log.port import Record, StoredRecord, Work
+from core.model.finding import Finding, FindingRecord
+from core.model.issue import Issue
+from core.stage import Processor, Recall
+from core.telemetry import Telemetry
+from detector.issues.config import IssuesConfig
+from detector.issues.registry import Registry
+
+STORE: Final = "state.issues"
+
+# forgetting what is past `remember_s` is housekeeping: a few at a time, not more often than this
+_EXPIRE_EVERY_S: Final = 60.0
+_EXPIRE_AT_ONCE: Final = 1_000
+
+
+class IssuesProcessor:
+    """Groups the findings of one partition into issues."""
+
+    def __init__(self, *, partition: int, config: IssuesConfig, max_age_s: float, telemetry: Telemetry) -> None:
+        self._partition = partition
+        self._registry = Registry(config=config, max_age_s=max_age_s, telemetry=telemetry)
+        self._decoder = msgspec.msgpack.Decoder(FindingRecord)
+        self._next_expiry_s: float | None = None
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        """Return every issue known, published or not."""
+        return self._registry.issues
+
+    def restore(self, entries: Sequence[tuple[bytes, bytes]]) -> Recall | None:
+        """Take committed state; nothing needs to be read again."""
+        self._registry.restore(entries)
+        return None
+
+    def recalled(self, records: Sequence[StoredRecord]) -> None:
+        """Take nothing: this stage never asks."""
+
+    def process(self, records: Sequence[StoredRecord]) -> Work:
+        """Group findings; raises msgspec.DecodeError or ValidationError for a record that is none."""
+        for record in records:
+            found = self._decoder.decode(record.value)
+            origin = record.headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE)
+            muted = origin != topics.ORIGIN_LIVE or (isinstance(found, Finding) and found.origin != topics.ORIGIN_LIVE)
+            self._registry.apply(found, at_s=record.log_time_ms / 1000, muted=muted)
+        self._forget(records[-1].log_time_ms / 1000)
+        return self._work({records[-1].topic: records[-1].offset + 1})
+
+    def tick(self, now_s: float) -> Work:
+        """Forget findings that cannot be repeated any more, some at a time."""
+        self._forget(now_s)
+        return self._work({})
+
+    def next_wake_s(self) -> float | None:
+        """Return when the next housekeeping is due."""
+        return self._next_expiry_s
+
+    def _forget(self, now_s: float) -> None:
+        if self._next_expiry_s is not None and now_s < self._next_expiry_s:
+            return
+        forgotten = self._registry.expire(now_s, limit=_EXPIRE_AT_ONCE)
+        self._next_expiry_s = now_s if forgotten >= _EXPIRE_AT_ONCE else now_s + _EXPIRE_EVERY_S
+
+    def _work(self, next_offsets: Mapping[str, int]) -> Work:
+        produce = tuple(
+            Record(
+                topic=topics.ISSUES,
+                partition=self._partition,
+                key=event.issue.routing_key.encode(),
+                value=msgspec.msgpack.encode(event),
+                headers=topics.headers(),
+            )
+            for event in self._registry.take_events()
+        )
+        return Work(produce=produce, store=STORE, state=self._registry.take_changes(), next_offsets=next_offsets)
+
+
+class IssuesStage:
+    """Finding -> issue, as `detector.issues.registry` decides."""
+
+    def __init__(self, *, config: IssuesConfig, max_age_s: float, telemetry: Telemetry) -> None:
+        self._config = config
+        self._max_age_s = max_age_s
+        self._telemetry = telemetry
+
+    @property
+    def name(self) -> str:
+        """Return `issues`."""
+        return "issues"
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Return the one topic it reads."""
+        return (topics.FINDINGS,)
+
+    @property
+    def store(self) -> str:
+        """Return `state.issues`."""
+        return STORE
+
+    def processor(self, partition: int, partitions: Mapping[str, int]) -> Processor:
+        """Make the processor of a partition."""
+        return IssuesProcessor(
+            partition=partition, config=self._config, max_age_s=self._max_age_s, telemetry=self._telemetry
+        )
