@@ -285,5 +285,5 @@ def _prefix(field: int, length: int) -> bytes:
 @lru_cache(maxsize=16)
 def _partition_table(partitions: int) -> Sequence[int]:
     """Return the partition for each value of an id's last two bytes read as a little-endian number."""
-    found = array("H", (partition_for_trace(low.to_bytes(2, "little"), partitions) for low in range(1 << 16)))
-    return bytes(found) if partitions <= 1 << 8 else found
+    found = [partition_for_trace(low.to_bytes(2, "little"), partitions) for low in range(1 << 16)]
+    return bytes(found) if partitions <= 1 << 8 else array("H", found)
