@@ -18,8 +18,8 @@ from starlette.routing import Route
 from clearwatch.ops.config import OpsConfig
 from clearwatch.ops.metrics import Metrics
 from clearwatch.ops.page import PAGE_HEADERS, page_html
+from clearwatch.ops.shapes import TrendShape, detail_shape, issue_shape
 from clearwatch.ops.status import Lag, StatusReader
-from clearwatch.reading.shapes import evidence_shape, issue_shape, trace_shape
 from core.clock import Clock, SystemClock
 from core.errors import ClearwatchError, RetryableError
 from core.model.issue import IssueStatus
@@ -187,7 +187,7 @@ class OpsServer:
             {
                 "now_s": now_s,
                 "status": status,
-                "issues": [issue_shape(row, now_s=now_s) for row in rows],
+                "issues": [TrendShape(issue=issue_shape(row, now_s=now_s), recent=row.recent) for row in rows],
                 "mlflow_url": self._mlflow_url(),
                 "otlp": self._otlp,
             }
@@ -203,16 +203,10 @@ class OpsServer:
 
     async def _get_issue(self, request: Request) -> Response:
         detail = await asyncio.to_thread(self._store.issue, request.path_params["given"])
-        return _json(
-            {
-                "issue": issue_shape(detail.row, now_s=self._clock.now_s()),
-                "evidence": [evidence_shape(each) for each in detail.evidence],
-                "evidence_total": detail.evidence_total,
-            }
-        )
+        return _json(detail_shape(detail, now_s=self._clock.now_s()))
 
     async def _get_trace(self, request: Request) -> Response:
-        return _json(trace_shape(await asyncio.to_thread(self._store.trace, request.path_params["given"])))
+        return _json(await asyncio.to_thread(self._store.trace, request.path_params["given"]))
 
     async def _get_findings(self, request: Request) -> Response:
         """All findings as JSON lines with `Accept: application/x-ndjson`; else a page and the key of the next one."""

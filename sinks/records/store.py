@@ -86,6 +86,13 @@ class RecordStore(Queries):
             elif found > schema.SCHEMA_VERSION:
                 raise RecordsSchemaError(found=found)
 
+    def check(self) -> None:
+        """Check that these are records this release can read. Raises RecordsSchemaError, RecordsUnavailableError."""
+        with self._read() as connection:
+            found = connection.scalar(sa.select(schema.totals.c.value).where(schema.totals.c.name == "schema")) or 0
+        if found > schema.SCHEMA_VERSION:
+            raise RecordsSchemaError(found=found)
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
