@@ -25,13 +25,13 @@ from core.log.port import Reader, Record, StateChange, Work
 from core.telemetry import Telemetry
 from core.topics import DEAD_LETTERS, DeadLetter, headers
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ENTRY_PREFIX: Final = b"o/"
 
 
 class PeerUnavailableError(RetryableError):
-    """The peer as a whole does not answer (connection, timeout, 502-504, 429): nothing of its outbox is worth trying."""
+    """The peer as a whole does not answer (connection, timeout, 502-504, 429): nothing for it is worth trying."""
 
 
 class WaitError(RetryableError):
@@ -137,10 +137,10 @@ class Outbox:
         self._paused_until = 0.0
         self._outages = 0
         self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
         self._stopping = False
         self._commits: dict[int, list[tuple[Work, asyncio.Future[None]]]] = {}
         self._commit_lock = asyncio.Lock()
-        telemetry.gauge("clearwatch.sink.outbox", lambda: float(self.waiting()), sink=sink)
 
     def waiting(self) -> int:
         """Return how many entries are persisted and not yet done."""
@@ -203,7 +203,8 @@ class Outbox:
         for lane in [lane for lane in self._lanes if lane[0] in gone and lane not in self._busy]:
             del self._lanes[lane]
         while any(lane[0] in gone for lane in self._busy):
-            await asyncio.sleep(0.01)
+            self._idle.clear()
+            await self._idle.wait()
         for lane in [lane for lane in self._lanes if lane[0] in gone]:
             del self._lanes[lane]
 
@@ -229,6 +230,7 @@ class Outbox:
                 delay_s = await self._attempt(lane[0], entries)
             finally:
                 self._busy.discard(lane)
+                self._idle.set()
             if entries and self._lanes.get(lane) is entries:
                 self._schedule(lane, delay_s)
             elif not entries:
@@ -274,7 +276,7 @@ class Outbox:
         if now >= self._paused_until:
             self._outages += 1
             if self._outages == 1:
-                log.warning("%s: %s; %d effects wait", self._sink, exc, self.waiting())
+                logger.warning("%s: %s; %d effects wait", self._sink, exc, self.waiting())
             self._paused_until = now + max(exc.retry_after_s, Backoff().delay_s(self._outages) or 0.0)
         return self._paused_until - now
 
@@ -283,7 +285,9 @@ class Outbox:
         entry = entries[0]
         pause_s = self._policy.delay_s(entry.attempts + 1)
         if pause_s is None:
-            await self._give_up(partition, entries, PermanentError(f"gave up after {entry.attempts + 1} attempts: {exc}"))
+            await self._give_up(
+                partition, entries, PermanentError(f"gave up after {entry.attempts + 1} attempts: {exc}")
+            )
             return 0.0
         delay_s = max(pause_s, exc.retry_after_s)
         entries[0] = msgspec.structs.replace(
@@ -295,7 +299,7 @@ class Outbox:
 
     async def _give_up(self, partition: int, entries: deque[Entry], exc: PermanentError) -> None:
         entry = entries[0]
-        log.error("%s: %s given up: %s", self._sink, entry.entry_id, exc)
+        logger.error("%s: %s given up: %s", self._sink, entry.entry_id, exc)
         self._telemetry.count("clearwatch.dead_letters", stage=f"sink.{self._sink}", reason=type(exc).__name__)
         letter = DeadLetter(
             topic=self._store, partition=partition, offset=entry.position[0], error=str(exc), value=entry.body
@@ -307,9 +311,7 @@ class Outbox:
             value=msgspec.msgpack.encode(letter),
             headers=headers(),
         )
-        await self.commit(
-            partition, Work(produce=(record,), state=(StateChange(key=entry.state_key, value=None),))
-        )
+        await self.commit(partition, Work(produce=(record,), state=(StateChange(key=entry.state_key, value=None),)))
         entries.popleft()
 
     async def _commit_merged(self, partition: int, work: Work) -> None:

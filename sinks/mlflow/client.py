@@ -132,12 +132,16 @@ class MlflowClient:
 
     async def experiment_name(self, experiment_id: str) -> str:
         """Return the name of an experiment."""
-        found = await self._call("GET", f"/api/2.0/mlflow/experiments/get?experiment_id={quote(experiment_id, safe='')}")
+        found = await self._call(
+            "GET", f"/api/2.0/mlflow/experiments/get?experiment_id={quote(experiment_id, safe='')}"
+        )
         return str(found["experiment"]["name"])
 
     async def find_experiment(self, name: str) -> tuple[str, bool]:
         """Return the id of an experiment and whether it is active."""
-        found = await self._call("GET", f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(name, safe='')}")
+        found = await self._call(
+            "GET", f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(name, safe='')}"
+        )
         experiment = found["experiment"]
         return str(experiment["experiment_id"]), experiment.get("lifecycle_stage") != "deleted"
 
@@ -166,7 +170,9 @@ class MlflowClient:
         body = {"experiment_id": experiment_id, "run_name": name, "start_time": start_ms, "tags": _pairs(tags)}
         return str((await self._call("POST", "/api/2.0/mlflow/runs/create", body))["run"]["info"]["run_id"])
 
-    async def log_batch(self, run_id: str, *, tags: Mapping[str, str], metrics: Mapping[str, float], at_ms: int) -> None:
+    async def log_batch(
+        self, run_id: str, *, tags: Mapping[str, str], metrics: Mapping[str, float], at_ms: int
+    ) -> None:
         """Set tags and log metrics of a run, in one call."""
         values = [{"key": k, "value": v, "timestamp": at_ms, "step": 0} for k, v in metrics.items()]
         body = {"run_id": run_id, "metrics": values, "tags": _pairs(tags)}
@@ -190,7 +196,9 @@ class MlflowClient:
     async def update_issue(self, issue_id: str, changes: Mapping[str, str]) -> MlflowIssue:
         """Change status, severity or description."""
         body = {"issue_id": issue_id, **changes}
-        return msgspec.convert((await self._call("PATCH", f"/api/3.0/mlflow/issues/{issue_id}", body))["issue"], MlflowIssue)
+        return msgspec.convert(
+            (await self._call("PATCH", f"/api/3.0/mlflow/issues/{issue_id}", body))["issue"], MlflowIssue
+        )
 
     async def issues_of_run(self, experiment_id: str, run_id: str) -> Sequence[MlflowIssue]:
         """Return every issue of a run (without trace counts, which are slow)."""

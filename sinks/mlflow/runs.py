@@ -16,7 +16,7 @@ from core.telemetry import Telemetry
 from sinks.mlflow.client import MlflowClient, MlflowMissingError, MlflowRefusedError
 from sinks.mlflow.config import MlflowConfig
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MONITOR_TAG: Final = "clears.monitor"
 _NAMED: Final = "experiment:"
@@ -91,7 +91,7 @@ class MonitorRuns:
         except MlflowMissingError:
             gone = True
         if gone and self._runs.get(run.experiment_id) == run:
-            log.warning("mlflow run %s was deleted; its issues move to a new one", run.run_id)
+            logger.warning("mlflow run %s was deleted; its issues move to a new one", run.run_id)
             del self._runs[run.experiment_id]
         return gone
 
@@ -118,7 +118,12 @@ class MonitorRuns:
             "mlflow.issueDetection.result.totalTracesAnalyzed": str(figures.traces),
             "mlflow.issueDetection.result.summary": figures.summary,
         }
-        metrics = {"traces": figures.traces, "spans": figures.spans, "issues": figures.issues, "findings": figures.findings}
+        metrics = {
+            "traces": figures.traces,
+            "spans": figures.spans,
+            "issues": figures.issues,
+            "findings": figures.findings,
+        }
         await self._client.log_batch(
             run.run_id, tags=tags, metrics={k: float(v) for k, v in metrics.items()}, at_ms=int(now * 1000)
         )
@@ -136,7 +141,9 @@ class MonitorRuns:
             except MlflowRefusedError:
                 self._telemetry.count("clearwatch.dropped", reason="unknown_experiment_id")
                 name = f"clearwatch-{experiment_id}"
-                log.warning("experiment id %s does not exist in mlflow; using an experiment named %s", experiment_id, name)
+                logger.warning(
+                    "experiment id %s does not exist in mlflow; using an experiment named %s", experiment_id, name
+                )
             else:
                 return experiment_id
         return await self._find_or_create_experiment(name[:_NAME_CHARS] or "clearwatch")

@@ -1,0 +1,141 @@
+"""The MLflow sink: spans, the run of each experiment, issues with their links, and people's edits, side by side."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from core.clock import Clock
+from core.errors import PermanentError, RetryableError
+from core.log.port import Log
+from core.telemetry import Telemetry
+from sinks.delivery import Backoff
+from sinks.mlflow.client import MlflowClient
+from sinks.mlflow.config import MlflowConfig
+from sinks.mlflow.issues import GROUP, IssueFiler
+from sinks.mlflow.runs import MonitorRuns, RunFigures
+from sinks.mlflow.spans import SpanForwarder
+from sinks.mlflow.updates import IssueUpdates, every
+
+logger = logging.getLogger(__name__)
+
+_UPDATE_TICK_S = 1.0
+_FIRST_REFRESH_S = 1.0
+
+
+class MlflowSink:
+    """Implements `sinks.port.Sink`. `config.tracking_uri` must be set. A server that is down delays only this sink."""
+
+    def __init__(self, *, log: Log, config: MlflowConfig, telemetry: Telemetry, clock: Clock) -> None:
+        self._config = config
+        self._telemetry = telemetry
+        self._client = MlflowClient(config)
+        self._runs = MonitorRuns(client=self._client, config=config, telemetry=telemetry, clock=clock)
+        self._spans = SpanForwarder(
+            log=log, client=self._client, runs=self._runs, config=config, telemetry=telemetry, clock=clock
+        )
+        self._filer = IssueFiler(
+            log=log,
+            client=self._client,
+            runs=self._runs,
+            config=config,
+            telemetry=telemetry,
+            clock=clock,
+            spans_caught_up=self._spans.is_caught_up,
+        )
+        self._updates = IssueUpdates(
+            log=log,
+            filer=self._filer,
+            client=self._client,
+            runs=self._runs,
+            config=config,
+            telemetry=telemetry,
+            clock=clock,
+        )
+
+    @property
+    def name(self) -> str:
+        """Return the consumer group and metric label."""
+        return GROUP
+
+    def waiting(self) -> int:
+        """Return how many effects are persisted and not yet done: outbox entries and issues to be updated."""
+        return self._filer.outbox.waiting() + self._updates.waiting()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until `stop`, then finish what is in flight within `drain_s`; the rest stays in the log."""
+        # the reader of issues is stopped last: updates and polls commit through it
+        others_done = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            filing = tasks.create_task(self._filer.run(others_done), name="mlflow-issues")
+            others = [
+                tasks.create_task(self._spans.run(stop), name="mlflow-spans"),
+                tasks.create_task(self._repeat(self._updates.write_due, _UPDATE_TICK_S, stop), name="mlflow-updates"),
+                tasks.create_task(self._repeat(self._updates.poll, self._config.poll_s, stop), name="mlflow-poll"),
+                tasks.create_task(self._refresh_runs(stop), name="mlflow-runs"),
+                tasks.create_task(self._greet(stop), name="mlflow-greet"),
+            ]
+            await stop.wait()
+            deadline_s = asyncio.get_running_loop().time() + self._config.drain_s
+            await asyncio.wait(others, timeout=self._config.drain_s)
+            others_done.set()
+            await asyncio.wait([filing], timeout=max(0.1, deadline_s - asyncio.get_running_loop().time()))
+            for task in (*others, filing):
+                task.cancel()
+        await self._client.close()
+
+    async def _repeat(self, step: Callable[[], Awaitable[None]], seconds: float, stop: asyncio.Event) -> None:
+        failures = 0
+        pause_s = seconds
+        while await every(pause_s, stop):
+            try:
+                await step()
+            except (RetryableError, PermanentError) as exc:
+                failures += 1
+                if failures == 1:
+                    logger.warning("mlflow: %s", exc)
+                self._telemetry.count("clearwatch.sink.failed", sink=GROUP, reason=type(exc).__name__)
+                pause_s = max(seconds, Backoff().delay_s(failures) or 0.0)
+            else:
+                failures, pause_s = 0, seconds
+
+    async def _refresh_runs(self, stop: asyncio.Event) -> None:
+        if await every(_FIRST_REFRESH_S, stop):
+            await self._repeat(self._refresh, self._config.refresh_s, stop)
+
+    async def _refresh(self) -> None:
+        await self._runs.refresh({key: self._figures_reader(key) for key in self._routing_keys()})
+
+    def _routing_keys(self) -> set[str]:
+        return {*self._spans.totals(), *(filed.issue.routing_key for filed in self._filer.filed.values())}
+
+    def _figures_reader(self, routing_key: str) -> Callable[[], RunFigures]:
+        return lambda: self._figures(routing_key)
+
+    def _figures(self, routing_key: str) -> RunFigures:
+        totals = self._spans.totals().get(routing_key)
+        issues = [f.issue for f in self._filer.filed.values() if f.issue.routing_key == routing_key]
+        last_seen_s = max((issue.last_seen_ns / 1e9 for issue in issues), default=0.0)
+        worst = sorted(issues, key=lambda issue: (-issue.trace_count, issue.title))
+        return RunFigures(
+            traces=totals.traces if totals else 0,
+            spans=totals.spans if totals else 0,
+            last_trace_s=totals.last_trace_s if totals else last_seen_s,
+            issues=len(issues),
+            findings=sum(issue.finding_count for issue in issues),
+            categories=tuple(sorted({str(issue.category) for issue in issues})),
+            summary="\n".join(f"- {issue.title[:200]}: {issue.trace_count} traces" for issue in worst[:10]),
+        )
+
+    async def _greet(self, stop: asyncio.Event) -> None:
+        """Wait for the server, say which it is, and have its workers load what they need."""
+        failures = 0
+        while not stop.is_set():
+            try:
+                version = await self._client.version()
+            except RetryableError:
+                failures += 1
+                await every(Backoff(cap_s=5.0).delay_s(failures) or 1.0, stop)
+                continue
+            logger.info("mlflow %s answers", version or "(version unknown)")
+            await self._client.warm_up()
+            return

@@ -1,0 +1,141 @@
+"""What the MLflow sink remembers of an issue, and the effects that wait in its outbox."""
+
+import hashlib
+import re
+import uuid
+from typing import Final, TypeAlias
+
+import msgspec
+
+from core.model.finding import NAMESPACE, Dimension, Severity
+from core.model.issue import Issue, IssueLink, IssueStatus
+
+ISSUE_PREFIX: Final = b"i/"
+# MLflow's columns: issues.name 250, created_by 255; description is unbounded text, shown whole on a card
+NAME_CHARS: Final = 250
+DESCRIPTION_CHARS: Final = 4000
+RATIONALE_CHARS: Final = 4000
+# root causes are free text; one line of the card's popup
+CAUSE_CHARS: Final = 250
+_MARKER: Final = "clearwatch/"
+# `status_to_write` of a regression: pending, but only where MLflow says resolved
+REOPEN: Final = "reopen"
+
+
+class Fields(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of an MLflow issue that may change."""
+
+    name: str
+    description: str
+    severity: str
+    status: str
+
+
+class Linked(msgspec.Struct, frozen=True, kw_only=True):
+    """A trace that is linked to the issue, and which findings say so."""
+
+    trace_id: str
+    category: Dimension
+    findings: tuple[str, ...]
+    link: IssueLink
+
+
+class FiledIssue(msgspec.Struct, frozen=True, kw_only=True):
+    """An issue of ours and what stands in MLflow for it.
+
+    `written` is what we last wrote or read there; `writing` is what was about to be written when it was not yet known
+    whether that worked. Whatever else is found there, a person wrote: the field's name goes to `edited` and we leave
+    it alone from then on (a status may be reopened by a regression).
+    """
+
+    issue: Issue
+    sequence: int = 0
+    mlflow_issue_id: str = ""
+    experiment_id: str = ""
+    run_id: str = ""
+    written: Fields | None = None
+    writing: Fields | None = None
+    edited: tuple[str, ...] = ()
+    status_to_write: str = ""
+    reported: tuple[str, ...] = ()
+    """Statuses of people that were reported and not yet echoed by an event."""
+    link_count: int = 0
+    """Traces that were to be linked so far, capped ones included."""
+    links: tuple[Linked, ...] = ()
+    latest_from: int = 0
+    """Index in `links` from which on they are the rotating latest ones."""
+    rotated_at_s: float = 0.0
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
+    """Create the issue in MLflow, or find it there."""
+
+    issue_id: str
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True, tag="link"):
+    """Link a trace to the issue, with a feedback that its page shows."""
+
+    issue_id: str
+    link: IssueLink
+
+
+class Unlink(msgspec.Struct, frozen=True, kw_only=True, tag="unlink"):
+    """Take the link back."""
+
+    issue_id: str
+    trace_id: str
+    category: Dimension
+
+
+Effect: TypeAlias = File | Link | Unlink
+
+
+def marker_of(issue: Issue) -> str:
+    """Return what `created_by` carries: MLflow's issues have no other field to find them again by."""
+    if re.fullmatch(r"[0-9a-f]{16,}", issue.fingerprint):
+        return _MARKER + issue.fingerprint[:16]
+    return _MARKER + hashlib.sha256(issue.fingerprint.encode()).hexdigest()[:16]
+
+
+def link_id_of(*, mlflow_issue_id: str, trace_id: str) -> str:
+    """Return the assessment id of a link: the same for each attempt, at most 50 characters."""
+    return "a-" + uuid.uuid5(NAMESPACE, f"link|{mlflow_issue_id}|{trace_id}").hex
+
+
+def feedback_id_of(*, trace_id: str, category: Dimension) -> str:
+    """Return the assessment id of the feedback on one dimension of a trace."""
+    return "a-" + uuid.uuid5(NAMESPACE, f"feedback|{trace_id}|{category}").hex
+
+
+def fields_of(issue: Issue, *, linked: int) -> Fields:
+    """Return what the issue should read in MLflow. MLflow answers an unknown severity or status with a bare 500."""
+    return Fields(
+        name=cut(issue.title.strip() or issue.check, NAME_CHARS),
+        description=cut(describe(issue, linked=linked), DESCRIPTION_CHARS),
+        severity=str(Severity(issue.severity)),
+        status=str(IssueStatus(issue.status)),
+    )
+
+
+def describe(issue: Issue, *, linked: int) -> str:
+    """Return the description: plain text, the counts in the first line, since the card shows no markup."""
+    where = f" in {issue.session_count} sessions" if issue.session_count > 1 else ""
+    traces = "1 trace" if issue.trace_count == 1 else f"{issue.trace_count} traces"
+    parts = [f"{traces}{where} affected."]
+    if issue.description.strip():
+        parts.append(issue.description.strip())
+    if issue.regressed_at_s:
+        release = f" with release {issue.last_release}" if issue.last_release else ""
+        parts.append(f"Came back after it was resolved{release}.")
+    elif issue.first_release:
+        parts.append(f"First seen in release {issue.first_release}.")
+    if issue.trace_count > linked > 0:
+        parts.append(f"{linked} of them are linked: the first ones, a thinning sample, and the latest.")
+    return " ".join(parts)
+
+
+def cut(text: str, limit: int) -> str:
+    """Return the text, at most `limit` characters long, with an ellipsis where it was cut; NUL is no text for SQL."""
+    text = text.replace("\0", "")
+    return text if len(text) <= limit else text[: limit - 1] + "…"
