@@ -20,7 +20,7 @@ from typing import Final
 from core.model.trace import CloseReason
 from core.otlp.wire import SpanSlice
 from detector.assemble.config import AssembleConfig
-from detector.assemble.entry import Entry, Forgotten, decode, encode
+from detector.assemble.entry import Entry, Forgotten, decode, encode, entry_of
 from detector.assemble.open_trace import Action, Due, OpenTrace, is_root, reopened
 
 # what Python's objects of one span cost beside its bytes: slice, three bytes objects, dictionary slot
@@ -218,6 +218,10 @@ class Assembler:
         self._pins.pop(trace_id, None)
         self.changes[trace_id] = self._remembered[trace_id] = value
         self._expiries[trace.has_root].append((at_s + self._remember_s(trace.has_root), trace_id))
+        if len(self._remembered) > self._config.max_remembered:
+            oldest_id, oldest = next(iter(self._remembered.items()))
+            self._forget(oldest_id, entry_of(oldest), now_s=at_s)
+            self.tally["clearwatch.dropped", "trace_memory_evicted"] += 1
 
     def sweep(self, now_s: float) -> None:
         """Spill what exceeds the budget of bytes, and forget what is due to be forgotten, a bounded part of it."""
@@ -227,18 +231,14 @@ class Assembler:
             trace.spans = dict.fromkeys(trace.spans)
             trace.missing = list(trace.offsets)
         left = SWEEP
-        for has_root, queue in self._expiries.items():
+        for queue in self._expiries.values():
             while queue and queue[0][0] <= now_s and left:
                 left -= 1
                 at_s, trace_id = queue.popleft()
                 value = self._remembered.get(trace_id)
                 # closed again since: a later place in the queue stands for it
-                if value is not None and self._expiry_of(value) == (has_root, at_s):
-                    self._forget(trace_id, value, now_s=at_s)
-        while len(self._remembered) > self._config.max_remembered:
-            trace_id, value = next(iter(self._remembered.items()))
-            self._forget(trace_id, value, now_s=now_s)
-            self.tally["clearwatch.dropped", "trace_memory_evicted"] += 1
+                if value is not None and self._expiry(entry := entry_of(value)) <= at_s:
+                    self._forget(trace_id, entry, now_s=at_s)
         while self._forgotten:
             trace_id, gone = next(iter(self._forgotten.items()))
             is_over = len(self._forgotten) > self._config.max_forgotten
@@ -253,9 +253,14 @@ class Assembler:
         """Return a new or reopened trace, or None where this record brings nothing new to a closed one."""
         value = self._remembered.get(trace_id)
         if value is not None:
-            entry = decode(value)
-            if not isinstance(entry, Entry) or offset <= entry.last_offset:
+            entry = entry_of(value)
+            if offset <= entry.last_offset:
                 return None
+            expiry_s = self._expiry(entry)
+            if expiry_s <= now_s:  # sweeping lags behind
+                self._forget(trace_id, entry, now_s=expiry_s)
+                value = None
+        if value is not None:
             known = set(entry.span_ids)
             fresh = [item for item in slices if item.span_id not in known]
             if not fresh or entry.is_capped:
@@ -271,8 +276,9 @@ class Assembler:
             trace = OpenTrace(trace_id, now_s=now_s, origin=origin)
             if gone is not None:
                 del self._forgotten[trace_id]
-                trace.is_fragment = True
-                trace.closed_at_s = gone.at_s
+                if gone.at_s + self._config.forgotten_s > now_s:
+                    trace.is_fragment = True
+                    trace.closed_at_s = trace.published_at_s = gone.at_s
         self._open[trace_id] = trace
         return trace
 
@@ -352,14 +358,10 @@ class Assembler:
     def _remember_s(self, has_root: bool) -> float:
         return self._config.remember_s if has_root else self._config.remember_rootless_s
 
-    def _expiry_of(self, value: bytes) -> tuple[bool, float]:
-        entry = decode(value)
-        if not isinstance(entry, Entry):
-            raise TypeError("a remembered trace has no full entry")
-        return entry.has_root, entry.closed_at_s + self._remember_s(entry.has_root)
+    def _expiry(self, entry: Entry) -> float:
+        return entry.closed_at_s + self._remember_s(entry.has_root)
 
-    def _forget(self, trace_id: bytes, value: bytes, *, now_s: float) -> None:
-        entry = decode(value)
+    def _forget(self, trace_id: bytes, entry: Entry, *, now_s: float) -> None:
         del self._remembered[trace_id]
         self._forgotten[trace_id] = gone = Forgotten(now_s, entry.last_offset)
         self._forgotten.move_to_end(trace_id)

@@ -96,3 +96,8 @@ def decode(value: bytes) -> Entry | Forgotten:
     if kind == _FORGOTTEN:
         return _decode_forgotten(body)
     raise ValueError(f"state of an open or remembered trace has layout {kind.hex()}, this release reads 01 and 02")
+
+
+def entry_of(value: bytes) -> Entry:
+    """Read the entry of a trace that is known not to be forgotten."""
+    return _decode_entry(memoryview(value)[1:])

@@ -105,8 +105,13 @@ class OpenTrace:
     def due(self, config: AssembleConfig) -> Due:
         """Return what happens next if nothing more comes, and when."""
         if self.is_late:
-            # a burst of late spans makes one version; a stream of them one for each provisional_every_s
-            at_s = min(self.last_append_s + config.root_grace_s, self.fresh_since_s + config.provisional_every_s)
+            # a burst of late spans makes one version; a stream of them makes versions ever further apart, for each
+            # reads the whole trace again: a tenth of its age so far, at most provisional_every_s
+            apart_s = min(config.provisional_every_s, (self.published_at_s - self.first_append_s) * 0.1)
+            at_s = min(
+                max(self.last_append_s + config.root_grace_s, self.published_at_s + apart_s),
+                self.fresh_since_s + config.provisional_every_s,
+            )
             reason, action, is_final = CloseReason.LATE, Action.CLOSE, True
         else:
             at_s, reason, action, is_final = self._next_close(config)
