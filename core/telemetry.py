@@ -41,6 +41,8 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "clearwatch.stage.lag": Metric("gauge", "{record}", "records not yet committed", ("group",)),
     "clearwatch.traces.open": Metric("gauge", "{trace}", "traces being assembled", ()),
     "clearwatch.traces.closed": Metric("counter", "{trace}", "trace versions closed", ("reason",)),
+    "clearwatch.sessions.open": Metric("gauge", "{session}", "sessions that may go on", ()),
+    "clearwatch.sessions.closed": Metric("counter", "{session}", "sessions that ended", ()),
     "clearwatch.spans.duplicate": Metric("counter", "{span}", "spans seen before", ()),
     "clearwatch.spans.late": Metric("counter", "{span}", "spans after their trace was closed", ()),
     "clearwatch.findings": Metric("counter", "{finding}", "findings made", ("check",)),

@@ -1,9 +1,9 @@
 """The usual duration of one kind of call: a rolling quantile over the last durations, in logarithms.
 
-Logarithms because durations have heavy tails (on raw ones drift detectors fire by themselves); a quantile is the same in
-both. **What is learned**: every duration that did not fail, slow ones capped at `factor` times the quantile before them.
-So one spike of a minute moves nothing, while a lasting shift raises the limit by `factor` each time that a hundredth of
-the window is slow: a shift is reported a few times, then it is the new usual.
+Logarithms because durations have heavy tails (on raw ones drift detectors fire by themselves); a quantile is the same
+in both. **What is learned**: every duration that did not fail, slow ones capped at `factor` times the quantile before
+them. So one spike of a minute moves nothing, while a lasting shift raises the limit by `factor` each time that a
+hundredth of the window is slow: a shift is reported a few times, then it is the new usual.
 
 The window is kept as float32, and what is learned is rounded to it first: feeding a stored window gives exactly the
 quantile of the one that was stored.

@@ -3,8 +3,8 @@
 A key (routing key, service, operation, kind, model, or a whole trace) lives in one partition, so it is learned in one
 place. Only live measurements are learned and judged: replay and backfill tell of another time.
 
-**Restore.** Changed keys are written behind, every few seconds, and the committed offset moves only together with such a
-snapshot: what was read since is read and learned again from exactly the state that it was learned on. Findings are
+**Restore.** Changed keys are written behind, every few seconds, and the committed offset moves only together with such
+a snapshot: what was read since is read and learned again from exactly the state that it was learned on. Findings are
 produced at once, so a crash may repeat some, under the same ids. Nothing is learned twice: a span is measured once, and
 a step that is repeated starts from the state before it.
 """

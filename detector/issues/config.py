@@ -26,7 +26,7 @@ class IssuesConfig(BaseModel):
     max_findings: int = Field(default=200_000, ge=100)
     """Findings remembered in one partition (about 400 bytes each)."""
     max_issues: int = Field(default=20_000, ge=1)
-    """Issues kept in one partition; beyond it the unpublished one unseen for longest goes, else new ones are refused."""
+    """Issues of one partition; beyond it the unpublished one unseen for longest goes, else new ones are refused."""
 
     @model_validator(mode="after")
     def _thresholds_rise(self) -> "IssuesConfig":

@@ -371,7 +371,7 @@ class Registry:
     # -- bounds
 
     def expire(self, now_s: float, *, limit: int) -> int:
-        """Forget findings past `remember_s`, and unpublished issues unseen for as long: at most `limit`; say how many."""
+        """Forget findings past `remember_s` and unpublished issues as old: at most `limit`; say how many."""
         left = limit
         for key in list(self._known):
             left -= self._forget_old(key, now_s, limit=left)

@@ -1,0 +1,251 @@
+"""The sessions stage: keeps which traces make a session, and when it ends.
+
+It writes nothing downstream; its state and the numbers of open and closed sessions are what it is for.
+
+**Time** is the latest append time of a span seen in the partition, and at its end the log time of the runner: a backlog
+ends sessions where live traffic would have. **State** (a changelog): `s` + session -> `SessionPart`, `t` + session +
+trace -> `TraceInSession`. A closed part is kept for another `gap_s`, where a late version finds it; then it goes.
+"""
+
+import heapq
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from core import topics
+from core.log.port import StateChange, StoredRecord, Work
+from core.model.trace import TraceChunk, TraceRecord, TraceVersion, TraceWithdrawal
+from core.stage import Processor, Recall
+from core.telemetry import Telemetry
+from detector.sessions.config import SessionsConfig
+from detector.sessions.session import Session, SessionPart, TraceInSession, in_session, replaces, summary_of
+
+STORE: Final = "state.sessions"
+_SESSION: Final = b"s"
+_TRACE: Final = b"t"
+_Key = tuple[str, str]
+
+
+class SessionsProcessor:
+    """The sessions of one partition."""
+
+    def __init__(self, *, config: SessionsConfig, telemetry: Telemetry) -> None:
+        self._config = config
+        self._telemetry = telemetry
+        self._decoder = msgspec.msgpack.Decoder(TraceRecord)
+        self._parts: dict[_Key, SessionPart] = {}
+        self._traces: dict[_Key, dict[str, TraceInSession]] = {}
+        self._due: list[tuple[float, _Key]] = []
+        self._scheduled: set[_Key] = set()
+        self._changes: dict[bytes, bytes | None] = {}
+        self._now_s = 0.0
+        self.open_count = 0
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """Return the sessions kept, closed ones included until they are forgotten."""
+        return tuple(summary_of(part, list(self._traces[key].values())) for key, part in self._parts.items())
+
+    def restore(self, entries: Sequence[tuple[bytes, bytes]]) -> Recall | None:
+        """Take committed state."""
+        for key, value in sorted(entries):  # sessions stand before traces
+            kind, rest = key[:1], key[1:]
+            if kind == _SESSION:
+                part = msgspec.msgpack.decode(value, type=SessionPart)
+                session = (part.routing_key, part.session_id)
+                self._parts[session] = part
+                self._traces[session] = {}
+                self._now_s = max(self._now_s, part.last_activity_s)
+                self.open_count += not part.is_closed
+                self._schedule(session)
+            elif kind == _TRACE:
+                routing_key, session_id, trace_id = msgspec.msgpack.decode(rest, type=tuple[str, str, str])
+                trace = msgspec.msgpack.decode(value, type=TraceInSession)
+                if (routing_key, session_id) in self._traces:
+                    self._traces[routing_key, session_id][trace_id] = trace
+        return None
+
+    def recalled(self, records: Sequence[StoredRecord]) -> None:
+        """Take nothing: this stage never asks."""
+
+    def process(self, records: Sequence[StoredRecord]) -> Work:
+        """Take trace versions and withdrawals; raises msgspec.DecodeError for a record that is neither."""
+        for record in records:
+            match self._decoder.decode(record.value):
+                case TraceVersion() as version if version.session_id:
+                    at_s = version.last_append_s or record.log_time_ms / 1000
+                    self._let_pass(at_s)
+                    self._take(version, at_s)
+                case TraceWithdrawal() as withdrawal:
+                    self._withdraw(withdrawal)
+                case TraceVersion() | TraceChunk():
+                    pass
+        return self._work({topics.TRACES: records[-1].offset + 1})
+
+    def tick(self, now_s: float) -> Work:
+        """Close and forget what is due."""
+        self._let_pass(now_s)
+        return self._work({})
+
+    def next_wake_s(self) -> float | None:
+        """Return when the next session may be due."""
+        return self._due[0][0] if self._due else None
+
+    def _take(self, version: TraceVersion, at_s: float) -> None:
+        key = (version.routing_key, version.session_id)
+        part = self._parts.get(key)
+        known = self._traces[key].get(version.trace_id) if part is not None else None
+        if part is None or (known is None and self._is_over(part, at_s)):
+            part = self._begin(key, part, at_s)
+        trace = in_session(version, part.part)
+        traces = self._traces[key]
+        if known is not None and not replaces(trace, known):
+            return
+        if known is None and len(traces) >= self._config.max_traces:
+            self._telemetry.count("clearwatch.dropped", reason="session_trace_limit")
+        else:
+            self._put_trace(key, version.trace_id, trace)
+        self._put(
+            key,
+            msgspec.structs.replace(
+                part,
+                first_activity_s=min(part.first_activity_s, at_s),
+                last_activity_s=max(part.last_activity_s, at_s),
+            ),
+        )
+
+    def _is_over(self, part: SessionPart, at_s: float) -> bool:
+        """Return whether activity at this time belongs to the next part."""
+        return at_s - part.last_activity_s > self._config.gap_s or at_s - part.first_activity_s > self._config.max_s
+
+    def _begin(self, key: _Key, before: SessionPart | None, at_s: float) -> SessionPart:
+        if before is not None:
+            self._close(key)
+            self._forget_traces(key)
+        elif len(self._parts) >= self._config.max_open:
+            oldest = min(self._parts, key=lambda k: (self._parts[k].last_activity_s, k))
+            self._close(oldest)
+            self._forget(oldest)
+            self._telemetry.count("clearwatch.dropped", reason="session_evicted")
+        part = SessionPart(
+            routing_key=key[0],
+            session_id=key[1],
+            part=before.part + 1 if before is not None else 1,
+            first_activity_s=at_s,
+            last_activity_s=at_s,
+        )
+        self._traces[key] = {}
+        self._put(key, part)
+        self._schedule(key)
+        self.open_count += 1
+        return part
+
+    def _withdraw(self, withdrawal: TraceWithdrawal) -> None:
+        key = (withdrawal.routing_key, withdrawal.session_id)
+        if withdrawal.trace_id not in self._traces.get(key, {}):
+            return  # it stood under no session, or its session is forgotten
+        del self._traces[key][withdrawal.trace_id]
+        self._changes[_trace_key(key, withdrawal.trace_id)] = None
+        if not self._traces[key]:
+            self.open_count -= not self._parts[key].is_closed
+            self._forget(key)
+
+    # -- time
+
+    def _let_pass(self, now_s: float) -> None:
+        self._now_s = max(self._now_s, now_s)
+        while self._due and self._due[0][0] <= self._now_s:
+            _, key = heapq.heappop(self._due)
+            self._scheduled.discard(key)
+            part = self._parts.get(key)
+            if part is None:
+                continue
+            idle_s = self._now_s - part.last_activity_s
+            if idle_s > 2 * self._config.gap_s:
+                self._close(key)
+                self._forget(key)
+            else:
+                if idle_s > self._config.gap_s:
+                    self._close(key)
+                self._schedule(key)
+
+    def _schedule(self, key: _Key) -> None:
+        if key in self._scheduled:
+            return  # looked at once more when that time comes
+        self._scheduled.add(key)
+        part = self._parts[key]
+        gaps = 2 if part.is_closed else 1
+        # a millisecond past the gap: at exactly `gap_s` a session still goes on
+        heapq.heappush(self._due, (part.last_activity_s + gaps * self._config.gap_s + 0.001, key))
+
+    def _close(self, key: _Key) -> None:
+        part = self._parts[key]
+        if not part.is_closed:
+            self._put(key, msgspec.structs.replace(part, is_closed=True))
+            self.open_count -= 1
+            self._telemetry.count("clearwatch.sessions.closed")
+
+    # -- state
+
+    def _put(self, key: _Key, part: SessionPart) -> None:
+        self._parts[key] = part
+        self._changes[_session_key(key)] = msgspec.msgpack.encode(part)
+
+    def _put_trace(self, key: _Key, trace_id: str, trace: TraceInSession) -> None:
+        self._traces[key][trace_id] = trace
+        self._changes[_trace_key(key, trace_id)] = msgspec.msgpack.encode(trace)
+
+    def _forget(self, key: _Key) -> None:
+        self._forget_traces(key)
+        del self._traces[key], self._parts[key]
+        self._changes[_session_key(key)] = None
+
+    def _forget_traces(self, key: _Key) -> None:
+        for trace_id in self._traces[key]:
+            self._changes[_trace_key(key, trace_id)] = None
+
+    def _work(self, next_offsets: Mapping[str, int]) -> Work:
+        changes = tuple(StateChange(key=key, value=value) for key, value in self._changes.items())
+        self._changes.clear()
+        return Work(store=STORE, state=changes, next_offsets=next_offsets)
+
+
+def _session_key(key: _Key) -> bytes:
+    return _SESSION + msgspec.msgpack.encode(key)
+
+
+def _trace_key(key: _Key, trace_id: str) -> bytes:
+    return _TRACE + msgspec.msgpack.encode((*key, trace_id))
+
+
+class SessionsStage:
+    """Traces -> sessions by explicit id."""
+
+    def __init__(self, *, config: SessionsConfig, telemetry: Telemetry) -> None:
+        self._config = config
+        self._telemetry = telemetry
+        self._processors: weakref.WeakSet[SessionsProcessor] = weakref.WeakSet()
+        telemetry.gauge("clearwatch.sessions.open", lambda: sum(p.open_count for p in list(self._processors)))
+
+    @property
+    def name(self) -> str:
+        """Return `sessions`."""
+        return "sessions"
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Return the one topic it reads."""
+        return (topics.TRACES,)
+
+    @property
+    def store(self) -> str:
+        """Return `state.sessions`."""
+        return STORE
+
+    def processor(self, partition: int, partitions: Mapping[str, int]) -> Processor:
+        """Make the processor of a partition."""
+        processor = SessionsProcessor(config=self._config, telemetry=self._telemetry)
+        self._processors.add(processor)
+        return processor

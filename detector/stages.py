@@ -1,0 +1,21 @@
+"""The detector's stages, made from its configuration."""
+
+from core.stage import Stage
+from core.telemetry import Telemetry
+from detector.assemble.stage import AssembleStage
+from detector.baselines.stage import BaselinesStage
+from detector.checks.registry import Checks
+from detector.config import DetectorConfig
+from detector.issues.stage import IssuesStage
+from detector.sessions.stage import SessionsStage
+
+
+def stages(config: DetectorConfig, telemetry: Telemetry) -> dict[str, Stage]:
+    """Return the stages by name, in the order in which records pass through them."""
+    made: tuple[Stage, ...] = (
+        AssembleStage(Checks(config.checks, telemetry), config.assemble, telemetry),
+        SessionsStage(config=config.sessions, telemetry=telemetry),
+        BaselinesStage(config=config.baselines, telemetry=telemetry),
+        IssuesStage(config=config.issues, max_age_s=config.max_age_s, telemetry=telemetry),
+    )
+    return {stage.name: stage for stage in made}
