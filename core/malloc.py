@@ -1,9 +1,9 @@
 """glibc's allocator, told about our traffic.
 
-Requests are blocks of 100 kB to 16 MiB that live for milliseconds. glibc maps each block above a threshold anew (128 KiB
-at first) and unmaps it after use, so that the kernel zeroes the same pages over and over; that alone costs a receiver
-20 to 40 % of its CPU. Raising the threshold keeps such blocks on the heap. Every arena (one for each thread, by default
-up to eight for each core) would keep its own, so their number is limited too.
+Requests are blocks of 100 kB to 16 MiB that live for milliseconds. glibc maps each block above a threshold (128 KiB
+at first) anew and unmaps it after use, so that the kernel zeroes the same pages over and over; that alone costs a
+receiver 20 to 40 % of its CPU. Raising the threshold keeps such blocks on the heap. Every arena (one for each thread,
+by default up to eight for each core) would keep its own, so their number is limited too.
 
 Why not the environment (`MALLOC_MMAP_THRESHOLD_`): it is read before `main`, so only a parent could set it.
 """
@@ -40,4 +40,5 @@ def tune_malloc() -> bool:
         (_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES),
         (_M_ARENA_MAX, ARENAS),
     )
-    return all([mallopt(parameter, value) == 1 for parameter, value in wanted])
+    results = [mallopt(parameter, value) for parameter, value in wanted]
+    return all(result == 1 for result in results)
