@@ -353,7 +353,8 @@ class StageRunner:
     # -- processors
 
     async def _restored(self, number: int) -> Processor:
-        counts = {topic: self._log.partitions(topic) for topic in self._stage.topics}
+        # of every topic, not only those it reads: a processor addresses what it produces
+        counts = {topic: self._log.partitions(topic) for topic in {*topics.RETENTION_H, *self._stage.topics}}
         processor = self._stage.processor(number, counts)
         entries = await self._insist(lambda: self._reader.load_state(self._stage.store, number))
         async with self._turn:
