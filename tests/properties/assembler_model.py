@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
-from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
 from core import topics
 from core.log.port import Record, StoredRecord, Work
@@ -72,8 +73,8 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def span_id(self) -> bytes:
-        """Return the span id."""
-        return self.number.to_bytes(8, "big")
+        """Return the span id; number 0 has none, which no reader accepts."""
+        return self.number.to_bytes(8, "big") if self.number else b""
 
 
 def encoded(spans: Iterable[Sent]) -> bytes:
@@ -81,7 +82,7 @@ def encoded(spans: Iterable[Sent]) -> bytes:
     data = TracesData()
     for sent in spans:
         resource = data.resource_spans.add()
-        resource.resource.attributes.add(key="service.name").value.string_value = sent.service
+        resource.resource.attributes.add(key="service.name").value.CopyFrom(AnyValue(string_value=sent.service))
         span = resource.scope_spans.add().spans.add(
             trace_id=sent.trace_id,
             span_id=sent.span_id,
@@ -91,7 +92,7 @@ def encoded(spans: Iterable[Sent]) -> bytes:
             end_time_unix_nano=int(START_S) * 10**9 + sent.number + 10**6,
         )
         if sent.failed:
-            span.status.code = 2
+            span.status.code = Status.STATUS_CODE_ERROR
             span.status.message = "broken"
         if sent.session:
             span.attributes.add(key="session.id").value.string_value = sent.session
