@@ -40,15 +40,19 @@ _WORDS: Final[Mapping[ErrorClass, str]] = {
 _NEEDS_A_PERSON: Final = frozenset({ErrorClass.AUTH, ErrorClass.QUOTA})
 
 
-def identity_of(span: Span, error: SpanError) -> tuple[str, str]:
-    """Return (error type, message) for the fingerprint.
+def identity_of(error: SpanError, *, of_model: bool) -> tuple[str, str]:
+    """Return (error type, message) for the fingerprint; the error class, where it is known, is part of them.
 
     For a model call with a provider's error class these are the class and nothing: "Rate limit reached for …" of one
     client and "Error code: 429 - {…}" of another are one problem.
     """
-    if span.kind in MODEL_KINDS and error.error_class in _PROVIDER_CLASSES:
+    if of_model and error.error_class in _PROVIDER_CLASSES:
         return str(error.error_class), ""
-    return split_error(error.message, error.error_type)
+    error_type, head = split_error(error.message, error.error_type)
+    if error.error_class is ErrorClass.OTHER:
+        return error_type, head
+    # masking hides codes ("Error code: 429"): the class keeps what they mean
+    return error_type or str(error.error_class), f"[{error.error_class}] {head}"
 
 
 def failure_words(span: Span, error: SpanError) -> str:
@@ -80,6 +84,22 @@ def recovery_of(trace: Trace, span: Span) -> Span | None:
         if same:
             return sibling
     return None
+
+
+def source_of(trace: Trace, span: Span) -> Span:
+    """Return the failed model call whose error this span repeats, or the span itself.
+
+    Some instrumentations put the repeating span beside the call instead of above it (LangGraph's `call_model` and the
+    `RunnableSequence` with the call). It covers the call's time and carries the same error: one failure, one issue.
+    """
+    if span.error is None or span.kind in MODEL_KINDS or span.kind is SpanKind.TOOL:
+        return span
+    for other in trace.leaf_faults:
+        if other.kind in MODEL_KINDS and other.error is not None and span.start_ns <= other.start_ns:
+            same = (other.error.error_type, other.error.message) == (span.error.error_type, span.error.message)
+            if same and other.end_ns <= span.end_ns:
+                return other
+    return span
 
 
 def reached_root(trace: Trace, span: Span) -> bool:

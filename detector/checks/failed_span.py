@@ -3,8 +3,17 @@
 from core.model.finding import Dimension, FindingKind
 from core.model.span import ErrorClass, SpanKind
 from core.model.trace import Trace
-from detector.checks.errors import consequence, failure_words, identity_of, message_of, recovery_of, severity_of
-from detector.checks.finding import finding, label_of, quoted
+from detector.checks.errors import (
+    MODEL_KINDS,
+    consequence,
+    failure_words,
+    identity_of,
+    message_of,
+    recovery_of,
+    severity_of,
+    source_of,
+)
+from detector.checks.finding import finding, label_of, quoted, target_of
 from detector.checks.port import Answer, CheckConfig, found
 
 
@@ -17,6 +26,7 @@ class FailedSpan:
 
     - it failed (status ERROR, or an exception was recorded on a span that did not end OK);
     - none of its children failed: ancestors repeat a child's error, one failure is one report;
+    - a span that repeats the error of a model call beside it counts for that call's issue (`errors.source_of`);
     - it is neither a tool call (`tool_failure` reports those) nor stopped by a content filter (`content_filter` does).
 
     Severity: low where a later sibling succeeded (a retry, a fallback model) or the call was cancelled; high where the
@@ -38,19 +48,20 @@ class FailedSpan:
             error = span.error
             if error is None or span.kind is SpanKind.TOOL or error.error_class is ErrorClass.CONTENT_FILTER:
                 continue
-            recovery = recovery_of(trace, span)
-            error_type, message = identity_of(span, error)
-            words = failure_words(span, error)
+            source = source_of(trace, span)
+            recovery = recovery_of(trace, source)
+            error_type, message = identity_of(error, of_model=source.kind in MODEL_KINDS)
             faults.append(
                 finding(
                     trace,
                     self,
                     culprit=span,
                     kind=FindingKind.FAULT,
-                    severity=severity_of(trace, span, error, recovered=recovery is not None),
-                    title=f"{label_of(span)} {words}",
+                    severity=severity_of(trace, source, error, recovered=recovery is not None),
+                    title=f"{label_of(source)} {failure_words(source, error)}",
                     rationale=f"{label_of(span)} failed after {span.duration_ms:.0f} ms: {quoted(message_of(error))}. "
-                    f"{consequence(trace, span, recovery)}",
+                    f"{consequence(trace, source, recovery)}",
+                    target=target_of(source),
                     error_type=error_type,
                     message=message,
                 )

@@ -10,7 +10,7 @@ Failures of model providers are worded differently by each client library, so wh
 stands in place of type and message (`errors.identity_of`).
 
 **No user text.** What a person asked appears in messages between quotes, in URLs and paths: those are masked. Only the
-first line counts, cut after masking, so that the length of what was masked does not move the cut.
+first line counts, cut after masking, so that neither the length nor the lines of what was masked move the cut.
 
 A change of any rule here makes a new `VERSION`: an issue keeps its first fingerprint, and versions alias.
 """
@@ -24,15 +24,15 @@ VERSION: Final = "v1"
 # 128 bits: no collision among the issues of any installation, and short enough to read out
 _HEX_DIGITS: Final = 32
 # a message repeats itself after this; masking cost is linear in it
-_READ_CHARACTERS: Final = 1000
+_READ_CHARACTERS: Final = 2000
 # enough to tell messages of one exception type apart, too short to reach the payloads that follow them
 _TEMPLATE_CHARACTERS: Final = 200
 
 _MASK: Final = re.compile(
     r"""
-    (?P<quoted> "[^"]*(?:"|$)                           # an unclosed quote was cut: masked to the end
-              | (?<!\w)'.*?(?:'(?!\w)|$)                # an apostrophe inside a word opens and closes nothing
-              | “[^”]*(?:”|$) | ‘[^’]*(?:’|$) | «[^»]*(?:»|$) )
+    (?P<quoted> "[^"]*(?:"|\Z)                          # an unclosed quote was cut: masked to the end
+              | (?<!\w)'[\s\S]*?(?:'(?!\w)|\Z)         # an apostrophe inside a word opens and closes nothing
+              | “[^”]*(?:”|\Z) | ‘[^’]*(?:’|\Z) | «[^»]*(?:»|\Z) )
   | (?P<url>    \b[a-z][a-z0-9+.\-]{1,15}://[^\s<>"')\]}]+ )
   | (?P<email>  \b[\w.+\-]{1,64}@[\w\-]+(?:\.[\w\-]+)+ )
   | (?P<uuid>   \b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b )
@@ -42,8 +42,9 @@ _MASK: Final = re.compile(
   | (?P<ip>     \b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b | (?<![\w:])\[?(?:[0-9a-f]{1,4}:){4,7}[0-9a-f:]{0,9}\]?(?::\d+)? )
   | (?P<time>   \b\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\b )
   | (?P<path>   (?<![\w<./])(?:[a-z]:\\|\\\\|~/|\.{0,2}/)[\w.\-+@%~]+(?:[/\\][\w.\-+@%~]*)* )
-  | (?P<hex>    \b0x[0-9a-f]+\b | \b(?=[a-f]*\d)[0-9a-f]{8,}\b )
-  | (?P<id>     \b(?=[a-z_\-]*\d)(?:[a-z]{2,12}[_\-])[a-z0-9]{10,}\b | \b(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{20,}\b )
+  | (?P<hex>    \b0x[0-9a-f]+\b | \b(?=[a-f]{0,40}\d)[0-9a-f]{8,}\b )
+  | (?P<id>     \b[a-z]{2,12}[_\-](?=[a-z]{0,40}\d)[a-z0-9]{10,}\b
+              | \b(?=[a-z]{0,40}\d)(?=\d{0,40}[a-z])[a-z0-9]{20,}\b )
   | (?P<duration> (?<![\w.])\d+(?:[.,]\d+)?\ ?(?:[nµum]?s|secs?|seconds?|milliseconds?|m|mins?|minutes?|h|hours?|days?)
                   (?:\d+(?:[.,]\d+)?(?:ms|s|m|h))*\b )
   | (?P<number> (?<![a-z_])[+\-]?\d+(?:[.,_]\d+)*(?:e[+\-]?\d+)?%? )
@@ -65,6 +66,12 @@ def _replace(match: "re.Match[str]") -> str:
     return f"<{match.lastgroup}>"
 
 
+def _sentence(message: str) -> str:
+    """Return a message without the frames of a Python traceback above it."""
+    text = message.strip()
+    return head_of(text) if text.startswith(_TRACEBACK) else text[:_READ_CHARACTERS]
+
+
 def head_of(message: str) -> str:
     """Return the line that says what went wrong: the first with text, of a Python traceback the last."""
     text = message.strip()
@@ -74,11 +81,11 @@ def head_of(message: str) -> str:
 
 
 def split_error(message: str, error_type: str = "") -> tuple[str, str]:
-    """Return (short error type, head without that type in front), as every dialect would have sent them.
+    """Return (short error type, message without that type in front), as every dialect would have sent them.
 
     Understood in front of a message: `Type: …`, `module.Type: …` and, where the type is known, `Type('…')`.
     """
-    known, head = short_type(error_type), head_of(message)
+    known, head = short_type(error_type), _sentence(message)
     match = _TYPE_PREFIX.match(head)
     if match is not None and short_type(match["type"]) == known:
         return known, head[match.end() :]
@@ -99,8 +106,9 @@ def short_type(error_type: str) -> str:
 
 def template_of(message: str) -> str:
     """Return the masked head of a message: at most 200 characters, white space collapsed."""
-    masked = _MASK.sub(_replace, head_of(message))
-    return " ".join(masked.split())[:_TEMPLATE_CHARACTERS]
+    # masked first: a quotation may run over several lines, and what stands behind it still says what went wrong
+    masked = _MASK.sub(_replace, message.strip()[:_READ_CHARACTERS])
+    return " ".join(head_of(masked).split())[:_TEMPLATE_CHARACTERS]
 
 
 def masked_name(name: str) -> str:

@@ -12,7 +12,7 @@ from core.model.trace import Trace
 from detector.checks.finding import finding, quoted, target_of
 from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
 from detector.checks.tool_messages import tool_messages
-from detector.checks.tool_text import error_text
+from detector.checks.tool_text import error_text, plain_result
 
 # longer arguments are compared as they were sent: parsing megabytes would cost more than it tells
 _CANONICAL_CHARACTERS: Final = 20_000
@@ -78,7 +78,7 @@ class RepeatedToolCall:
             if len(tools) < self._config.min_repeats:
                 return found([])
             calls = _calls_of_tools(tools)
-            sent = any(span.tool is not None and span.tool.arguments for span in tools)
+            sent = any(_arguments_of(span) for span in tools)
         else:
             asked = _asked(trace.spans)
             if len(asked) < self._config.min_repeats:
@@ -122,11 +122,17 @@ class RepeatedToolCall:
 
 def _calls_of_tools(tools: Iterable[Span]) -> Iterator[_Call]:
     for span in tools:
-        result = span.output.text if span.output.state is ContentState.PRESENT else None
+        result = plain_result(span.output.text)[0] if span.output.state is ContentState.PRESENT else None
         if span.error is not None or (result is not None and error_text(result) is not None):
             continue
-        arguments = span.tool.arguments if span.tool is not None else ""
-        yield _Call(span=span, tool=target_of(span), arguments=canonical(arguments), result=result)
+        yield _Call(span=span, tool=target_of(span), arguments=canonical(_arguments_of(span)), result=result)
+
+
+def _arguments_of(span: Span) -> str:
+    """Return the arguments of a tool span: as such, else its input (dialects that send them as plain input)."""
+    if span.tool is not None and span.tool.arguments:
+        return span.tool.arguments
+    return span.input.text if span.input.state is ContentState.PRESENT else ""
 
 
 def _asked(spans: Iterable[Span]) -> list[tuple[Span, ToolCall]]:

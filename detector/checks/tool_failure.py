@@ -1,7 +1,10 @@
 """A tool failed: by the status of its span, or by what its result says."""
 
+from typing import Final
+
+from core.dialects.errors import classify, code_in
 from core.model.finding import Dimension, Finding, FindingKind, Severity
-from core.model.span import Content, ContentState, Span, SpanError, SpanKind
+from core.model.span import Content, ContentState, ErrorClass, Span, SpanError, SpanKind
 from core.model.trace import Trace
 from detector.checks.errors import consequence, failure_words, identity_of, message_of, recovery_of, severity_of
 from detector.checks.finding import finding, label_of, quoted
@@ -11,7 +14,18 @@ from detector.checks.tool_messages import tool_messages
 from detector.checks.tool_text import error_text
 
 # an error stands at the start of a result, so a result that was cut at its end can still be read
-_READABLE = (ContentState.PRESENT, ContentState.TRUNCATED)
+_READABLE: Final = (ContentState.PRESENT, ContentState.TRUNCATED)
+# the tool itself is broken, whatever it was asked
+_GRAVE: Final = frozenset(
+    {
+        ErrorClass.SERVER,
+        ErrorClass.TIMEOUT,
+        ErrorClass.CONNECTION,
+        ErrorClass.RATE_LIMIT,
+        ErrorClass.QUOTA,
+        ErrorClass.AUTH,
+    }
+)
 
 
 class ToolFailureConfig(CheckConfig):
@@ -29,8 +43,10 @@ class ToolFailure:
     - the trace has no tool spans, and a tool's result inside the input of an LLM call is an error message: clients
       without tool spans. The first LLM call that was told of it is the culprit; later ones repeat the conversation.
 
-    Severity: low where a later call of the tool under the same parent succeeded; high where the failure reached the
-    root; else medium. Text in an OK span is medium, for the agent was told and could go on.
+    Severity of a failed span: low where a later call of the tool under the same parent succeeded, high where the
+    failure reached the root, else medium. Of error text in an OK span: medium where it names an exception, or a server,
+    network, limit or access error, and no later call succeeded; else low: "not enough seats" is a tool's way to say no,
+    and on recorded agents it stands in sound sessions nearly as often as in failed ones.
 
     Unknown where nothing was found and a tool's result was not sent (content off, redacted, in log records).
 
@@ -64,7 +80,7 @@ class ToolFailure:
 
     def _failed(self, trace: Trace, span: Span, error: SpanError) -> Finding:
         recovery = recovery_of(trace, span)
-        error_type, message = identity_of(span, error)
+        error_type, message = identity_of(error, of_model=False)
         return finding(
             trace,
             self,
@@ -90,15 +106,17 @@ class ToolFailure:
         return [self._from_text(trace, told.span, tool=told.name or "tool", text=text) for told, text in errors if text]
 
     def _from_text(self, trace: Trace, span: Span, *, tool: str, text: str, recovered: bool = False) -> Finding:
-        error_type, message = split_error(_without_word(text))
+        error = _error_of(text)
+        error_type, message = identity_of(error, of_model=False)
         label = tool or label_of(span)
+        grave = bool(error.error_type) or error.error_class in _GRAVE
         return finding(
             trace,
             self,
             culprit=span,
             kind=FindingKind.FAULT,
-            severity=Severity.LOW if recovered else Severity.MEDIUM,
-            title=f"{label} returns an error" + (f": {error_type}" if error_type else ""),
+            severity=Severity.MEDIUM if grave and not recovered else Severity.LOW,
+            title=f"{label} returns an error" + (f": {error.error_type}" if error.error_type else ""),
             rationale=f"The call of {label} ended without an error status, but its result is one: {quoted(text)}",
             target=tool or None,
             error_type=error_type,
@@ -106,7 +124,9 @@ class ToolFailure:
         )
 
 
-def _without_word(text: str) -> str:
-    """Return the message without the word "Error:" in front, so that it reads as in a span that failed."""
+def _error_of(text: str) -> SpanError:
+    """Return the error that a text tells of, as it would stand in a span that failed."""
     head = text.lstrip()
-    return head[6:].lstrip() if head[:6].lower() == "error:" else head
+    error_type, message = split_error(head[6:] if head[:6].lower() == "error:" else head)
+    error_class = classify(error_type=error_type, status_code=code_in(message), message=message)
+    return SpanError(error_class=error_class, error_type=error_type, message=message)

@@ -1,7 +1,8 @@
 """Results of tools as the next LLM call was told them: messages of role `tool` in its input.
 
 Clients without tool spans (a bare model client in a loop) leave no other trace of a tool's result. Read where the input
-was sent as a JSON list of messages, or as a request with one under `messages`: chat completions, OTel GenAI parts.
+was sent as a JSON list of messages, or as a request with one under `messages`: chat completions,
+OTel GenAI parts, LangChain's dumps.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import msgspec
 
 from core.model.span import ContentState, Span, SpanKind
 from core.model.trace import Trace
+from detector.checks.tool_text import decoded, message_in
 
 # each call repeats the whole conversation: reading stops at this size, which may miss a result and never invents one
 _READ_CHARACTERS: Final = 200_000
@@ -47,13 +49,14 @@ def tool_messages(trace: Trace) -> list[ToolMessage]:
 def _results(raw: str, names: dict[str, str]) -> Iterator[tuple[str, str, str]]:
     if len(raw) > _READ_CHARACTERS or raw.lstrip()[:1] not in ("[", "{") or not any(mark in raw for mark in _MARKS):
         return
-    try:
-        decoded = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return
-    messages = decoded.get("messages") if isinstance(decoded, dict) else decoded
+    found = decoded(raw)
+    messages = found.get("messages") if isinstance(found, dict) else found
+    # LangChain's batches: a list of conversations
+    if isinstance(messages, list) and messages and isinstance(messages[0], list):
+        messages = messages[0]
     called = dict(names)
-    for message in messages if isinstance(messages, list) else ():
+    for item in messages if isinstance(messages, list) else ():
+        message = message_in(item) or item
         if not isinstance(message, dict):
             continue
         _learn_names(message, called)
@@ -63,7 +66,7 @@ def _results(raw: str, names: dict[str, str]) -> Iterator[tuple[str, str, str]]:
                 if isinstance(part, dict) and part.get("type") == "tool_call_response":
                     call_id = str(part.get("id") or "")
                     yield call_id, called.get(call_id, ""), _text(part.get("response", part.get("result")))
-        elif message.get("role") == "tool":
+        elif "tool" in (message.get("role"), message.get("type")):
             call_id = str(message.get("tool_call_id") or "")
             yield call_id, called.get(call_id, "") or str(message.get("name") or ""), _text(message.get("content"))
 

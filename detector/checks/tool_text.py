@@ -24,10 +24,43 @@ _TEXT: Final = re.compile(
       | status:\s*["']?error\b
       | tool\ ['"`]?[\w.\-]+['"`]?\ (?:not\ found|does\ not\ exist|is\ not\ a\ valid\ tool)
       | ['"`]?[\w.\-]+['"`]?\ is\ not\ a\ valid\ tool\b
+      | unknown\ (?:tool|function)\b
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
 _MARKED: Final = re.compile(r'"(?:is_?error|errors?|status)"\s*:', re.IGNORECASE)
+
+
+def plain_result(result: str) -> tuple[str, bool]:
+    """Return (text, whether it is marked as an error) of a tool's result; LangChain's serialised messages are opened.
+
+    Their envelope holds the id of the call, so that equal results differ in it.
+    """
+    if result[:1] != "{" or '"content"' not in result[:_MARKED_WITHIN] or len(result) > _READ_BYTES:
+        return result, False
+    message = message_in(decoded(result))
+    if message is None:
+        return result, False
+    content = message.get("content")
+    return content if isinstance(content, str) else str(content), message.get("status") == "error"
+
+
+def message_in(value: object) -> dict[str, object] | None:
+    """Return the fields of a LangChain message dump (`{"type", "data"}` or `{"lc", "id", "kwargs"}`), else None."""
+    if not isinstance(value, dict):
+        return None
+    fields = value.get("data") if "type" in value else None
+    fields = value.get("kwargs") if "lc" in value else fields
+    return fields if isinstance(fields, dict) and "content" in fields else None
+
+
+def decoded(text: str) -> object:
+    """Return what JSON says, or None."""
+    try:
+        value: object = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+    return value
 
 
 def error_text(result: str) -> str | None:
@@ -36,6 +69,9 @@ def error_text(result: str) -> str | None:
     Text: starts with an error's words. JSON object: `isError` or `is_error` true (MCP), `error` a text, an object or
     true, `errors` a list with something in it, `status` "error". A number under `error` is a measurement.
     """
+    result, marked = plain_result(result)
+    if marked:
+        return result
     head = result[:_MARKED_WITHIN].lstrip()
     if head[:1] == "{":
         return _json_error(result) if _MARKED.search(head) and len(result) <= _READ_BYTES else None
@@ -43,22 +79,19 @@ def error_text(result: str) -> str | None:
 
 
 def _json_error(result: str) -> str | None:
-    try:
-        decoded = msgspec.json.decode(result)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+    value = decoded(result)
+    if not isinstance(value, dict):
         return None
-    if not isinstance(decoded, dict):
-        return None
-    error = decoded.get("error")
+    error = value.get("error")
     if isinstance(error, str | dict) and error:
         return _words(error)
-    if error is True or decoded.get("isError") is True or decoded.get("is_error") is True:
-        return _words(decoded)
-    errors = decoded.get("errors")
+    if error is True or value.get("isError") is True or value.get("is_error") is True:
+        return _words(value)
+    errors = value.get("errors")
     if isinstance(errors, list) and errors:
         return _words(errors[0])
-    status = decoded.get("status")
-    return _words(decoded) if isinstance(status, str) and status.lower() == "error" else None
+    status = value.get("status")
+    return _words(value) if isinstance(status, str) and status.lower() == "error" else None
 
 
 def _words(error: object) -> str:
@@ -67,9 +100,9 @@ def _words(error: object) -> str:
         return error
     if isinstance(error, dict):
         for name in ("message", "error_message", "detail", "details", "reason", "result", "content", "text", "title"):
-            value = error.get(name)
-            if isinstance(value, str) and value:
-                return value
-            if isinstance(value, list) and value:
-                return _words(value[0])
+            found = error.get(name)
+            if isinstance(found, str) and found:
+                return found
+            if isinstance(found, list) and found:
+                return _words(found[0])
     return msgspec.json.encode(error).decode()

@@ -128,6 +128,25 @@ def test_tools_and_filtered_calls_are_left_to_their_own_checks() -> None:
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
 
 
+def test_a_span_beside_the_call_that_repeats_its_error_is_the_same_issue() -> None:
+    story = Story()
+    root = story.root(error=LIMIT)
+    story.add(SpanKind.CHAIN, "call_model", parent=root.span_id, error=LIMIT, duration_ms=500)
+    story.llm(root.span_id, error=LIMIT, start_ns=story.spans[-1].start_ns + 1)
+    echo, call = CHECK.inspect(story.trace()).findings
+    assert echo.fingerprint == call.fingerprint
+    assert echo.title == call.title
+    assert echo.span_ids != call.span_ids
+
+
+def test_the_class_of_an_error_separates_codes_that_masking_hides() -> None:
+    story = Story()
+    for error_class in (ErrorClass.RATE_LIMIT, ErrorClass.BAD_REQUEST):
+        story.add(SpanKind.UNKNOWN, "answer", error=failed("Error code: 4", error_type="", error_class=error_class))
+    one, other = CHECK.inspect(story.trace()).findings
+    assert one.fingerprint != other.fingerprint
+
+
 def test_a_cycle_of_parents_ends() -> None:
     story = Story()
     one = story.llm("0000000000000002", error=LIMIT)

@@ -107,6 +107,21 @@ def test_without_tool_spans_the_calls_that_models_ask_for_are_read() -> None:
     assert CHECK.inspect(conversation(["Error: down"] * 3).trace()).outcome is Outcome.CLEAR
 
 
+def test_arguments_sent_as_the_input_of_a_tool_span_count() -> None:
+    story = Story()
+    for _ in range(3):
+        story.tool("get_weather", input=present(ARGUMENTS), output=present("21"))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND
+
+
+def test_the_envelope_of_a_result_does_not_make_it_another_one() -> None:
+    story = Story()
+    for n in range(3):
+        envelope = {"type": "tool", "data": {"content": "21", "tool_call_id": f"c{n}"}}
+        story.tool("get_weather", arguments=ARGUMENTS, output=present(json.dumps(envelope)))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND
+
+
 def test_a_wrapper_that_repeats_a_call_counts_once() -> None:
     story = Story()
     for n in range(2):

@@ -94,7 +94,34 @@ def test_a_result_that_is_an_error_message_is_found(text: str) -> None:
     story.tool("search", story.root().span_id, output=present(text))
     finding = only(story.trace())
     assert finding.title.startswith("search returns an error")
-    assert finding.severity is Severity.MEDIUM
+
+
+@pytest.mark.parametrize(
+    ("text", "severity"),
+    [
+        ("Error: not enough seats on flight HAT290", Severity.LOW),
+        ('{"error": "no such user"}', Severity.LOW),
+        ("Error: WeatherError: backend down", Severity.MEDIUM),
+        ("Error: backend returned HTTP 503", Severity.MEDIUM),
+        ("Error: connection refused", Severity.MEDIUM),
+    ],
+)
+def test_a_tool_that_says_no_is_low_and_a_broken_one_medium(text: str, severity: Severity) -> None:
+    story = Story()
+    root = story.root()
+    story.tool("search", root.span_id, output=present(text))
+    assert only(story.trace()).severity is severity
+    story.tool("search", root.span_id, output=present("hits"))
+    assert only(story.trace()).severity is Severity.LOW
+
+
+def test_a_serialised_message_is_opened() -> None:
+    envelope = {"type": "tool", "data": {"content": "no such city", "tool_call_id": "c1", "status": "error"}}
+    assert error_text(json.dumps(envelope)) == "no such city"
+    envelope["data"] = {"content": "Error: backend down", "tool_call_id": "c2", "status": "success"}
+    assert error_text(json.dumps(envelope)) == "Error: backend down"
+    envelope["data"] = {"content": "21 degrees", "tool_call_id": "c3", "status": "success"}
+    assert error_text(json.dumps(envelope)) is None
 
 
 @pytest.mark.parametrize("text", RESULTS)
@@ -143,7 +170,21 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize("messages", [CHAT, PARTS, {"model": "m", "messages": CHAT}])
+LANGCHAIN = {
+    "messages": [
+        [
+            {"lc": 1, "id": ["AIMessage"], "kwargs": {"content": "", "tool_calls": [{"name": "search", "id": "c1"}]}},
+            {
+                "lc": 1,
+                "id": ["ToolMessage"],
+                "kwargs": {"content": "Error: WeatherError: backend down", "type": "tool", "tool_call_id": "c1"},
+            },
+        ]
+    ]
+}
+
+
+@pytest.mark.parametrize("messages", [CHAT, PARTS, {"model": "m", "messages": CHAT}, LANGCHAIN])
 def test_without_tool_spans_the_next_models_input_tells(messages: object) -> None:
     story = Story()
     root = story.root()

@@ -2,11 +2,10 @@
 
 import pytest
 
-from core.model.span import ErrorClass, SpanError, SpanKind
+from core.model.span import ErrorClass, SpanError
 from detector.checks.errors import identity_of
 from detector.checks.finding import quoted
 from detector.checks.fingerprint import fingerprint_of, masked_name, short_type, split_error, template_of
-from tests.unit.checks_kit import Story
 
 
 def of(message: str, error_type: str = "TypeError", **facts: str) -> str:
@@ -39,6 +38,7 @@ def test_a_fingerprint_is_stable_over_releases() -> None:
         ("request req_011CSHoEeqs5C35K2UUqR7Fy failed", "request req_99xyzEeqs5C35K2UUqAAAA failed"),
         ("too  many\tspaces", "too many spaces"),
         ("first line\nsecond line", "first line\nanother"),
+        ("failed at line 'a()\nb()' due to: KeyError", "failed at line 'c()' due to: KeyError"),
     ],
 )
 def test_what_differs_between_occurrences_is_masked(one: str, other: str) -> None:
@@ -120,11 +120,10 @@ def test_raw_names_lose_their_ids() -> None:
     ],
 )
 def test_a_rate_limit_is_one_problem_in_the_words_of_every_client(message: str) -> None:
-    story = Story()
     error = SpanError(error_class=ErrorClass.RATE_LIMIT, error_type="any.ClientError", message=message)
-    assert identity_of(story.llm(error=error), error) == ("rate_limit", "")
+    assert identity_of(error, of_model=True) == ("rate_limit", "")
     # a tool's own limits are its own: its message counts
-    assert identity_of(story.add(SpanKind.TOOL, error=error), error)[0] == "ClientError"
+    assert identity_of(error, of_model=False)[0] == "ClientError"
 
 
 def test_hostile_messages_cost_little() -> None:
