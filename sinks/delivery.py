@@ -133,6 +133,7 @@ class Outbox:
         self._lanes: dict[_Lane, deque[Entry]] = {}
         self._due: list[tuple[float, int, _Lane]] = []
         self._pushed = 0
+        self._arriving = 0
         self._busy: set[_Lane] = set()
         self._paused_until = 0.0
         self._outages = 0
@@ -144,7 +145,7 @@ class Outbox:
 
     def waiting(self) -> int:
         """Return how many entries are persisted and not yet done."""
-        return sum(len(entries) for entries in self._lanes.values())
+        return self._arriving + sum(len(entries) for entries in self._lanes.values())
 
     def is_full(self) -> bool:
         """Return whether its owner should stop reading: the log keeps the rest."""
@@ -159,9 +160,14 @@ class Outbox:
     async def put(self, partition: int, entries: Sequence[Entry], work: Work) -> None:
         """Persist entries together with `work` (which moves the offset), then start on them."""
         changes = tuple(StateChange(key=e.state_key, value=msgspec.msgpack.encode(e)) for e in entries)
-        await self.commit(partition, msgspec.structs.replace(work, state=(*work.state, *changes)))
-        for entry in entries:
-            self._queue(partition, entry)
+        # counted from before the commit, so that nobody sees neither lag nor a waiting entry in between
+        self._arriving += len(entries)
+        try:
+            await self.commit(partition, msgspec.structs.replace(work, state=(*work.state, *changes)))
+            for entry in entries:
+                self._queue(partition, entry)
+        finally:
+            self._arriving -= len(entries)
 
     async def commit(self, partition: int, work: Work) -> None:
         """Commit in the order of the calls, several at once where they pile up; waits for a log that is down."""

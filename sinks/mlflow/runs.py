@@ -84,16 +84,17 @@ class MonitorRuns:
                 self._runs[experiment_id] = await self._find_or_create(experiment_id)
             return self._runs[experiment_id]
 
-    async def is_gone(self, run: RunRef) -> bool:
+    async def is_gone(self, *, experiment_id: str, run_id: str) -> bool:
         """Return whether somebody deleted the run; it is then forgotten and the next use makes another."""
         try:
-            gone = (await self._client.get_run(run.run_id)).lifecycle_stage == "deleted"
+            is_gone = (await self._client.get_run(run_id)).lifecycle_stage == "deleted"
         except MlflowMissingError:
-            gone = True
-        if gone and self._runs.get(run.experiment_id) == run:
-            logger.warning("mlflow run %s was deleted; its issues move to a new one", run.run_id)
-            del self._runs[run.experiment_id]
-        return gone
+            is_gone = True
+        known = self._runs.get(experiment_id)
+        if is_gone and known is not None and known.run_id == run_id:
+            logger.warning("mlflow run %s was deleted; its issues move to a new one", run_id)
+            del self._runs[experiment_id]
+        return is_gone
 
     async def refresh(self, figures_of: Mapping[str, Callable[[], RunFigures]]) -> None:
         """Write tags, metrics and status of the runs of these routing keys, where they changed."""

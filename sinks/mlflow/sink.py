@@ -63,6 +63,12 @@ class MlflowSink:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop`, then finish what is in flight within `drain_s`; the rest stays in the log."""
+        try:
+            await self._run(stop)
+        finally:
+            await self._client.close()
+
+    async def _run(self, stop: asyncio.Event) -> None:
         # the reader of issues is stopped last: updates and polls commit through it
         others_done = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
@@ -81,7 +87,6 @@ class MlflowSink:
             await asyncio.wait([filing], timeout=max(0.1, deadline_s - asyncio.get_running_loop().time()))
             for task in (*others, filing):
                 task.cancel()
-        await self._client.close()
 
     async def _repeat(self, step: Callable[[], Awaitable[None]], seconds: float, stop: asyncio.Event) -> None:
         failures = 0

@@ -19,7 +19,7 @@ from core.telemetry import Telemetry
 from sinks.mlflow.client import MlflowClient, MlflowIssue, MlflowMissingError
 from sinks.mlflow.config import MlflowConfig
 from sinks.mlflow.issues import GROUP, IssueFiler
-from sinks.mlflow.runs import MonitorRuns, RunRef
+from sinks.mlflow.runs import MonitorRuns
 from sinks.mlflow.state import REOPEN, Fields, FiledIssue, fields_of
 
 logger = logging.getLogger(__name__)
@@ -68,13 +68,12 @@ class IssueUpdates:
     async def poll(self) -> None:
         """Read every filed issue's run once and report what people changed. Raises what the client raises."""
         started = self._clock.monotonic_s()
-        by_run: dict[tuple[str, str, str], dict[str, str]] = {}
+        by_run: dict[tuple[str, str], dict[str, str]] = {}
         for issue_id, filed in self._filer.filed.items():
             if filed.mlflow_issue_id:
-                key = (filed.experiment_id, filed.run_id, filed.issue.routing_key)
-                by_run.setdefault(key, {})[filed.mlflow_issue_id] = issue_id
-        for (experiment_id, run_id, _), ours in by_run.items():
-            if await self._runs.is_gone(RunRef(experiment_id=experiment_id, run_id=run_id, run_url="")):
+                by_run.setdefault((filed.experiment_id, filed.run_id), {})[filed.mlflow_issue_id] = issue_id
+        for (experiment_id, run_id), ours in by_run.items():
+            if await self._runs.is_gone(experiment_id=experiment_id, run_id=run_id):
                 await self._refile(ours)
                 continue
             for found in await self._client.issues_of_run(experiment_id, run_id):

@@ -42,6 +42,15 @@ def alert_of(event: IssueEvent) -> Alert:
 
 def body_of(alert: Alert, *, url: str) -> bytes:
     """Return the JSON body {type, timestamp, data}, always under `MAX_BYTES`."""
+    # a character takes up to six bytes as JSON; without the description even that fits
+    for chars in (_DESCRIPTION_CHARS, _DESCRIPTION_CHARS // 4):
+        body = _body(alert, url=url, description=alert.issue.description[:chars])
+        if len(body) < MAX_BYTES:
+            return body
+    return _body(alert, url=url, description="")
+
+
+def _body(alert: Alert, *, url: str, description: str) -> bytes:
     issue = alert.issue
     data: dict[str, object] = {
         "why": alert.why[:_FIELD_CHARS],
@@ -50,7 +59,7 @@ def body_of(alert: Alert, *, url: str) -> bytes:
         "issue": {
             "id": issue.issue_id,
             "title": issue.title[:_TITLE_CHARS],
-            "description": issue.description[:_DESCRIPTION_CHARS],
+            "description": description,
             "category": str(issue.category),
             "severity": str(issue.severity),
             "status": str(issue.status),

@@ -34,6 +34,11 @@ class RunningMlflow:
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def database(self) -> Path:
+        """Return the SQLite file of its store."""
+        return self._folder / "mlflow.db"
+
     def start(self, *, ready_s: float = READY_S, environment: dict[str, str] | None = None) -> float:
         """Start it and return the seconds until /health answered; raises TimeoutError with the log's end."""
         began = time.monotonic()

@@ -1,227 +1,29 @@
 """The MLflow sink against a real MLflow server."""
 
-import asyncio
-import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
 
-import httpx
 import msgspec
 import pytest
-from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
 from core import topics
-from core.clock import SystemClock
-from core.log.config import LogConfig
-from core.log.port import AssignmentListener, Log, Record
-from core.log.sqlite import SqliteLog
-from core.model.finding import Dimension, FindingKind, Severity, Source
-from core.model.issue import (
-    Issue,
-    IssueEvent,
-    IssueEventKind,
-    IssueFiled,
-    IssueLink,
-    IssueRecord,
-    event_id_of,
-    issue_id_of,
+from core.model.finding import HumanStatus
+from core.model.issue import IssueEventKind, IssueFiled, IssueRecord, IssueStatus
+from tests.integration.mlflow_kit import (
+    Api,
+    a_link,
+    an_issue,
+    event_record,
+    new_trace_id,
+    open_log,
+    read_all,
+    running,
+    trace_records,
+    until,
 )
-from core.model.trace import CloseReason, TraceChunk, TraceVersion
-from core.telemetry import Telemetry
-from sinks.mlflow import MlflowConfig, MlflowSink
 from tests.integration.mlflow_server import RunningMlflow
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
-
-
-class Api:
-    """What MLflow itself says, asked without our client."""
-
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
-
-    def close(self) -> None:
-        self._http.close()
-
-    def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        reply = self._http.request(method, path, **options)
-        reply.raise_for_status()
-        return dict(reply.json())
-
-    def experiment(self, name: str) -> str:
-        found = self.call("GET", "/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": name})
-        return str(found["experiment"]["experiment_id"])
-
-    def runs(self, experiment_id: str) -> list[dict[str, Any]]:
-        body = {"experiment_ids": [experiment_id], "filter": "tags.`clears.monitor` = 'default'"}
-        return list(self.call("POST", "/api/2.0/mlflow/runs/search", json=body).get("runs", []))
-
-    def issues(self, experiment_id: str) -> list[dict[str, Any]]:
-        body = {"experiment_id": experiment_id, "include_trace_count": True}
-        return list(self.call("POST", "/api/3.0/mlflow/issues/search", json=body).get("issues", []))
-
-    def assessments(self, trace_id: str) -> list[dict[str, Any]]:
-        found = self.call("GET", f"/api/3.0/mlflow/traces/tr-{trace_id}")
-        return list(found["trace"]["trace_info"].get("assessments", []))
-
-    def patch(self, issue_id: str, **changes: str) -> None:
-        self.call("PATCH", f"/api/3.0/mlflow/issues/{issue_id}", json={"issue_id": issue_id, **changes})
-
-
-@pytest.fixture
-def api(mlflow_server: RunningMlflow) -> Iterator[Api]:
-    asked = Api(mlflow_server.url)
-    yield asked
-    asked.close()
-
-
-@pytest.fixture
-def service() -> str:
-    return f"svc-{uuid.uuid4().hex[:8]}"
-
-
-@asynccontextmanager
-async def open_log(path: str = ":memory:") -> AsyncIterator[Log]:
-    log = SqliteLog(path, config=LogConfig(partitions=2), telemetry=Telemetry(), clock=SystemClock())
-    await log.start()
-    try:
-        yield log
-    finally:
-        await log.stop()
-
-
-@asynccontextmanager
-async def running(log: Log, url: str, **options: Any) -> AsyncIterator[tuple[MlflowSink, Telemetry]]:
-    telemetry = Telemetry()
-    settings = {"tracking_uri": url, "poll_s": 0.5, "update_s": 0.2, "refresh_s": 0.5, **options}
-    sink = MlflowSink(log=log, config=MlflowConfig(**settings), telemetry=telemetry, clock=SystemClock())
-    stop = asyncio.Event()
-    task = asyncio.create_task(sink.run(stop), name="sink")
-    try:
-        yield sink, telemetry
-    finally:
-        stop.set()
-        await task
-
-
-async def until(check: Callable[[], bool | Awaitable[bool]], *, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            found = check()
-            if found if isinstance(found, bool) else await found:
-                return
-        except httpx.HTTPStatusError:
-            pass
-        await asyncio.sleep(0.1)
-    raise AssertionError("did not happen in time")
-
-
-def new_trace_id() -> str:
-    return os.urandom(16).hex()
-
-
-def trace_records(log: Log, service: str, trace_id: str, *, session_id: str = "", name: str = "root") -> list[Record]:
-    data = TracesData()
-    resource = data.resource_spans.add()
-    span = resource.scope_spans.add().spans.add()
-    span.trace_id, span.span_id, span.name = bytes.fromhex(trace_id), b"\1" * 8, name
-    span.start_time_unix_nano = time.time_ns() - 10**9
-    span.end_time_unix_nano = time.time_ns()
-    span.status.code = Status.STATUS_CODE_ERROR
-    if session_id:
-        attribute = span.attributes.add()
-        attribute.key, attribute.value.string_value = "session.id", session_id
-    chunk = TraceChunk(trace_id=trace_id, version="v1", routing_key=service, index=0, otlp=data.SerializeToString())
-    version = TraceVersion(
-        trace_id=trace_id, version="v1", routing_key=service, span_count=1, close_reason=CloseReason.ROOT, chunk_count=1
-    )
-    partition = topics.partition_for(trace_id.encode(), log.partitions(topics.TRACES))
-    return [
-        Record(topic=topics.TRACES, partition=partition, value=msgspec.msgpack.encode(v), headers=topics.headers())
-        for v in (chunk, version)
-    ]
-
-
-def an_issue(service: str, fingerprint: str = "0123456789abcdef0123", **changes: Any) -> Issue:
-    issue = Issue(
-        issue_id=issue_id_of(routing_key=service, fingerprint=fingerprint),
-        routing_key=service,
-        title="Tool search_orders fails with TimeoutError",
-        description="The tool timed out after 30 s.",
-        category=Dimension.EXECUTION,
-        severity=Severity.MEDIUM,
-        kind=FindingKind.FAULT,
-        source=Source.RULE,
-        check="tool_failure",
-        fingerprint=fingerprint,
-        target="search_orders",
-        published=True,
-        finding_count=1,
-        trace_count=1,
-        sequence=1,
-    )
-    return msgspec.structs.replace(issue, **changes)
-
-
-def a_link(trace_id: str, *, rationale: str = "search_orders raised TimeoutError", **changes: Any) -> IssueLink:
-    link = IssueLink(
-        finding_id=f"f-{trace_id}",
-        trace_id=trace_id,
-        span_id="01" * 8,
-        check="tool_failure",
-        category=Dimension.EXECUTION,
-        severity=Severity.MEDIUM,
-        rationale=rationale,
-    )
-    return msgspec.structs.replace(link, **changes)
-
-
-def event_record(
-    log: Log,
-    issue: Issue,
-    *,
-    kind: IssueEventKind = IssueEventKind.OPENED,
-    links: Sequence[IssueLink] = (),
-    withdrawn: tuple[str, ...] = (),
-) -> Record:
-    event = IssueEvent(
-        event_id=event_id_of(issue_id=issue.issue_id, sequence=issue.sequence),
-        kind=kind,
-        issue=issue,
-        at_s=time.time(),
-        links=tuple(links),
-        withdrawn=withdrawn,
-    )
-    key = issue.routing_key.encode()
-    return Record(
-        topic=topics.ISSUES,
-        partition=topics.partition_for(key, log.partitions(topics.ISSUES)),
-        key=key,
-        value=msgspec.msgpack.encode(event),
-        headers=topics.headers(),
-    )
-
-
-class _Listener(AssignmentListener):
-    async def on_assigned(self, partitions: Sequence[int]) -> None:
-        pass
-
-    async def on_revoked(self, partitions: Sequence[int]) -> None:
-        pass
-
-
-async def read_all(log: Log, topic: str) -> list[bytes]:
-    reader = log.reader(f"test-{uuid.uuid4().hex}", [topic])
-    await reader.start(_Listener())
-    values: list[bytes] = []
-    while records := (await reader.fetch(max_bytes=1 << 20, timeout_s=0.2)).records:
-        values += [record.value for found in records.values() for record in found]
-    await reader.stop()
-    return values
 
 
 async def test_a_trace_its_issue_its_link_and_its_feedback_appear_once_each(
@@ -251,3 +53,164 @@ async def test_a_trace_its_issue_its_link_and_its_feedback_appear_once_each(
     assert announced.url.endswith(
         f"/evaluation-runs/{run['info']['run_id']}/issues?selectedIssueId={issue['issue_id']}"
     )
+
+
+async def test_a_persons_rejection_is_reported_and_outlives_our_updates(
+    mlflow_server: RunningMlflow, api: Api, service: str
+) -> None:
+    issue = an_issue(service)
+    async with open_log() as log, running(log, mlflow_server.url) as (sink, telemetry):
+        await log.append([event_record(log, issue)])
+        await until(lambda: len(api.issues(api.experiment(service))) == 1 and sink.waiting() == 0)
+        experiment_id = api.experiment(service)
+        mlflow_id = api.issues(experiment_id)[0]["issue_id"]
+        api.patch(mlflow_id, status="rejected")
+        await until(lambda: telemetry.total("clearwatch.sink.sent", what="human_status") == 1)
+        later = msgspec.structs.replace(issue, sequence=2, trace_count=7)
+        await log.append([event_record(log, later, kind=IssueEventKind.SEEN)])
+        again = msgspec.structs.replace(issue, sequence=3, trace_count=8, regressed_at_s=time.time())
+        await log.append([event_record(log, again, kind=IssueEventKind.REGRESSED)])
+        await until(lambda: "8 traces" in api.issues(experiment_id)[0]["description"] and sink.waiting() == 0)
+        found = [msgspec.msgpack.decode(v, type=HumanStatus) for v in await read_all(log, topics.FINDINGS)]
+        (there,) = api.issues(experiment_id)
+    assert [(human.issue_id, human.status) for human in found] == [(issue.issue_id, "rejected")]
+    assert there["status"] == "rejected"
+
+
+async def test_a_regression_reopens_what_a_person_resolved(
+    mlflow_server: RunningMlflow, api: Api, service: str
+) -> None:
+    issue = an_issue(service)
+    async with open_log() as log, running(log, mlflow_server.url) as (sink, telemetry):
+        await log.append([event_record(log, issue)])
+        await until(lambda: len(api.issues(api.experiment(service))) == 1 and sink.waiting() == 0)
+        experiment_id = api.experiment(service)
+        api.patch(api.issues(experiment_id)[0]["issue_id"], status="resolved")
+        await until(lambda: telemetry.total("clearwatch.sink.sent", what="human_status") == 1)
+        echo = msgspec.structs.replace(issue, sequence=2, status=IssueStatus.RESOLVED)
+        await log.append([event_record(log, echo, kind=IssueEventKind.STATUS_CHANGED)])
+        back = msgspec.structs.replace(issue, sequence=3, trace_count=2, regressed_at_s=time.time())
+        await log.append([event_record(log, back, kind=IssueEventKind.REGRESSED)])
+        await until(lambda: api.issues(experiment_id)[0]["status"] == "pending" and sink.waiting() == 0)
+        (there,) = api.issues(experiment_id)
+    assert "Came back after it was resolved" in there["description"]
+
+
+async def test_words_and_severity_of_a_person_are_never_overwritten(
+    mlflow_server: RunningMlflow, api: Api, service: str
+) -> None:
+    issue = an_issue(service)
+    async with open_log() as log, running(log, mlflow_server.url, poll_s=3600) as (sink, telemetry):
+        await log.append([event_record(log, issue)])
+        await until(lambda: len(api.issues(api.experiment(service))) == 1 and sink.waiting() == 0)
+        experiment_id = api.experiment(service)
+        api.patch(api.issues(experiment_id)[0]["issue_id"], description="known, see the runbook", severity="low")
+        # nothing has polled since: the write itself has to notice
+        later = msgspec.structs.replace(issue, sequence=2, trace_count=9)
+        await log.append([event_record(log, later, kind=IssueEventKind.SEEN)])
+        await until(lambda: telemetry.total("clearwatch.sink.sent", what="human_status") == 1)
+        await until(lambda: sink.waiting() == 0)
+        (there,) = api.issues(experiment_id)
+    assert (there["description"], there["severity"]) == ("known, see the runbook", "low")
+
+
+async def test_a_withdrawn_finding_takes_its_link_and_feedback_with_it(
+    mlflow_server: RunningMlflow, api: Api, service: str
+) -> None:
+    kept, withdrawn = new_trace_id(), new_trace_id()
+    issue = an_issue(service, trace_count=2)
+    async with open_log() as log, running(log, mlflow_server.url) as (sink, _):
+        for trace_id in (kept, withdrawn):
+            await log.append(trace_records(log, service, trace_id))
+        await log.append([event_record(log, issue, links=[a_link(kept), a_link(withdrawn)])])
+        await until(lambda: len(api.assessments(withdrawn)) == 2 and len(api.assessments(kept)) == 2)
+        corrected = msgspec.structs.replace(issue, sequence=2, trace_count=1)
+        record = event_record(log, corrected, kind=IssueEventKind.CORRECTED, withdrawn=(f"f-{withdrawn}",))
+        await log.append([record])
+        await until(lambda: not api.assessments(withdrawn) and sink.waiting() == 0)
+        assert len(api.assessments(kept)) == 2
+
+
+async def test_a_feedback_of_another_issue_of_the_dimension_takes_the_place_of_a_withdrawn_one(
+    mlflow_server: RunningMlflow, api: Api, service: str
+) -> None:
+    trace_id = new_trace_id()
+    one, other = an_issue(service, "a" * 32), an_issue(service, "b" * 32)
+    async with open_log() as log, running(log, mlflow_server.url) as (sink, _):
+        await log.append(trace_records(log, service, trace_id))
+        await log.append([event_record(log, one, links=[a_link(trace_id, rationale="one", finding_id="f1")])])
+        await until(lambda: len(api.assessments(trace_id)) == 2)
+        await log.append([event_record(log, other, links=[a_link(trace_id, rationale="other", finding_id="f2")])])
+        await until(lambda: len(api.assessments(trace_id)) == 3)
+        corrected = msgspec.structs.replace(one, sequence=2)
+        await log.append([event_record(log, corrected, kind=IssueEventKind.CORRECTED, withdrawn=("f1",))])
+        await until(lambda: len(api.assessments(trace_id)) == 2 and sink.waiting() == 0)
+    assert {a["rationale"] for a in api.assessments(trace_id)} == {"other"}
+
+
+async def test_one_trace_that_mlflow_refuses_does_not_cost_the_others(
+    mlflow_server: RunningMlflow, api: Api, service: str
+) -> None:
+    good = [new_trace_id() for _ in range(5)]
+    bad = new_trace_id()
+    async with open_log() as log, running(log, mlflow_server.url) as (_, telemetry):
+        records = [record for trace_id in good[:3] for record in trace_records(log, service, trace_id)]
+        # MLflow answers 400 to a whole batch where a session id has more than 250 characters
+        records += trace_records(log, service, bad, session_id="s" * 300)
+        records += [record for trace_id in good[3:] for record in trace_records(log, service, trace_id)]
+        await log.append(records)
+        await until(lambda: telemetry.total("clearwatch.dead_letters") == 1)
+        await until(lambda: all(api.assessments(trace_id) == [] for trace_id in good))
+        (letter,) = [
+            msgspec.msgpack.decode(v, type=topics.DeadLetter) for v in await read_all(log, topics.DEAD_LETTERS)
+        ]
+    assert bytes.fromhex(bad) in letter.value
+    assert "250" in letter.error
+
+
+async def test_an_experiment_id_that_does_not_exist_gets_an_experiment_named_after_it(
+    mlflow_server: RunningMlflow, api: Api
+) -> None:
+    missing = str(uuid.uuid4().int % 10**9 + 10**6)
+    trace_id = new_trace_id()
+    async with open_log() as log, running(log, mlflow_server.url) as (_, telemetry):
+        await log.append(trace_records(log, f"experiment:{missing}", trace_id))
+        await until(lambda: api.assessments(trace_id) == [])
+        assert telemetry.total("clearwatch.dropped", reason="unknown_experiment_id") == 1
+    assert api.experiment(f"clearwatch-{missing}")
+
+
+async def test_the_run_says_how_much_was_scanned_and_is_finished_when_traces_stop(
+    mlflow_server: RunningMlflow, api: Api, service: str
+) -> None:
+    async with open_log() as log, running(log, mlflow_server.url, running_s=3) as (_, _telemetry):
+        for _ in range(3):
+            await log.append(trace_records(log, service, new_trace_id()))
+        await log.append([event_record(log, an_issue(service))])
+        await until(lambda: api.tags(service).get("total_traces") == "3" and api.tags(service)["categories"] != "")
+        await until(lambda: api.runs(api.experiment(service))[0]["info"]["status"] == "FINISHED")
+        tags = api.tags(service)
+        (run,) = api.runs(api.experiment(service))
+    assert tags["mlflow.runType"] == "issue_detection"
+    assert tags["categories"] == "execution"
+    assert tags["mlflow.issueDetection.result.issues"] == "1"
+    assert tags["mlflow.issueDetection.result.totalTracesAnalyzed"] == "3"
+    assert {m["key"]: m["value"] for m in run["data"]["metrics"]}["traces"] == 3
+
+
+async def test_a_deleted_run_is_made_again_with_its_issues_and_links(
+    mlflow_server: RunningMlflow, api: Api, service: str
+) -> None:
+    trace_id = new_trace_id()
+    async with open_log() as log, running(log, mlflow_server.url) as (sink, _):
+        await log.append(trace_records(log, service, trace_id))
+        await log.append([event_record(log, an_issue(service), links=[a_link(trace_id)])])
+        await until(lambda: len(api.assessments(trace_id)) == 2 and sink.waiting() == 0)
+        experiment_id = api.experiment(service)
+        (run,) = api.runs(experiment_id)
+        api.call("POST", "/api/2.0/mlflow/runs/delete", json={"run_id": run["info"]["run_id"]})
+        await until(lambda: len(api.issues(experiment_id)) == 2 and sink.waiting() == 0)
+        (again,) = api.runs(experiment_id)
+        assert again["info"]["run_id"] != run["info"]["run_id"]
+        new = next(i for i in api.issues(experiment_id) if i["source_run_id"] == again["info"]["run_id"])
+        await until(lambda: new["issue_id"] in {a["assessment_name"] for a in api.assessments(trace_id)})

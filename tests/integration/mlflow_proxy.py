@@ -1,0 +1,60 @@
+"""Stands between the sink and MLflow, and loses one reply of the test's choosing: the effect is done, nobody knows."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+
+
+class LosingProxy:
+    """Passes requests on; the reply to number `lose` is swallowed, and from then on nothing is passed on any more."""
+
+    def __init__(self, target: str, *, lose: int) -> None:
+        self._target = target
+        self._lose = lose
+        self.seen: list[str] = []
+        self.lost = asyncio.Event()
+        self.url = ""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["LosingProxy"]:
+        """Listen on a free port while the block runs."""
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as self._http:
+            server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+            self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            try:
+                yield self
+            finally:
+                server.close()
+                await server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._exchange(reader, writer)
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # the sink was cancelled in the middle of a call: that is what this is for
+        finally:
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        method, path, _ = head[0].split(" ")
+        headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        if self.lost.is_set():
+            return
+        self.seen.append(f"{method} {path.partition('?')[0]}")
+        number = len(self.seen)
+        passed = {
+            k: v for k, v in headers.items() if k not in {"host", "connection", "content-length", "accept-encoding"}
+        }
+        reply = await self._http.request(method, self._target + path, headers=passed, content=body)
+        if number == self._lose:
+            self.lost.set()
+            return
+        status = f"HTTP/1.1 {reply.status_code} {reply.reason_phrase}\r\n"
+        kind = f"content-type: {reply.headers.get('content-type', 'text/plain')}\r\n"
+        size = f"content-length: {len(reply.content)}\r\nconnection: close\r\n\r\n"
+        writer.write((status + kind + size).encode() + reply.content)
+        await writer.drain()
