@@ -67,8 +67,4 @@ def _sentence(text: str) -> str:
 
 
 def _when(time_ns: int) -> str:
-    try:
-        moment = datetime.datetime.fromtimestamp(time_ns // 1_000_000_000, tz=datetime.UTC)
-    except (ValueError, OverflowError, OSError):  # a client's clock may say anything
-        return "an impossible time"
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if time_ns else "an unknown time"
+    return f"{datetime.datetime.fromtimestamp(time_ns // 1_000_000_000, tz=datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -35,6 +35,8 @@ _STATUSES: Final = frozenset(status.value for status in IssueStatus)
 _SEVERITIES: Final = frozenset(severity.value for severity in Severity)
 # events whose changes may be told together
 _RUNS: Final = frozenset({IssueEventKind.SEEN, IssueEventKind.CORRECTED})
+# clocks of clients that nobody sets are off by minutes; one bad clock must not be "last seen" for ever
+_CLOCK_SKEW_S: Final = 3_600.0
 # a link's rationale is read in a trace drawer; the whole one stands in the finding
 _MAX_RATIONALE: Final = 2_000
 
@@ -138,6 +140,7 @@ class Registry:
                 self._obey(record, at_s)
 
     def _take_finding(self, finding: Finding, at_s: float, muted: bool) -> None:
+        finding = _dated(finding, at_s)
         member_key = hash16(finding.finding_id)
         before = self._issue_of.get(member_key)
         if before is not None:
@@ -470,6 +473,13 @@ def _counted(known: Known, finding: Finding, at_s: float, new_traces: int, new_s
             sequence=issue.sequence + 1,
         ),
     )
+
+
+def _dated(finding: Finding, at_s: float) -> Finding:
+    """Return it with a time that can be: log time, where the client's clock says nothing or lies far ahead."""
+    if 0 < finding.observed_at_ns <= (at_s + _CLOCK_SKEW_S) * 1e9:
+        return finding
+    return msgspec.structs.replace(finding, observed_at_ns=int(at_s * 1e9))
 
 
 def _link_of(finding: Finding) -> IssueLink:
