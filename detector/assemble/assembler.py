@@ -138,7 +138,9 @@ class Assembler:
         if len(self._open) > self._config.max_open:
             trace = next(iter(self._open.values()))
             reason = CloseReason.ROOT if trace.has_root else CloseReason.PROVISIONAL
-            return trace, Due(now_s, Action.CLOSE, CloseReason.LATE if trace.is_late else reason, trace.has_root)
+            return trace, Due(
+                now_s, Action.CLOSE, CloseReason.LATE if trace.is_late else reason, trace.has_root, is_eviction=True
+            )
         return None
 
     def next_wake_s(self) -> float | None:

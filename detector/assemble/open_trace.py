@@ -29,6 +29,7 @@ class Due(msgspec.Struct, frozen=True, gc=False):
     reason: CloseReason
     is_final: bool = True
     """False for a version that must not speak of absence: provisional, or closed early for want of room."""
+    is_eviction: bool = False
 
 
 class OpenTrace:

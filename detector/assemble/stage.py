@@ -144,6 +144,8 @@ class AssembleProcessor:
                 continue
             if offsets := assembler.recall(trace, horizon_s):
                 raise RecallNeeded(Recall(topic=topics.SPANS, offsets=offsets))
+            if due.is_eviction:
+                self._telemetry.count("clearwatch.dropped", reason="open_trace_evicted")
             if trace.spans:
                 self._produced += self._publisher.publish(trace, due)
                 self._telemetry.count("clearwatch.traces.closed", reason=due.reason)
