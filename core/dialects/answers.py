@@ -112,8 +112,41 @@ class _Gathered:
         return Answer(content, self.finish)
 
 
+class _TextPart(msgspec.Struct):
+    content: str
+    type: str
+
+
+class _TextMessage(msgspec.Struct):
+    parts: list[_TextPart]
+    finish_reason: str = ""
+    tool_calls: None = None
+    refusal: None = None
+
+
+_TEXT_MESSAGES: Final = msgspec.json.Decoder(list[_TextMessage]).decode
+
+
+def _plain_answer(raw: str) -> Answer | None:
+    """Return the answer where it is one message of text parts, which most are; None for everything else."""
+    try:
+        (message,) = _TEXT_MESSAGES(raw)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    parts = message.parts
+    if not parts or any(part.type != "text" for part in parts):
+        return None
+    text = parts[0].content if len(parts) == 1 else "\n".join(part.content for part in parts if part.content)
+    if state_of(text) is not ContentState.PRESENT:
+        return None
+    stopped = finish(message.finish_reason) or FinishReason.UNKNOWN
+    return Answer(Content(state=ContentState.PRESENT, text=text), stopped)
+
+
 def from_messages(value: Value) -> Answer | None:
     """Return the answer in a list of messages ([{role, parts|content, ...}], JSON or structured)."""
+    if isinstance(value, str) and (plain := _plain_answer(value)) is not None:
+        return plain
     if isinstance(value, str) and state_of(value) is ContentState.REDACTED:
         return Answer(Content(state=ContentState.REDACTED))
     messages = structure(value)
@@ -133,11 +166,13 @@ def of_messages(messages: Iterable[Any]) -> Answer:
     return gathered.answer()
 
 
-def from_response(value: Value) -> Answer:
+def from_response(value: Value | Answer) -> Answer:
     """Return the answer in a client's whole response: OpenAI's chat or Responses, LangChain's, Anthropic's, Gemini's.
 
-    What has none of these shapes is taken as the text itself.
+    What has none of these shapes is taken as the text itself; an answer that another dialect has read stays as it is.
     """
+    if isinstance(value, Answer):
+        return value
     if isinstance(value, str) and state_of(value) is ContentState.REDACTED:
         return Answer(Content(state=ContentState.REDACTED))
     parsed = structure(value)
@@ -162,7 +197,7 @@ def _response(value: Any, gathered: _Gathered, depth: int) -> bool:
     if depth > _MAX_DEPTH:
         return False
     if isinstance(value, list):
-        return bool(value) and all([_response(item, gathered, depth + 1) for item in value])
+        return bool(value) and all(_response(item, gathered, depth + 1) for item in value)
     if not isinstance(value, dict):
         return False
     for key, child in (("choices", "message"), ("candidates", "content"), ("generations", "")):

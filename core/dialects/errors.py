@@ -38,8 +38,8 @@ _TIMEOUT = re.compile(
 )
 _CONNECTION = re.compile(
     r"ConnectionError|ConnectError|APIConnection|connection (?:refused|reset|error|aborted|closed)|ECONNREFUSED"
-    r"|ECONNRESET|ENOTFOUND|name or service not known|getaddrinfo|RemoteProtocolError|network is unreachable"
-    r"|cannot connect to|socket hang up|fetch failed|\bUNAVAILABLE\b|ServerDisconnected|incomplete chunked read"
+    r"|ECONNRESET|\bENOTFOUND\b|name or service not known|getaddrinfo|RemoteProtocolError|network is unreachable"
+    r"|cannot connect to|socket hang up|fetch failed|(?-i:\bUNAVAILABLE\b)|ServerDisconnected|incomplete chunked read"
     r"|peer closed connection",
     re.IGNORECASE,
 )
@@ -50,11 +50,12 @@ _SERVER = re.compile(
 )
 _PARSE = re.compile(
     r"JSONDecodeError|JSONParse|ParsingError|OutputParser|ParserError|ParseError|invalid json|Unexpected token"
-    r"|not valid json|APIResponseValidationError|UnmarshalError|TypeValidationError|NoObjectGenerated",
+    r"|not valid json|Expecting value: line"
+    r"|APIResponseValidationError|UnmarshalError|TypeValidationError|NoObjectGenerated",
     re.IGNORECASE,
 )
 _BAD_REQUEST = re.compile(
-    r"BadRequest|invalid_request_error|InvalidRequest|UnprocessableEntity|INVALID_ARGUMENT|NotFoundError"
+    r"BadRequest|invalid_request_error|InvalidRequest|UnprocessableEntity|INVALID_ARGUMENT|\bNotFoundError"
 )
 
 # in order: the first that matches wins; what is narrower stands before what it is a case of
@@ -115,8 +116,8 @@ _SEARCHED_CHARS: Final = 2000
 def classify(*, error_type: str, status_code: int, message: str) -> ErrorClass:
     """Return why a call failed.
 
-    A narrow meaning in the text (context overflow, quota, content filter) wins over the code, the code over the type and
-    both over the rest of the text, because a wrapper's type says less than what it wraps.
+    A narrow meaning in the text (context overflow, quota, content filter) wins over the code, the code over the type
+    and both over the rest of the text, because a wrapper's type says less than what it wraps.
     """
     text = message[:_SEARCHED_CHARS]
     if status_code in (400, 413, 422, 429, 403, 402, 0):

@@ -15,8 +15,8 @@ _MAX_INDEX: Final = 10_000
 def messages(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> list[dict[str, Any]]:
     """Return the messages under a prefix, in index order.
 
-    `infix` is what stands between the index and the leaf (OpenInference: `message.`). Leaves that are neither a message's
-    own nor a tool call's nor a content part's are left out.
+    `infix` stands between the index and the leaf (OpenInference: `message.`). Leaves that are neither a message's own
+    nor a tool call's nor a content part's are left out.
     """
     found: dict[int, dict[str, Any]] = {}
     for pair in pairs:

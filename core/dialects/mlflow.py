@@ -53,7 +53,7 @@ def usage(value: Value) -> Usage | None:
 
 
 def read(reading: Reading) -> None:
-    """Fill the answer of LLM spans, and tool facts: the name is the span's, arguments and result are input and output."""
+    """Fill the answer of LLM spans; a tool is named by its span, its arguments and result are input and output."""
     found = reading.found
     if reading.kind is SpanKind.LLM and found[Field.OUTPUT] is not None:
         answer = answers.from_response(found[Field.OUTPUT])

@@ -51,6 +51,8 @@ _MEMO_MAX_BYTES: Final = 72
 _MEMO_MAX_ENTRIES: Final = 20_000
 _CONTEXT_MAX_ENTRIES: Final = 2_000
 _STATUS_OK, _STATUS_ERROR = 1, 2
+# Status{code: STATUS_CODE_OK}
+_PLAIN_OK: Final = b"\x18\x01"
 
 
 def _compile() -> tuple[dict[bytes, tuple[int, int, Convert, int]], tuple[bytes, ...]]:
@@ -102,9 +104,12 @@ def decode(piece: SpanSlice) -> Span:
     place = _UNMARKED
     recall = _memo.get
     for pair in slim.attributes:
-        hit = recall(pair)
+        # hashing a long text costs more than reading its key
+        hit = recall(pair) if len(pair) < _MEMO_MAX_BYTES else None
         if hit is None:
             hit = _read_pair(pair)
+        if hit is _SKIP:
+            continue
         field, rank, value, mark = hit
         if mark < place:
             place = mark
@@ -137,7 +142,8 @@ def _span(piece: SpanSlice, slim: Any, reading: Reading, dialect: str, scope: st
     found = reading.found
     (
         kind, agent, model, provider, tool_name, call_id, arguments, result, given, output, tokens_in, tokens_out,
-        cached, reasoning, usage, cost, stopped, first_token_s, session, user, metadata, error_type, error_message, code,
+        cached, reasoning, usage, cost, stopped, first_token_s, session, user, metadata, error_type, error_message,
+        code,
     ) = found  # fmt: skip
     kind = reading.kind
     tool = None
@@ -166,8 +172,9 @@ def _span(piece: SpanSlice, slim: Any, reading: Reading, dialect: str, scope: st
         session = session or metadata["session"]
         user = user or metadata["user"]
     error = None
-    if slim.status or reading.events:
-        error = _error(slim.status, reading.events, error_type, error_message, code)
+    status = slim.status
+    if reading.events or (status and status != _PLAIN_OK):
+        error = _error(status, reading.events, error_type, error_message, code)
     return Span(
         trace_id=piece.trace_id.hex(),
         span_id=piece.span_id.hex(),
@@ -257,7 +264,7 @@ def _text(found: dict[str, Value], key: str) -> str:
 
 
 def _read_scope(raw: bytes) -> tuple[str, int]:
-    """Return the scope's name and the place of the dialect that writes under such a name (the fallback's for others)."""
+    """Return the scope's name and the place of the dialect that writes under it (else the fallback's)."""
     try:
         scope = text_of(SlimScope.FromString(SlimScopeSpans.FromString(raw).scope).name)
     except ParseError:

@@ -1,7 +1,7 @@
 """What a dialect is: ordered keys for each field of a span, and a reader of what keys alone cannot say.
 
-All dialects are compiled into one table: key -> (field, rank). The rank is the dialect's place in the registry, then the
-key's place in its row, so a span that mixes dialects is read by the first that knows the field.
+All dialects are compiled into one table: key -> (field, rank). The rank is the dialect's place in the registry, then
+the key's place in its row, so a span that mixes dialects is read by the first that knows the field.
 """
 
 import enum
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from core.model.span import Content, FinishReason, SpanKind, ToolCall, Usage
+from core.model.span import Content, FinishReason, SpanKind
 from core.otlp.slim import Value
 
 
@@ -62,21 +62,14 @@ class Event(msgspec.Struct, frozen=True):
 class Reading:
     """One span being read: what the keys said, and what a dialect's reader makes of it."""
 
-    __slots__ = (
-        "content_input",
-        "dropped",
-        "events",
-        "finish",
-        "first_token_s",
-        "flat",
-        "found",
-        "kind",
-        "name",
-        "output",
-        "start_ns",
-        "tool",
-        "usage",
-    )
+    # defaults stand on the class: a span sets two or three of these, and setting all costs as much as a parse
+    start_ns = 0
+    dropped = 0
+    kind = SpanKind.UNKNOWN
+    content_input: Content | None = None
+    output: Content | None = None
+    finish = FinishReason.UNKNOWN
+    first_token_s: float | None = None
 
     def __init__(self, found: list[Any], flat: list[bytes] | None, events: tuple[Event, ...], name: str) -> None:
         self.found = found
@@ -85,23 +78,14 @@ class Reading:
         """Encoded pairs whose key starts with a flattened prefix."""
         self.events = events
         self.name = name
-        self.start_ns = 0
-        self.dropped = 0
-        self.kind = SpanKind.UNKNOWN
-        self.tool: ToolCall | None = None
-        self.content_input: Content | None = None
-        self.output: Content | None = None
-        self.finish = FinishReason.UNKNOWN
-        self.first_token_s: float | None = None
-        self.usage: Usage | None = None
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """One way to write LLM telemetry.
 
-    `marks` are keys that only this dialect writes; `scopes` are beginnings of its instrumentation scopes, asked where no
-    mark was found; `prefixes` begin its flattened keys. `read` fills what the keys alone cannot say, after `Reading.kind`
-    is known.
+    `marks` are keys that only this dialect writes; `scopes` are beginnings of its instrumentation scopes, asked where
+    no mark was found; `prefixes` begin its flattened keys. `read` fills what the keys alone cannot say, after
+    `Reading.kind` is known.
     """
 
     name: str

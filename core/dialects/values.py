@@ -17,6 +17,9 @@ MAX_JSON_DEPTH: Final = 3
 # a Python repr longer than this is not worth parsing: ast costs about 1 µs a character
 MAX_REPR_CHARS: Final = 20_000
 
+# the first two characters of every marker that `is_scrubbed` knows
+_MARKER_STARTS: Final = frozenset({"[S", "__", "<R", "[R"})
+
 _FINISH: Final[Mapping[str, FinishReason]] = {
     "stop": FinishReason.STOP,
     "end_turn": FinishReason.STOP,
@@ -108,6 +111,8 @@ def seconds(value: Value) -> float | None:
 
 def finish(value: Value) -> FinishReason | None:
     """Return the finish reason said by a word, a list of words, or either of them in JSON; None where it is unknown."""
+    if isinstance(value, str) and value in _FINISH:
+        return _FINISH[value]
     for _ in range(MAX_JSON_DEPTH):
         if isinstance(value, list):
             value = value[0] if value else None
@@ -150,10 +155,10 @@ def state_of(found: str | None) -> ContentState:
     """Return whether text is there, absent, or stood in for by a redaction marker."""
     if found is None:
         return ContentState.ABSENT
-    if is_scrubbed(found):
+    if found[:2] in _MARKER_STARTS and is_scrubbed(found):
         return ContentState.REDACTED
     # Gemini CLI: "...[TRUNCATED: original length 12345]"
-    if found.endswith("]") and "[TRUNCATED: original length" in found[-60:]:
+    if found[-1:] == "]" and found[-2:-1].isdigit() and "[TRUNCATED: original length" in found[-60:]:
         return ContentState.TRUNCATED
     return ContentState.PRESENT
 

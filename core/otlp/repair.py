@@ -1,7 +1,7 @@
-"""Mends text that is not UTF-8: protobuf refuses the whole message for one such string, and so would every reader after us.
+"""Mends text that is not UTF-8: protobuf refuses the whole message for one such string, and so would later readers.
 
-The OTLP schema is mirrored with every string as bytes; a message that parses in the mirror but not in the real schema is
-written again with U+FFFD in the place of what is not UTF-8.
+The OTLP schema is mirrored with every string as bytes; a message that parses in the mirror but not in the real schema
+is written again with U+FFFD in the place of what is not UTF-8.
 """
 
 from typing import Any, Final
@@ -57,7 +57,7 @@ _MIRROR, _STRINGS = _mirror()
 
 
 def mended(message: str, data: bytes) -> bytes:
-    """Return `data` as it is where it parses, else with its text made UTF-8. Raises ParseError where that is no help."""
+    """Return `data` as it is where it parses, else with its text made UTF-8. Raises ParseError if that is no help."""
     try:
         _REAL[message].FromString(data)
     except ParseError:

@@ -1,7 +1,7 @@
 """A reduced schema of OTLP, built at import: what is not needed stays bytes.
 
-In `SlimSpan` attributes, events and status are bytes, and every string is bytes, so that text which is not UTF-8 costs no
-exception; readers decode it with replacement. Field numbers and types: opentelemetry/proto/trace/v1/trace.proto,
+In `SlimSpan` attributes, events and status are bytes, and every string is bytes, so that text which is not UTF-8 costs
+no exception; readers decode it with replacement. Field numbers and types: opentelemetry/proto/trace/v1/trace.proto,
 common/v1/common.proto and logs/v1/logs.proto of opentelemetry-proto 1.x. Unknown fields are carried along by protobuf.
 """
 
@@ -156,21 +156,25 @@ def plain(value: Any, depth: int = 0) -> Value:
 
 def _string_at(pair: bytes, at: int) -> str | None:
     """Return the text where exactly one AnyValue with a string_value stands from `at` to the end, else None."""
-    size = len(pair)
-    for tag in (0x12, 0x0A):  # KeyValue.value, AnyValue.string_value
-        if at >= size or pair[at] != tag:
-            return None
-        length = shift = 0
-        while True:
-            at += 1
-            if at >= size or shift > 28:
-                return None
-            byte = pair[at]
-            length |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
-        at += 1
-        if at + length != size:
-            return None
-    return pair[at:].decode("utf-8", "replace")
+    inner = _payload_at(pair, at, 0x12)  # KeyValue.value
+    if inner:
+        inner = _payload_at(pair, inner, 0x0A)  # AnyValue.string_value
+    return pair[inner:].decode("utf-8", "replace") if inner else None
+
+
+def _payload_at(pair: bytes, at: int, tag: int) -> int:
+    """Return where the payload of a field begins that reaches from `at` to the end, else 0; up to 2 MB."""
+    left = len(pair) - at
+    if left < 2 or pair[at] != tag:
+        return 0
+    first = pair[at + 1]
+    if first < 0x80:
+        return at + 2 if left == first + 2 else 0
+    if left < 4:
+        return 0
+    second = pair[at + 2]
+    if second < 0x80:
+        return at + 3 if left == (first & 0x7F | second << 7) + 3 else 0
+    third = pair[at + 3]
+    length = first & 0x7F | (second & 0x7F) << 7 | third << 14
+    return at + 4 if third < 0x80 and left == length + 4 else 0

@@ -18,6 +18,8 @@ from core.otlp.stamp import MAX_SESSION_CHARS, stamped, varint, with_sane_sessio
 
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
+_NO_TRACE: Final = bytes(TRACE_ID_BYTES)
+_NO_SPAN: Final = bytes(SPAN_ID_BYTES)
 # tag and length of one nested message: lengths below 2^28 take at most 4 bytes
 _FRAMING: Final = 5
 
@@ -57,9 +59,10 @@ class DecodeFailure(msgspec.Struct, frozen=True):
 def read_spans(data: bytes) -> tuple[list[SpanSlice], list[DecodeFailure]]:
     """Split `TracesData` into spans.
 
-    Every span returned parses in the full schema: text that is not UTF-8 has been replaced by U+FFFD. A span that cannot
-    be parsed, or whose ids are not 16 and 8 bytes or all zero, is a failure; a resource or scope that cannot be parsed is
-    a failure and its spans stand without it. Raises SpanDecodeError where the framing around the spans is broken.
+    Every span returned parses in the full schema: text that is not UTF-8 has been replaced by U+FFFD. A span that
+    cannot be parsed, or whose ids are not 16 and 8 bytes or all zero, is a failure; a resource or scope that cannot be
+    parsed is a failure and its spans stand without it. Raises SpanDecodeError where the framing around the spans is
+    broken.
     """
     try:
         TracesData.FromString(data)
@@ -71,18 +74,28 @@ def read_spans(data: bytes) -> tuple[list[SpanSlice], list[DecodeFailure]]:
     for resource, scope, payload in _walk(data, repair.RESOURCE_SPANS, repair.SCOPE_SPANS, sound, failures):
         try:
             span = payload if sound else repair.mended(repair.SPAN, payload)
-            parsed = SlimSpan.FromString(span)
+            trace_id, span_id, parent_id = _ids(span)
         except ParseError as exc:
             failures.append(DecodeFailure(reason=f"bad span: {exc}", data=payload))
             continue
-        trace_id, span_id = parsed.trace_id, parsed.span_id
-        if len(trace_id) != TRACE_ID_BYTES or not any(trace_id):
+        if len(trace_id) != TRACE_ID_BYTES or trace_id == _NO_TRACE:
             failures.append(DecodeFailure(reason=f"bad trace id: {trace_id.hex()!r}", data=payload))
-        elif len(span_id) != SPAN_ID_BYTES or not any(span_id):
+        elif len(span_id) != SPAN_ID_BYTES or span_id == _NO_SPAN:
             failures.append(DecodeFailure(reason=f"bad span id: {span_id.hex()!r}", data=payload))
         else:
-            spans.append(SpanSlice(trace_id, span_id, parsed.parent_span_id, resource, scope, span))
+            spans.append(SpanSlice(trace_id, span_id, parent_id, resource, scope, span))
     return spans, failures
+
+
+def _ids(span: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return trace, span and parent id of a span that parses; the parent of all zeros that some clients send is none."""
+    # the usual order of fields, each of full length; the slices reach beyond no message that parses
+    if span[:2] == b"\x0a\x10" and span[18:20] == b"\x12\x08" and span[28:30] == b"\x22\x08":
+        parent_id = span[30:38]
+        return span[2:18], span[20:28], b"" if parent_id == _NO_SPAN else parent_id
+    parsed = SlimSpan.FromString(span)
+    parent_id = parsed.parent_span_id
+    return parsed.trace_id, parsed.span_id, parent_id if parent_id.strip(b"\0") else b""
 
 
 def read_log_records(data: bytes) -> tuple[list[LogSlice], list[DecodeFailure]]:
@@ -187,8 +200,8 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 def build_traces_data(slices: Sequence[SpanSlice], *, session_id: str, user_id: str, max_bytes: int) -> list[bytes]:
     """Return valid `TracesData` chunks of at most `max_bytes` (one span alone may be larger), spans in their order.
 
-    In each chunk its root, else its first span, carries `session.id` and `user.id` where they are given and the span does
-    not have them. Session ids are cut to 250 characters, scrubbed ones removed, in every span.
+    In each chunk its root, else its first span, carries `session.id` and `user.id` where they are given and the span
+    does not have them. Session ids are cut to 250 characters, scrubbed ones removed, in every span.
     """
     chunks: list[bytes] = []
     pending: list[SpanSlice] = []
