@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
-Value: TypeAlias = "str | bool | int | float | list[Any] | dict[str, Any] | None"
+Value: TypeAlias = str | bool | int | float | list[Any] | dict[str, Any] | None
 """An attribute's value; bytes are shown in base64, as OTLP/JSON does."""
 
 ParseError: Final = message.DecodeError

@@ -88,7 +88,7 @@ def read_spans(data: bytes) -> tuple[list[SpanSlice], list[DecodeFailure]]:
 
 
 def _ids(span: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return trace, span and parent id of a span that parses; the parent of all zeros that some clients send is none."""
+    """Return trace, span and parent id of a span that parses; a parent of zeros, which some clients send, is none."""
     # the usual order of fields, each of full length; the slices reach beyond no message that parses
     if span[:2] == b"\x0a\x10" and span[18:20] == b"\x12\x08" and span[28:30] == b"\x22\x08":
         parent_id = span[30:38]
