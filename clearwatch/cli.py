@@ -102,6 +102,7 @@ def demo(config_path: str | None, endpoint: str | None, protocol: str, ops_url: 
             f"  [bold]{issue.severity:6}[/] {issue.category:11} {escape(issue.title)} "
             f"[dim]({issue.trace_count} traces)[/]",
             highlight=False,
+            soft_wrap=True,
         )
     if outcome.link:
         out.print(f"\nIssues in MLflow: {outcome.link}", soft_wrap=True)

@@ -118,4 +118,4 @@ def _say(out: Console, addresses: Addresses, mlflow_url: str) -> None:
         "  or try it:                   clearwatch demo",
         "",
     ]
-    out.print("\n".join(lines), highlight=False)
+    out.print("\n".join(lines), highlight=False, soft_wrap=True)

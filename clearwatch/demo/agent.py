@@ -63,7 +63,7 @@ class TravelAgent:
         with self._turn(f"Which trains go to {city} tonight?") as turn:
             arguments = {"destination": city, "when": "tonight"}
             self._chat(turn, tool_calls=[("search_trains", arguments)])
-            failure = ToolError(f"timetable service answered 502 for {city}")
+            failure = ToolError(f"timetable service answered 502 for '{city}'")
             self._tool(turn, "search_trains", arguments, error=failure)
             self._chat(turn, answer="I could not reach the timetable. Please try again later.")
 

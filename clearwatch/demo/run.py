@@ -69,22 +69,28 @@ def send_traffic(endpoint: str, *, protocol: str, progress: Callable[[int], None
     return len(plays), counting.exported
 
 
-def wait_for_issues(ops_url: str, *, deadline: float, minimum: int = 5) -> tuple[DemoIssue, ...]:
-    """Poll the ops API until `minimum` of the demo's issues stand in MLflow and nothing is in flight, or the deadline.
+def wait_for_issues(ops_url: str, *, deadline: float) -> tuple[DemoIssue, ...]:
+    """Poll the ops API until nothing is in flight and the demo's issues stand in MLflow, or until the deadline.
 
     `deadline` is monotonic. Raises httpx.HTTPError where the ops API does not answer.
     """
     found: tuple[DemoIssue, ...] = ()
     with httpx.Client(base_url=ops_url, timeout=5.0, trust_env=False) as client:
         while time.monotonic() < deadline:
+            # the status first: where it says idle, everything that it knows of stands in the list asked for next
+            is_idle = _is_idle(client.get("/api/v1/status").raise_for_status().json())
             payload = client.get("/api/v1/issues").raise_for_status().content
             rows = msgspec.json.decode(payload, type=dict[str, list[dict[str, object]]])["issues"]
             mine = [row for row in rows if row.get("service") == AGENT]
             found = tuple(msgspec.convert(row, DemoIssue, strict=False) for row in mine)
-            if len([issue for issue in found if issue.run_url]) >= minimum:
+            if is_idle and found and all(issue.run_url for issue in found):
                 break
             time.sleep(0.5)
     return found
+
+
+def _is_idle(status: dict[str, dict[str, int]]) -> bool:
+    return status["traces"]["open"] == 0 and not any(status["lag"].values())
 
 
 def run(endpoint: str, ops_url: str, *, protocol: str, progress: Callable[[int], None]) -> Outcome:

@@ -25,7 +25,7 @@ def requests() -> list[ExportTraceServiceRequest]:
     if not folder:
         prompt, _ = traffic.batches(traffic.spans(turns=400), size=64, late_ratio=0, duplicate_ratio=0, seed=1)
         return [ExportTraceServiceRequest.FromString(body) for body in prompt]
-    found = []
+    found: list[ExportTraceServiceRequest] = []
     for path in sorted(Path(folder).glob("*.otlp.jsonl.gz")):
         for request in sending.read(path):
             if isinstance(request, ExportTraceServiceRequest):

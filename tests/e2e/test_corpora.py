@@ -10,7 +10,9 @@ from clearwatch import sending
 from tests.e2e.harness import Up
 
 DATA = os.environ.get("CLEARWATCH_EVAL_DATA", "")
-CORPORA = sorted(Path(DATA).glob("*.dev.otlp.jsonl.gz")) + sorted(Path(DATA).glob("dialects/*.otlp.jsonl.gz")) if DATA else []
+CORPORA = (
+    sorted(Path(DATA).glob("*.dev.otlp.jsonl.gz")) + sorted(Path(DATA).glob("dialects/*.otlp.jsonl.gz")) if DATA else []
+)
 
 pytestmark = [
     pytest.mark.e2e,

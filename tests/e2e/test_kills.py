@@ -11,11 +11,11 @@ import pytest
 
 from tests.e2e import traffic
 from tests.e2e.harness import Up
-from tests.integration.mlflow_server import MlflowServerFixture
+from tests.integration.mlflow_server import RunningMlflow
 
 KILLS = 10
 # short enough for a test, long enough that a kill falls before, between and after closes
-SETTINGS = {"CLEARWATCH__DETECTOR__ASSEMBLE__ROOT_GRACE_S": "1.0", "CLEARWATCH__SINKS__MLFLOW__DEPLOYMENT": ""}
+SETTINGS = {"CLEARWATCH__DETECTOR__ASSEMBLE__ROOT_GRACE_S": "1.0"}
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -63,7 +63,7 @@ def play(up: Up, prompt: list[bytes], late: list[bytes], *, kills: int, seed: in
         post(up, body)
 
 
-def links_in(mlflow: MlflowServerFixture) -> tuple[list[str], list[tuple[str, str]]]:
+def links_in(mlflow: RunningMlflow) -> tuple[list[str], list[tuple[str, str]]]:
     """Return the names of all issues, and every (trace, issue) link, in an MLflow server."""
     with sqlite3.connect(f"file:{mlflow.database}?mode=ro", uri=True) as store:
         names = [row[0] for row in store.execute("SELECT name FROM issues")]
@@ -71,14 +71,14 @@ def links_in(mlflow: MlflowServerFixture) -> tuple[list[str], list[tuple[str, st
     return names, links
 
 
-def test_ten_kills_change_nothing(tmp_path: Path, mlflow_server: MlflowServerFixture) -> None:
+def test_ten_kills_change_nothing(tmp_path: Path, mlflow_server: RunningMlflow) -> None:
     finished = traffic.spans(turns=120)
     prompt, late = traffic.batches(finished, size=16, late_ratio=0.03, duplicate_ratio=0.05, seed=3)
     with Up(tmp_path / "whole", **SETTINGS).start() as whole:
         play(whole, prompt, late, kills=0, seed=0)
         whole.wait_until_idle()
         expected = outcome(whole)
-    with Up(tmp_path / "killed", mlflow_url=mlflow_server.url).start() as killed:
+    with Up(tmp_path / "killed", mlflow_url=mlflow_server.url, **SETTINGS).start() as killed:
         play(killed, prompt, late, kills=KILLS, seed=5)
         killed.wait_until_idle(timeout_s=240)
         found = outcome(killed)
