@@ -33,7 +33,10 @@ def read_varint(data: bytes, pos: int, end: int) -> tuple[int, int]:
 
 
 def read_tag(data: bytes, pos: int, end: int) -> tuple[int, int, int]:
-    """Return (field number, wire type, position after it). Raises SpanDecodeError."""
+    """Return (field number, wire type, position after it); `pos` is below `end`. Raises SpanDecodeError."""
+    tag = data[pos]
+    if 8 <= tag < 0x80:
+        return tag >> 3, tag & 7, pos + 1
     tag, pos = read_varint(data, pos, end)
     if tag >= _MAX_TAG or tag < 8:
         raise SpanDecodeError(f"bad tag {tag} before byte {pos}")
@@ -42,7 +45,10 @@ def read_tag(data: bytes, pos: int, end: int) -> tuple[int, int, int]:
 
 def read_length(data: bytes, pos: int, end: int) -> Range:
     """Return (start, end) of a length-delimited value whose length is at `pos`. Raises SpanDecodeError."""
-    length, pos = read_varint(data, pos, end)
+    if pos < end and data[pos] < 0x80:
+        length, pos = data[pos], pos + 1
+    else:
+        length, pos = read_varint(data, pos, end)
     if length > end - pos:
         raise SpanDecodeError(f"length {length} at byte {pos} exceeds the {end - pos} bytes that are left")
     return pos, pos + length

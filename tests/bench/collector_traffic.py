@@ -6,48 +6,21 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 SPANS_A_TRACE = 8
 STANDARD_TRACES = 64
-_WORDS = [
-    "the",
+_WORDS = (
     "model",
     "answers",
-    "a",
     "question",
-    "about",
-    "the",
     "order",
-    "and",
-    "the",
     "tool",
     "returns",
-    "what",
-    "was",
     "found",
-    "in",
-    "the",
     "archive",
-    "of",
-    "last",
     "week",
-    "while",
-    "the",
     "agent",
     "plans",
-    "another",
-    "step",
-    "with",
-    "less",
-    "context",
-    "than",
-    "before",
-    "because",
     "a",
-    "user",
-    "wants",
     "to",
-    "change",
-    "one",
-    "flight",
-]
+)
 
 
 def _text(rng: random.Random, size: int) -> str:

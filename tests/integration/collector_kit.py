@@ -8,8 +8,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from collector.config import CollectorConfig
 from collector.service import Collector
+from core import topics
 from core.clock import SystemClock
-from core.log.port import Record
+from core.log.port import Log, Record, StoredRecord
 from core.telemetry import Telemetry
 
 
@@ -34,13 +35,7 @@ class RecordingLog:
 
     def spans(self) -> list[Any]:
         """Return every span stored, parsed by protobuf."""
-        return [
-            span
-            for record in self.records
-            for resource in ExportTraceServiceRequest.FromString(record.value).resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
+        return spans_in(self.records)
 
 
 def make_request(spans: int = 3, *, text: str = "hello") -> Any:
@@ -77,3 +72,37 @@ async def running(log: Any, telemetry: Telemetry, **values: Any) -> AsyncIterato
         yield collector
     finally:
         await collector.stop(5)
+
+
+def spans_in(records: Sequence[Any]) -> list[Any]:
+    """Return the spans of records, parsed by protobuf."""
+    return [
+        span
+        for record in records
+        for resource in ExportTraceServiceRequest.FromString(record.value).resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+
+
+class _AnyAssignment:
+    async def on_assigned(self, partitions: Sequence[int]) -> None: ...
+
+    async def on_revoked(self, partitions: Sequence[int]) -> None: ...
+
+
+async def stored_records(log: Log) -> list[StoredRecord]:
+    """Return every record of the topic `spans`, as a consumer group sees them."""
+    reader = log.reader("collector-test", [topics.SPANS])
+    await reader.start(_AnyAssignment())
+    found: list[StoredRecord] = []
+    try:
+        caught_up: frozenset[tuple[str, int]] = frozenset()
+        while len(caught_up) < log.partitions(topics.SPANS):
+            fetch = await reader.fetch(max_bytes=1 << 20, timeout_s=1)
+            caught_up |= fetch.caught_up
+            for records in fetch.records.values():
+                found += records
+    finally:
+        await reader.stop()
+    return found
