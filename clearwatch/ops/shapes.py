@@ -9,7 +9,7 @@ from sinks.records.views import Evidence, IssueDetail, IssueRow
 
 
 class IssueShape(msgspec.Struct, frozen=True, kw_only=True):
-    """An issue; what concerns MLflow is null until it is filed there. Times are RFC 3339."""
+    """An issue; what concerns MLflow is empty until it is filed there. Times are RFC 3339."""
 
     issue_id: str
     title: str
@@ -34,11 +34,11 @@ class IssueShape(msgspec.Struct, frozen=True, kw_only=True):
     last_seen: str
     first_release: str
     last_release: str
-    mlflow_issue_id: str | None = None
-    mlflow_experiment_id: str | None = None
-    mlflow_run_id: str | None = None
-    url: str | None = None
-    run_url: str | None = None
+    mlflow_issue_id: str = ""
+    mlflow_experiment_id: str = ""
+    mlflow_run_id: str = ""
+    url: str = ""
+    run_url: str = ""
 
 
 class TrendShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,11 +107,11 @@ def issue_shape(row: IssueRow, *, now_s: float) -> IssueShape:
         last_seen=rfc3339(issue.last_seen_ns),
         first_release=issue.first_release,
         last_release=issue.last_release,
-        mlflow_issue_id=filed.mlflow_issue_id if filed else None,
-        mlflow_experiment_id=filed.experiment_id if filed else None,
-        mlflow_run_id=filed.run_id if filed else None,
-        url=filed.url if filed else None,
-        run_url=filed.run_url if filed else None,
+        mlflow_issue_id=filed.mlflow_issue_id if filed else "",
+        mlflow_experiment_id=filed.experiment_id if filed else "",
+        mlflow_run_id=filed.run_id if filed else "",
+        url=filed.url if filed else "",
+        run_url=filed.run_url if filed else "",
     )
 
 

@@ -129,7 +129,7 @@ def export(*, source: Source, what: str, output: Path | None) -> None:
 def _writing(output: Path | None) -> Iterator[IO[bytes]]:
     """Open standard output, or a file that takes its name only when it is whole."""
     if output is None:
-        stream = click.get_binary_stream("stdout")
+        stream = sys.stdout.buffer
         yield stream
         stream.flush()
         return

@@ -87,8 +87,7 @@ class RecordsSink:
 
         Raises RecordsSchemaError where the store belongs to a newer release.
         """
-        await self._patiently(self._open, stop)
-        if stop.is_set():
+        if not await self._patiently(self._open, stop):
             return
         reader = self._log.reader(self.name, _TOPICS)
         await reader.start(self)
@@ -172,8 +171,11 @@ class RecordsSink:
             headers=topics.headers(),
         )
 
-    async def _patiently(self, act: _Act, stop: asyncio.Event) -> None:
-        """Do it again until it succeeds; after `stop` for `_DRAIN_S` more seconds, then leave it to the next start."""
+    async def _patiently(self, act: _Act, stop: asyncio.Event) -> bool:
+        """Do it again until it succeeds, after `stop` only for `_DRAIN_S` more seconds; return whether it did.
+
+        What was not done is not committed either: the next start does it.
+        """
         delay_s = 0.2
         deadline_s: float | None = None
         while True:
@@ -185,13 +187,13 @@ class RecordsSink:
                 if stop.is_set():
                     deadline_s = deadline_s or self._clock.monotonic_s() + _DRAIN_S
                     if self._clock.monotonic_s() >= deadline_s:
-                        return
+                        return False
                     await asyncio.sleep(delay_s)
                 else:
                     await _sleep(stop, delay_s)
                 delay_s = min(delay_s * 2, _BACKOFF_MAX_S)
             else:
-                return
+                return True
 
     def _failed(self, exc: Exception) -> None:
         self._telemetry.count("clearwatch.sink.failed", sink=self.name, reason=type(exc).__name__)

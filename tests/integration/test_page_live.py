@@ -1,0 +1,108 @@
+"""The live page in a real Chromium: shows, updates by itself, escapes, says when the connection is lost."""
+
+import shutil
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Page, async_playwright, expect
+
+from sinks.records.store import RecordStore
+from tests.integration.test_ops_http import Kit
+from tests.unit.records_kit import ISSUE, NOW_S, change, event, filed, issue, link, trace
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.needs_chromium,
+    pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM: the live page is not tested; install chromium"),
+]
+
+
+@pytest.fixture
+async def page() -> AsyncIterator[Page]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        opened = await browser.new_page()
+        errors: list[str] = []
+        opened.on("pageerror", lambda error: errors.append(str(error)))
+        opened.on("dialog", lambda dialog: errors.append(dialog.message))
+        yield opened
+        await browser.close()
+        assert errors == []
+
+
+@pytest.fixture
+async def kit() -> AsyncIterator[Kit]:
+    made = Kit()
+    await made.server.start()
+    yield made
+    await made.close()
+
+
+def add_issue(records: RecordStore, title: str = "timeout in search") -> None:
+    records.apply([change(trace()), change(event(issue(title=title), link("f1"))), change(filed())])
+
+
+async def test_an_issue_appears_by_itself_with_its_link(kit: Kit, page: Page) -> None:
+    await page.goto(kit.server.url)
+    await expect(page.get_by_text("No traffic yet")).to_be_visible()
+    await expect(page.locator("#connection")).to_have_text("live")
+    add_issue(kit.store)
+    row = page.locator(f'tr[data-issue="{ISSUE}"]')
+    await expect(row).to_contain_text("timeout in search", timeout=10_000)
+    await expect(row.locator("a")).to_have_attribute("href", filed().url)
+    await expect(page.get_by_text("No traffic yet")).to_be_hidden()
+
+
+async def test_counts_follow_without_a_reload(kit: Kit, page: Page) -> None:
+    kit.telemetry.count("clearwatch.collector.spans.received", 5)
+    await page.goto(kit.server.url)
+    value = page.locator(".card").first.locator(".value")
+    await expect(value).to_have_text("5")
+    kit.telemetry.count("clearwatch.collector.spans.received", 1_000)
+    kit.lag = {"records": 3}
+    await expect(value).to_have_text("1,005", timeout=10_000)
+    await expect(page.locator("#lag")).to_contain_text("3")
+
+
+async def test_content_is_text_and_links_only_lead_to_http(kit: Kit, page: Page) -> None:
+    hostile = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    add_issue(kit.store, title=hostile)
+    kit.store.apply([change(filed(url="javascript:alert(3)"), at_s=NOW_S + 1)])
+    await page.goto(kit.server.url)
+    row = page.locator(f'tr[data-issue="{ISSUE}"]')
+    await expect(row).to_contain_text(hostile)
+    assert await row.locator("img, script, a").count() == 0
+
+
+async def test_a_lost_connection_is_said_and_found_again(kit: Kit, page: Page) -> None:
+    await page.goto(kit.server.url)
+    await expect(page.locator("#connection")).to_have_text("live")
+    await page.context.set_offline(True)
+    await expect(page.locator("#connection")).to_have_text("connection lost", timeout=10_000)
+    await expect(page.get_by_role("alert")).to_contain_text("Connection lost")
+    await page.context.set_offline(False)
+    await expect(page.locator("#connection")).to_have_text("live", timeout=10_000)
+    await expect(page.get_by_role("alert")).to_be_hidden()
+
+
+async def test_the_token_is_used_and_leaves_the_address(page: Page) -> None:
+    kit = Kit(token="s3cret")
+    await kit.server.start()
+    try:
+        await page.goto(kit.server.url)
+        await expect(page.get_by_role("alert")).to_contain_text("asks for")
+        await page.goto(f"{kit.server.url}/?token=s3cret")
+        await expect(page.locator("#connection")).to_have_text("live")
+        assert "s3cret" not in page.url
+    finally:
+        await kit.close()

@@ -1,0 +1,140 @@
+"""The reading commands against the records, and against a process that does not run."""
+
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from clearwatch.reading import COMMANDS
+from clearwatch.reading.terminal import safe
+from core.telemetry import Telemetry
+from sinks.records.config import sqlite_url
+from tests.unit.records_kit import ISSUE, MLFLOW_ISSUE, NOW_S, change, event, filed, finding, issue, link, store, trace
+
+HOSTILE = "\x1b[2J\x1b]0;owned\x07[bold red]loud[/]\u202egnp.exe\r\nsecond line"
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """A port that is bound and not listened on: whoever connects is refused."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+class Cli:
+    def __init__(self, data_dir: Path, port: int) -> None:
+        self.data_dir = data_dir
+        self._port = port
+
+    def run(self, *arguments: str) -> Result:
+        group = click.Group(commands=list(COMMANDS))
+        environment = {
+            "CLEARWATCH_DATA_DIR": str(self.data_dir),
+            "CLEARWATCH__OPS__LISTEN": f"127.0.0.1:{self._port}",
+        }
+        return CliRunner().invoke(group, arguments, env=environment)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, unused_port: int) -> Cli:
+    records = store(sqlite_url(tmp_path / "records.sqlite3"))
+    records.apply([change(trace(session_id="s1")), change(finding()), change(finding("f2", title=HOSTILE), offset=1)])
+    records.apply([change(event(issue(), link("f1"))), change(filed())])
+    telemetry = Telemetry()
+    telemetry.count("clearwatch.collector.spans.received", 42)
+    records.save_counters("gone", telemetry.snapshot(), now_s=NOW_S)
+    records.close()
+    return Cli(tmp_path, unused_port)
+
+
+def test_status_tells_what_the_records_say_where_nothing_runs(cli: Cli) -> None:
+    shown = cli.run("status")
+    assert shown.exit_code == 0
+    assert "not running" in shown.stdout
+    found = msgspec.json.decode(cli.run("status", "--json").stdout)
+    assert found["spans"] == {"received": 42, "rejected": 0}
+    assert found["traces"] == {"open": 0, "closed": 1}
+
+
+def test_issues_are_listed_with_their_place_in_mlflow(cli: Cli) -> None:
+    shown = cli.run("issues").stdout
+    assert ISSUE[:8] in shown
+    assert "in MLflow: http://127.0.0.1:5000/#/experiments/7" in shown
+    assert [row["issue_id"] for row in msgspec.json.decode(cli.run("issues", "--json").stdout)] == [ISSUE]
+    assert msgspec.json.decode(cli.run("issues", "--json", "--status", "resolved").stdout) == []
+
+
+@pytest.mark.parametrize("given", [ISSUE, ISSUE[:8], MLFLOW_ISSUE, ISSUE.replace("-", "")])
+def test_one_issue_is_shown_by_any_of_its_ids(cli: Cli, given: str) -> None:
+    shown = cli.run("issue", "show", given)
+    assert shown.exit_code == 0
+    assert "the call took longer than its deadline" in shown.stdout
+    found = msgspec.json.decode(cli.run("issue", "show", given, "--json").stdout)
+    assert (found["issue_id"], len(found["evidence"])) == (ISSUE, 1)
+
+
+def test_export_writes_json_lines_to_stdout_or_a_file(cli: Cli, tmp_path: Path) -> None:
+    lines = cli.run("export", "findings").stdout.splitlines()
+    rows = {row["finding_id"]: row for row in map(msgspec.json.decode, lines)}
+    assert (rows["f1"]["issue_id"], rows["f2"]["issue_id"]) == (ISSUE, None)
+    assert rows["f1"]["span_ids"][0] == "b7ad6b7169203331"
+    assert rows["f1"]["observed_at"] == "2023-11-14T22:13:20.123456Z"
+    target = tmp_path / "out" / "i.jsonl"
+    missing = cli.run("export", "issues", "-o", str(target))
+    assert (missing.exit_code, "cannot be written" in missing.stderr) == (1, True)
+    target.parent.mkdir()
+    assert cli.run("export", "issues", "-o", str(target)).exit_code == 0
+    assert msgspec.json.decode(target.read_bytes())["mlflow_issue_id"] == MLFLOW_ISSUE
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_hostile_text_neither_moves_the_cursor_nor_is_markup(cli: Cli) -> None:
+    records = store(sqlite_url(cli.data_dir / "records.sqlite3"))
+    records.apply([change(event(issue(sequence=2, title=HOSTILE, description=HOSTILE), link("f1")))])
+    records.close()
+    for arguments in (["issues"], ["issue", "show", ISSUE]):
+        shown = cli.run(*arguments).stdout
+        assert "[bold red]loud[/]" in re.sub(r"\s+", "", shown).replace("[boldred]", "[bold red]")
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown)
+
+
+def test_text_is_one_line_without_control_characters() -> None:
+    assert safe(HOSTILE).plain == "[2J]0;owned[bold red]loud[/]gnp.exe  second line"
+
+
+def test_unknown_and_ambiguous_ids_fail_with_the_reason(cli: Cli) -> None:
+    unknown = cli.run("issue", "show", "ffffffff")
+    assert (unknown.exit_code, unknown.stderr) == (1, "clearwatch: no issue has the id 'ffffffff'\n")
+
+
+def test_where_there_is_nothing_the_message_says_what_to_do(tmp_path: Path, unused_port: int) -> None:
+    nothing = Cli(tmp_path / "none", unused_port).run("issues")
+    assert nothing.exit_code == 1
+    assert "start `clearwatch up`" in nothing.stderr
+    assert "--data-dir" in nothing.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_process_that_was_named_is_not_replaced_by_the_records(cli: Cli, unused_port: int) -> None:
+    failed = cli.run("issues", "--ops", f"http://127.0.0.1:{unused_port}")
+    assert (failed.exit_code, "does not answer" in failed.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["issues", "--status", "odd"], ["export", "traces"], ["status", "--ops", "localhost"], ["issue", "show"]],
+)
+def test_bad_usage_is_exit_code_2(cli: Cli, arguments: list[str]) -> None:
+    assert cli.run(*arguments).exit_code == 2
+
+
+def test_a_file_that_is_no_database_fails_with_the_reason(cli: Cli) -> None:
+    (cli.data_dir / "records.sqlite3").write_bytes(b"not a database, and long enough to be read as one" * 50)
+    failed = cli.run("status")
+    assert (failed.exit_code, "not a database" in failed.stderr) == (1, True)

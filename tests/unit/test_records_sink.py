@@ -1,0 +1,142 @@
+"""The consumer group `records` over the real embedded log."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from core import topics
+from core.clock import SystemClock
+from core.log.config import LogConfig
+from core.log.port import Record
+from core.log.sqlite import SqliteLog
+from core.model.trace import TraceChunk
+from core.telemetry import Telemetry
+from sinks.records.sink import RecordsSink
+from sinks.records.store import RecordStore, RecordsUnavailableError
+from tests.unit.records_kit import NOW_S, TRACE, event, filed, finding, issue, link, store, trace
+
+
+class Kit:
+    def __init__(self) -> None:
+        self.telemetry = Telemetry()
+        self.clock = SystemClock()
+        self.log = SqliteLog(":memory:", config=LogConfig(), telemetry=self.telemetry, clock=self.clock)
+        self.store: RecordStore = store()
+
+    def sink(self) -> RecordsSink:
+        return RecordsSink(log=self.log, store=self.store, telemetry=self.telemetry, clock=self.clock)
+
+    async def append(self, topic: str, *values: Any, schema: int = topics.SCHEMA) -> None:
+        headers = topics.headers() | {topics.HEADER_SCHEMA: str(schema)}
+        encoded = [value if isinstance(value, bytes) else msgspec.msgpack.encode(value) for value in values]
+        await self.log.append([Record(topic=topic, partition=0, value=e, headers=headers) for e in encoded])
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[RecordsSink]:
+        sink, stop = self.sink(), asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(sink.run(stop), name="records")
+            try:
+                yield sink
+            finally:
+                stop.set()
+
+    async def until(self, holds: Callable[[int], bool]) -> None:
+        """Wait until it holds of the group's lag."""
+        for _ in range(2_000):
+            lag = (await self.log.lag()).get("records", -1)
+            if holds(lag):
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"the lag is still {lag}")
+
+    async def until_read(self) -> None:
+        await self.until(lambda lag: lag == 0)
+
+
+@pytest.fixture
+async def kit() -> AsyncIterator[Kit]:
+    made = Kit()
+    await made.log.start()
+    yield made
+    await made.log.stop()
+    made.store.close()
+
+
+async def test_what_the_stages_wrote_is_readable_once_the_lag_is_zero(kit: Kit) -> None:
+    chunk = TraceChunk(trace_id=TRACE, version="a", routing_key="shop", index=0, otlp=b"\x0a\x00")
+    async with kit.running():
+        await kit.append(topics.TRACES, chunk, trace())
+        await kit.append(topics.FINDINGS, finding())
+        await kit.append(topics.ISSUES, event(issue(), link("f1")), filed())
+        await kit.until_read()
+        numbers = kit.store.numbers(now_s=NOW_S, session_gap_s=1800)
+    assert (numbers.traces_closed, numbers.findings, numbers.issues["pending"]) == (1, 1, 1)
+
+
+async def test_a_restart_goes_on_where_it_was(kit: Kit) -> None:
+    async with kit.running():
+        await kit.append(topics.TRACES, trace())
+        await kit.until_read()
+    sent = kit.telemetry.total("clearwatch.sink.sent", sink="records")
+    async with kit.running():
+        await kit.append(topics.TRACES, trace(trace_id="f" * 32))
+        await kit.until_read()
+    assert kit.telemetry.total("clearwatch.sink.sent", sink="records") == sent + 1
+    assert kit.store.numbers(now_s=NOW_S, session_gap_s=1800).traces_closed == 2
+
+
+async def test_a_record_that_cannot_be_read_is_a_dead_letter_and_holds_up_nothing(kit: Kit) -> None:
+    async with kit.running():
+        await kit.append(topics.FINDINGS, b"\xc1 not msgpack", finding())
+        await kit.until_read()
+    assert kit.store.numbers(now_s=NOW_S, session_gap_s=1800).findings == 1
+    assert kit.telemetry.total("clearwatch.dead_letters", stage="records") == 1
+
+
+async def test_a_newer_schema_stops_its_partition_and_is_not_a_dead_letter(kit: Kit) -> None:
+    async with kit.running():
+        await kit.append(topics.FINDINGS, finding("new"), schema=topics.SCHEMA + 1)
+        await kit.append(topics.FINDINGS, finding("behind"))
+        await kit.append(topics.TRACES, trace())
+        await kit.until(lambda lag: lag == 2)
+    assert kit.store.trace(TRACE)
+    assert list(kit.store.findings()) == []
+    assert kit.telemetry.total("clearwatch.dead_letters") == 0
+
+
+class Flaky(RecordStore):
+    """A database that is away for its first writes."""
+
+    failures = 2
+
+    def apply(self, changes: Any) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise RecordsUnavailableError("records cannot be written: away")
+        super().apply(changes)
+
+
+async def test_a_database_that_is_away_delays_and_loses_nothing(kit: Kit) -> None:
+    kit.store.close()
+    kit.store = Flaky("sqlite://")
+    async with kit.running():
+        await kit.append(topics.TRACES, trace())
+        await kit.until_read()
+    assert kit.store.trace(TRACE)
+    assert kit.telemetry.total("clearwatch.sink.failed", sink="records") == 2
+
+
+async def test_counters_survive_restarts_and_add_up(kit: Kit) -> None:
+    for expected in (5, 10):
+        telemetry = Telemetry()
+        kit.telemetry = telemetry
+        async with kit.running():
+            telemetry.count("clearwatch.collector.spans.received", 5)
+        series = [s for s in kit.store.series() if s.name == "clearwatch.collector.spans.received"]
+        assert sum(s.value for s in series) == expected
+    assert len({s.instance for s in series}) == 2
