@@ -1,0 +1,150 @@
+"""OpenInference, MLflow, the fallback, resources, and usage over a trace."""
+
+import json
+
+import pytest
+
+from core.model.span import ContentState, FinishReason, Span, SpanKind, ToolCall, Usage
+from core.model.trace import Trace
+from core.model.usage import billable_usage
+from tests.unit.dialect_spans import read_span
+
+RESPONSE = json.dumps(
+    {"id": "chatcmpl-1", "choices": [{"finish_reason": "length", "index": 0, "message": {"content": "One, two"}}]}
+)
+
+
+def test_openinference_llm_span_reads_flattened_output() -> None:
+    span = read_span(
+        {
+            "openinference.span.kind": "LLM",
+            "llm.model_name": "gpt-4o-mini-2024-07-18",
+            "llm.invocation_parameters": '{"model": "gpt-4o-mini", "temperature": 0.2}',
+            "llm.system": "openai",
+            "llm.token_count.prompt": 40,
+            "llm.token_count.completion": "17",
+            "llm.output_messages.0.message.role": "assistant",
+            "llm.output_messages.0.message.tool_calls.0.tool_call.id": "call_1",
+            "llm.output_messages.0.message.tool_calls.0.tool_call.function.name": "search",
+            "llm.output_messages.0.message.tool_calls.0.tool_call.function.arguments": '{"q": 1}',
+            "input.value": "question",
+            "session.id": "s-1",
+        },
+        events=[("First Token Stream Event", {})],
+    )
+    assert (span.kind, span.dialect, span.target) == (SpanKind.LLM, "openinference", "llm:gpt-4o-mini")
+    assert span.usage == Usage(input_tokens=40, output_tokens=17)
+    assert span.output.tool_calls == (ToolCall(name="search", call_id="call_1", arguments='{"q": 1}'),)
+    assert span.input.text == "question"
+    assert span.session_id == "s-1"
+    assert span.time_to_first_token_s == 0.5
+
+
+def test_openinference_contents_and_order_beyond_ten_messages() -> None:
+    attributes = {f"llm.input_messages.{n}.message.content": f"turn {n}" for n in range(12)}
+    attributes |= {
+        "openinference.span.kind": "LLM",
+        "llm.output_messages.0.message.contents.0.message_content.type": "text",
+        "llm.output_messages.0.message.contents.0.message_content.text": "in parts",
+    }
+    span = read_span(attributes)
+    assert span.output.text == "in parts"
+    assert span.input.text == "turn 11"
+
+
+def test_openinference_raw_response_gives_answer_and_finish_reason() -> None:
+    span = read_span({"openinference.span.kind": "LLM", "output.value": RESPONSE})
+    assert span.output.text == "One, two"
+    assert span.finish_reason is FinishReason.LENGTH
+
+
+def test_openinference_tool_span_reads_arguments_from_its_input() -> None:
+    attributes = {"openinference.span.kind": "TOOL", "tool.name": "t", "input.value": "{}", "output.value": "42"}
+    span = read_span(attributes | {"tool.parameters": '{"q": {"type": "string"}}'})
+    assert span.tool == ToolCall(name="t", arguments="{}")
+    assert span.output.text == "42"
+
+
+def test_openinference_redacted_values_are_no_arguments() -> None:
+    attributes = {"openinference.span.kind": "TOOL", "tool.name": "t"}
+    span = read_span(attributes | {"input.value": "__REDACTED__", "output.value": "__REDACTED__"})
+    assert span.tool == ToolCall(name="t")
+    assert span.output.state is ContentState.REDACTED
+
+
+def test_session_is_found_in_metadata() -> None:
+    span = read_span({"openinference.span.kind": "CHAIN", "metadata": '{"thread_id": "t-1", "user_id": "u-1"}'})
+    assert (span.session_id, span.user_id) == ("t-1", "u-1")
+
+
+def test_mlflow_values_are_taken_out_of_json() -> None:
+    span = read_span(
+        {
+            "mlflow.traceRequestId": '"tr-1"',
+            "mlflow.spanType": '"CHAT_MODEL"',
+            "mlflow.llm.model": '"gpt-4o-mini"',
+            "mlflow.spanInputs": '{"messages": []}',
+            "mlflow.spanOutputs": RESPONSE,
+            "mlflow.chat.tokenUsage": '{"input_tokens": 30, "output_tokens": 21, "total_tokens": 51}',
+        },
+        scope="mlflow.tracing.provider",
+        resource={"mlflow.experiment.id": "7"},
+    )
+    assert (span.kind, span.dialect, span.target) == (SpanKind.LLM, "mlflow", "llm:gpt-4o-mini")
+    assert (span.output.text, span.finish_reason) == ("One, two", FinishReason.LENGTH)
+    assert span.usage == Usage(input_tokens=30, output_tokens=21)
+    assert span.experiment == "7"
+
+
+def test_mlflow_tool_span_is_named_by_its_span() -> None:
+    span = read_span(
+        {
+            "mlflow.spanType": '"TOOL"',
+            "mlflow.spanInputs": '{"city": "Lisbon"}',
+            "mlflow.spanOutputs": json.dumps({"content": "18 °C", "type": "tool", "tool_call_id": "call_1"}),
+            "tool_call_id": '"call_1"',
+        },
+        name="get_weather",
+    )
+    assert span.tool == ToolCall(name="get_weather", call_id="call_1", arguments='{"city": "Lisbon"}')
+    assert span.output.text == "18 °C"
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [("http.request.method", SpanKind.HTTP), ("rpc.system", SpanKind.RPC), ("db.system.name", SpanKind.DB)],
+)
+def test_fallback_knows_the_conventions_of_http_rpc_and_databases(key: str, kind: SpanKind) -> None:
+    span = read_span({key: "x", "http.response.status_code": 503}, status=2, name="GET /")
+    assert span.kind is kind
+    assert span.error is not None
+    assert span.error.status_code == 503
+
+
+def test_unknown_span_stays_unknown_with_its_name_and_session() -> None:
+    span = read_span({"traceloop.span.kind": "workflow", "session.id": "s"}, name="my.workflow")
+    assert (span.kind, span.dialect, span.target, span.session_id) == (SpanKind.UNKNOWN, "unknown", "my.workflow", "s")
+
+
+def test_numbered_steps_are_chains_in_every_dialect() -> None:
+    plain = read_span({}, name="Step 4", scope="openinference.instrumentation.smolagents")
+    marked = read_span({"openinference.span.kind": "CHAIN"}, name="Step 4")
+    assert plain.target == marked.target == "chain"
+
+
+def _span(number: int, parent: int = 0, usage: Usage | None = None) -> Span:
+    return Span(trace_id="aa", span_id=f"{number:016x}", parent_span_id=f"{parent:016x}" if parent else "", usage=usage)
+
+
+def test_usage_of_wrappers_is_not_counted_again() -> None:
+    call = Usage(input_tokens=10, output_tokens=5, cached_tokens=4)
+    total = Usage(input_tokens=20, output_tokens=10)
+    spans = [_span(1, 0, total), _span(2, 1), _span(3, 2, call), _span(4, 1, call)]
+    trace = Trace(trace_id="aa", spans=spans)
+    assert billable_usage(trace) == Usage(input_tokens=20, output_tokens=10, cached_tokens=8)
+
+
+def test_usage_survives_parents_that_form_a_circle() -> None:
+    call = Usage(input_tokens=10)
+    trace = Trace(trace_id="aa", spans=[_span(1, 2), _span(2, 1), _span(3, 1, call)])
+    assert billable_usage(trace) == call
