@@ -26,6 +26,7 @@ from core import topics
 from core.clock import Clock
 from core.errors import LogUnavailableError, SchemaTooNewError
 from core.log.port import Fetch, Log, Reader, Record, StoredRecord, Work
+from core.runner_partition import RunningPartition, schema_of
 from core.stage import Processor, Recall, RecallNeeded, Stage
 from core.telemetry import Telemetry
 
@@ -33,11 +34,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# one call of a processor holds the interpreter: longer, and the event loop answers late
-_CALL_S: Final = 0.05
-_LEAST_CALL_BYTES: Final = 16 * 1024
-_FIRST_CALL_BYTES: Final = 256 * 1024
-_MOST_CALL_RECORDS: Final = 1024
 # offsets read back at a time: a record may be a megabyte
 _RECALL_BATCH: Final = 32
 # a processor that asks this often for records, without going on, never will
@@ -47,29 +43,6 @@ _MOST_DEAD_LETTERS_IN_A_ROW: Final = 100
 # where idle time has yet to begin: long enough not to spin
 _LEAST_TIMEOUT_S: Final = 0.01
 _TICK_RETRY_S: Final = 30.0
-
-
-class _Partition:
-    """A processor and where it stands.
-
-    By topic, `resume_at` is the first offset that no commit covers, `position` the one after the last record taken;
-    `skipped` are the dead-lettered ones between them.
-    """
-
-    def __init__(self, number: int, processor: Processor) -> None:
-        self.number = number
-        self.processor = processor
-        self.resume_at: dict[str, int] = {}
-        self.position: dict[str, int] = {}
-        self.skipped: set[tuple[str, int]] = set()
-        self.now_s = 0.0
-        self.last_log_time_s: float | None = None
-        self.caught_up_since_s: float | None = None
-        self.idle_s = 0.0
-        self.call_bytes = _FIRST_CALL_BYTES
-        self.dead_letters_in_a_row = 0
-        self.no_tick_before_s = 0.0
-        self.is_stopped = False
 
 
 class StageRunner:
@@ -93,7 +66,7 @@ class StageRunner:
         self._fetch_max_bytes = fetch_max_bytes
         self._fetch_timeout_s = fetch_timeout_s
         self._reader: Reader = log.reader(stage.name, stage.topics, essential=essential)
-        self._owned: dict[int, _Partition] = {}
+        self._owned: dict[int, RunningPartition] = {}
         self._working = asyncio.Lock()
         self._turn = asyncio.Semaphore(1)
         self._stop = asyncio.Event()
@@ -122,7 +95,7 @@ class StageRunner:
     async def on_assigned(self, partitions: Sequence[int]) -> None:
         """Restore the processors of these partitions."""
         for number in partitions:
-            self._owned[number] = _Partition(number, await self._restored(number))
+            self._owned[number] = RunningPartition(number, await self._restored(number), self._clock)
         logger.info("stage %s owns partitions %s", self._stage.name, ", ".join(map(str, partitions)))
 
     async def on_revoked(self, partitions: Sequence[int]) -> None:
@@ -160,7 +133,7 @@ class StageRunner:
                 return _LEAST_TIMEOUT_S
             wake_s = partition.processor.next_wake_s()
             if wake_s is not None:
-                wait_s = max(wake_s - self._now_s(partition), partition.no_tick_before_s - self._clock.monotonic_s())
+                wait_s = max(wake_s - partition.now_s(), partition.no_tick_before_s - self._clock.monotonic_s())
                 timeout_s = min(timeout_s, max(0.0, wait_s))
         return timeout_s
 
@@ -178,37 +151,21 @@ class StageRunner:
                 if number in by_partition:
                     work = self._process(partition, by_partition[number])
                 elif all((topic, number) in fetched.caught_up for topic in self._stage.topics):
-                    self._let_idle(partition, fetched)
+                    partition.let_idle(fetched, self._stage.topics)
                     work = self._tick(partition)
                 else:
-                    partition.caught_up_since_s = None
+                    partition.end_idle()
                     continue
                 tasks.create_task(work, name=f"{self._stage.name}-{number}")
 
-    # -- time
+    # -- idle time
 
-    def _let_idle(self, partition: _Partition, fetched: Fetch) -> None:
-        monotonic_s = self._clock.monotonic_s()
-        if partition.caught_up_since_s is None:
-            partition.caught_up_since_s = monotonic_s
-            stamps = [fetched.last_log_time_ms.get((t, partition.number)) for t in self._stage.topics]
-            known = [stamp / 1000 for stamp in stamps if stamp is not None]
-            if known:
-                partition.last_log_time_s = max(*known, partition.last_log_time_s or 0.0)
-        partition.idle_s = monotonic_s - partition.caught_up_since_s
-
-    def _now_s(self, partition: _Partition) -> float:
-        """Return the log time of a caught-up partition."""
-        if partition.last_log_time_s is None:
-            return max(partition.now_s, self._clock.now_s())
-        return max(partition.now_s, partition.last_log_time_s + partition.idle_s)
-
-    async def _tick(self, partition: _Partition) -> None:
+    async def _tick(self, partition: RunningPartition) -> None:
         wake_s = partition.processor.next_wake_s()
-        now_s = self._now_s(partition)
+        now_s = partition.now_s()
         if wake_s is None or now_s < wake_s or self._clock.monotonic_s() < partition.no_tick_before_s:
             return
-        partition.now_s = now_s
+        partition.saw_tick(now_s)
         try:
             work = await self._call(partition, lambda: partition.processor.tick(now_s))
         except LogUnavailableError:
@@ -222,43 +179,22 @@ class StageRunner:
             return
         await self._commit(partition, work)
 
-    def _stamped(self, partition: _Partition, records: Sequence[StoredRecord]) -> Sequence[StoredRecord]:
-        """Return records none of which lies before the time that the processor has seen."""
-        first_ms = int(partition.now_s * 1000)
-        if records[0].log_time_ms >= first_ms:
-            return records
-        return [
-            r if r.log_time_ms >= first_ms else msgspec.structs.replace(r, log_time_ms=first_ms + 1) for r in records
-        ]
-
     # -- records
 
-    async def _process(self, partition: _Partition, records: Sequence[StoredRecord]) -> None:
-        partition.caught_up_since_s = None
-        partition.idle_s = 0.0
+    async def _process(self, partition: RunningPartition, records: Sequence[StoredRecord]) -> None:
+        partition.end_idle()
         for record in records:
             partition.resume_at.setdefault(record.topic, record.offset)
         start = 0
         while start < len(records) and not partition.is_stopped:
-            slice_ = self._slice(partition, records, start)
+            slice_ = partition.slice(records, start)
             if not slice_:
                 self._stop_at(partition, records[start])
                 return
             start += len(slice_)
-            await self._process_slice(partition, self._stamped(partition, slice_))
+            await self._process_slice(partition, partition.stamped(slice_))
 
-    def _slice(self, partition: _Partition, records: Sequence[StoredRecord], start: int) -> Sequence[StoredRecord]:
-        """Return as many of the records as one call may take; none where the first is of a newer release."""
-        size = 0
-        for end in range(start, min(len(records), start + _MOST_CALL_RECORDS)):
-            if _schema_of(records[end]) > topics.SCHEMA:
-                return records[start:end]
-            size += len(records[end].value)
-            if size >= partition.call_bytes:
-                return records[start : end + 1]
-        return records[start : start + _MOST_CALL_RECORDS]
-
-    async def _process_slice(self, partition: _Partition, records: Sequence[StoredRecord]) -> None:
+    async def _process_slice(self, partition: RunningPartition, records: Sequence[StoredRecord]) -> None:
         try:
             await self._apply(partition, records)
         except LogUnavailableError:
@@ -278,23 +214,15 @@ class StageRunner:
         else:
             partition.dead_letters_in_a_row = 0
 
-    async def _apply(self, partition: _Partition, records: Sequence[StoredRecord]) -> None:
+    async def _apply(self, partition: RunningPartition, records: Sequence[StoredRecord]) -> None:
         began_s = self._clock.monotonic_s()
         work = await self._call(partition, lambda: partition.processor.process(records))
-        took_s = self._clock.monotonic_s() - began_s
-        if took_s > _CALL_S:
-            partition.call_bytes = max(_LEAST_CALL_BYTES, partition.call_bytes // 2)
-        elif took_s < _CALL_S / 4:
-            partition.call_bytes = min(self._fetch_max_bytes, partition.call_bytes * 2)
-        last_s = records[-1].log_time_ms / 1000
-        partition.last_log_time_s = max(last_s, partition.last_log_time_s or 0.0)
-        partition.now_s = max(partition.now_s, last_s)
-        for record in records:
-            partition.position[record.topic] = record.offset + 1
+        partition.took(self._clock.monotonic_s() - began_s)
+        partition.saw_records(records)
         await self._commit(partition, work)
         self._telemetry.count("clearwatch.stage.records", len(records), stage=self._stage.name)
 
-    async def _process_alone(self, partition: _Partition, record: StoredRecord) -> None:
+    async def _process_alone(self, partition: RunningPartition, record: StoredRecord) -> None:
         try:
             await self._apply(partition, (record,))
         except LogUnavailableError:
@@ -305,7 +233,7 @@ class StageRunner:
         else:
             partition.dead_letters_in_a_row = 0
 
-    async def _bury(self, partition: _Partition, record: StoredRecord, error: Exception) -> None:
+    async def _bury(self, partition: RunningPartition, record: StoredRecord, error: Exception) -> None:
         """Write a record to dead-letters, or stop the partition where everything ends there."""
         partition.dead_letters_in_a_row += 1
         if partition.dead_letters_in_a_row > _MOST_DEAD_LETTERS_IN_A_ROW:
@@ -340,11 +268,11 @@ class StageRunner:
         await self._commit(partition, Work(produce=(buried,), next_offsets=next_offsets))
         self._telemetry.count("clearwatch.dead_letters", stage=self._stage.name, reason=type(error).__name__)
 
-    def _stop_at(self, partition: _Partition, record: StoredRecord) -> None:
-        error = SchemaTooNewError(topic=record.topic, schema=_schema_of(record), supported=topics.SCHEMA)
+    def _stop_at(self, partition: RunningPartition, record: StoredRecord) -> None:
+        error = SchemaTooNewError(topic=record.topic, schema=schema_of(record), supported=topics.SCHEMA)
         self._halt(partition, "schema_too_new", f"{record.topic}@{record.offset}: {error}")
 
-    def _halt(self, partition: _Partition, reason: str, why: str) -> None:
+    def _halt(self, partition: RunningPartition, reason: str, why: str) -> None:
         partition.is_stopped = True
         self._reader.pause([(topic, partition.number) for topic in self._stage.topics])
         self._telemetry.count("clearwatch.stage.failures", stage=self._stage.name, reason=reason)
@@ -363,7 +291,7 @@ class StageRunner:
             await self._recall(processor, number, recall)
         return processor
 
-    async def _rebuild(self, partition: _Partition) -> None:
+    async def _rebuild(self, partition: RunningPartition) -> None:
         """Make the processor anew: committed state, then the records that were taken since, as far as they worked."""
         try:
             partition.processor = await self._restored(partition.number)
@@ -379,12 +307,12 @@ class StageRunner:
             logger.exception("stage %s cannot restore partition %d", self._stage.name, partition.number)
             self._halt(partition, "restore", "what is committed cannot be restored")
 
-    async def _replay(self, partition: _Partition, topic: str, offsets: Sequence[int]) -> None:
+    async def _replay(self, partition: RunningPartition, topic: str, offsets: Sequence[int]) -> None:
         records = await self._insist(lambda: self._reader.read_at(topic, partition.number, offsets))
         if records:
             await self._commit(partition, await self._call(partition, lambda: partition.processor.process(records)))
 
-    async def _call(self, partition: _Partition, call: Callable[[], Work]) -> Work:
+    async def _call(self, partition: RunningPartition, call: Callable[[], Work]) -> Work:
         """Call a processor in a thread, reading back what it asks for."""
         for _ in range(_MOST_RECALLS):
             try:
@@ -404,7 +332,7 @@ class StageRunner:
 
     # -- the log
 
-    async def _commit(self, partition: _Partition, work: Work) -> None:
+    async def _commit(self, partition: RunningPartition, work: Work) -> None:
         if work.is_empty():
             return
         next_offsets = {}
@@ -435,9 +363,3 @@ class StageRunner:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stop.wait()
-
-
-def _schema_of(record: StoredRecord) -> int:
-    """Return the schema that a record was written with; this release's where its header is missing or no number."""
-    text = record.headers.get(topics.HEADER_SCHEMA, "")
-    return int(text) if text.isdecimal() else topics.SCHEMA

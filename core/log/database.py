@@ -104,8 +104,11 @@ def connect_writer(path: str) -> sqlite3.Connection:
         if path != MEMORY:
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
             connection.execute("PRAGMA synchronous = FULL")  # OK means durable: the WAL is synced at each COMMIT
-            connection.execute("PRAGMA wal_autocheckpoint = 2048")  # pages, 32 MB
+            # the writer moves the WAL into the file by itself, when nobody waits for it
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
             connection.execute(f"PRAGMA journal_size_limit = {64 * 1024**2}")
+        # some distributions overwrite what is deleted with zeros by default: retention would write everything again
+        connection.execute("PRAGMA secure_delete = OFF")
         connection.execute("PRAGMA cache_size = -16384")  # KiB
         connection.execute("PRAGMA temp_store = MEMORY")
     except BaseException:
@@ -158,7 +161,13 @@ def prepare(connection: sqlite3.Connection, path: str, partitions: Iterable[tupl
     connection.execute("COMMIT")
 
 
-def unavailable(exc: sqlite3.Error, path: str) -> LogUnavailableError:
+def is_trouble_of_file(exc: Exception) -> bool:
+    """Return whether an error is the file's or the disk's, and not of the values that were given to SQLite."""
+    of_values = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+    return isinstance(exc, sqlite3.Error) and not isinstance(exc, of_values)
+
+
+def unavailable(exc: Exception, path: str) -> LogUnavailableError:
     """Translate an error of SQLite: a full disk takes a while to clear, others may pass at once."""
     full = (getattr(exc, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
     return LogUnavailableError(f"log {path}: {exc}", retry_after_s=5.0 if full else 1.0)

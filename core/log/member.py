@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import functools
 import sqlite3
-import time
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
@@ -16,6 +15,7 @@ from core.telemetry import Telemetry
 
 # least bytes of one partition in a fetch: below it, more partitions in a fetch cost more than fairness gains
 _LEAST_SHARE_BYTES: Final = 64 * 1024
+_LOOK_AGAIN_S: Final = 0.01
 
 
 class Host(Protocol):
@@ -76,7 +76,8 @@ class SqliteReader:
 
     async def fetch(self, *, max_bytes: int, timeout_s: float) -> Fetch:
         """Return the next records; partitions take turns at being first."""
-        deadline_s = time.monotonic() + timeout_s
+        now_s = asyncio.get_running_loop().time
+        deadline_s = now_s() + timeout_s
         while True:
             pool = self._host.pool()
             self._grown.clear()
@@ -91,15 +92,17 @@ class SqliteReader:
                 ends = {tp: bounds[tp][1] for tp in self._take_turns(waiting)}
                 records = await pool.run(functools.partial(self._read, ends, max_bytes))
             for topic_partition, found in records.items():
+                self._skip_deleted(topic_partition, found[0].offset)  # deleted since `bounds` was taken
                 self._positions[topic_partition] = found[-1].offset + 1
-            left_s = deadline_s - time.monotonic()
+            left_s = deadline_s - now_s()
             if records or left_s <= 0:
                 return Fetch(
                     records=records,
                     caught_up=frozenset(caught_up),
                     last_log_time_ms={tp: bounds[tp][2] for tp in caught_up if bounds[tp][1]},
                 )
-            await self._wait(left_s)
+            # what was to be read was deleted in the meantime: look again soon
+            await self._wait(min(left_s, _LOOK_AGAIN_S) if waiting else left_s)
 
     async def read_at(self, topic: str, partition: int, offsets: Sequence[int]) -> Sequence[StoredRecord]:
         """Return the records at these offsets that are still stored."""

@@ -94,6 +94,7 @@ class SqliteLog:
         if len(counts) != 1:
             raise ValueError(f"topics of group {group} must share their partition count: {', '.join(topics)}")
         self.mirror.register(group, topics, essential=essential)
+        self._telemetry.gauge("clearwatch.stage.lag", lambda: self.mirror.lag().get(group, 0), group=group)
         return SqliteReader(
             self,
             group=group,

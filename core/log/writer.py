@@ -17,7 +17,7 @@ from core import topics
 from core.clock import Clock
 from core.errors import LogFullError, LogUnavailableError
 from core.log.config import LogConfig
-from core.log.database import OFFSET_BITS, unavailable
+from core.log.database import OFFSET_BITS, is_trouble_of_file, unavailable
 from core.log.headers import HeaderCodec
 from core.log.mirror import Mirror, PartitionState
 from core.log.port import Record, StateChange, TopicPartition
@@ -26,8 +26,12 @@ from core.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
-# bytes of one transaction: it fits the WAL's checkpoint interval (32 MB), and takes some 50 ms to sync
+# bytes of one transaction: some 50 ms to sync
 GROUP_BYTES: Final = 16 * 1024**2
+# bytes in the WAL after which it is moved into the file; more costs disk, less costs more syncs
+_CHECKPOINT_BYTES: Final = 32 * 1024**2
+# pages that the smallest transaction touches: a record, its partition, an offset, the root of the tree
+_LEAST_WRITTEN_BYTES: Final = 4 * 16_384
 
 
 class Request:
@@ -97,6 +101,11 @@ class _Transaction:
         for change in request.state:
             self.state[request.store, request.partition, change.key] = change.value
 
+    def size(self) -> int:
+        """Return the bytes of all values in it."""
+        changed = sum([len(value) for value in self.state.values() if value is not None])
+        return changed + sum([end[2] for end in self.ends.values()])
+
     def write(self, connection: sqlite3.Connection) -> None:
         if self.rows:
             connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?)", self.rows)
@@ -152,6 +161,7 @@ class Writer:
         self._waiting: collections.deque[Request] = collections.deque()
         self._changed = threading.Condition()
         self._stopping = False
+        self._written_bytes = 0
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
 
     def start(self) -> None:
@@ -182,6 +192,8 @@ class Writer:
                 return
             if group:
                 self._write_all(group)
+            if self._written_bytes >= _CHECKPOINT_BYTES:
+                self._checkpoint()
             idle_s = self._trim()
 
     def _take(self, timeout_s: float) -> list[Request] | None:
@@ -207,6 +219,15 @@ class Writer:
             logger.warning("retention of log %s failed, trying again: %s", self._path, exc)
             return 1.0
         return 0.0 if again else self._config.retention_interval_s
+
+    def _checkpoint(self) -> None:
+        """Move the WAL into the file; RESTART waits out the readers of the moment, or the WAL would grow under load."""
+        self._written_bytes = 0
+        try:
+            with self._connection_lock:
+                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        except sqlite3.Error as exc:
+            logger.warning("checkpoint of log %s failed, trying again later: %s", self._path, exc)
 
     def _write_all(self, group: Sequence[Request]) -> None:
         admitted: list[Request] = []
@@ -251,12 +272,10 @@ class Writer:
                 self._connection.execute("BEGIN IMMEDIATE")
                 transaction.write(self._connection)
                 self._connection.execute("COMMIT")
-        except sqlite3.OperationalError as exc:
-            self._roll_back()
-            return unavailable(exc, self._path)
+            self._written_bytes += _LEAST_WRITTEN_BYTES + transaction.size()
         except Exception as exc:  # noqa: BLE001 - whatever a request holds, the writer and its neighbours live on
             self._roll_back()
-            return exc
+            return unavailable(exc, self._path) if is_trouble_of_file(exc) else exc
         self._mirror.appended(
             [(self._state_of(tp), end[0], end[1], end[2]) for tp, end in transaction.ends.items()],
             transaction.committed,
