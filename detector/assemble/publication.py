@@ -287,15 +287,19 @@ class Publisher:
     def _measure(self, trace: OpenTrace, seen: Trace, due: Due) -> None:
         if trace.origin != topics.ORIGIN_LIVE:
             return
-        fresh = {span_id.hex() for number, span_id in enumerate(trace.spans) if number >= trace.published}
-        for span in seen.spans:
-            if span.span_id in fresh:
-                self._note(trace, span, span.target, seen.session_id)
+        session_id = seen.session_id
+        if trace.published:
+            fresh = {span_id.hex() for number, span_id in enumerate(trace.spans) if number >= trace.published}
+            spans: Iterable[Span] = (span for span in seen.spans if span.span_id in fresh)
+        else:
+            spans = seen.spans
+        for span in spans:
+            self._note(trace, span, span.target, session_id)
         root = seen.root
         if root is not None and due.is_final and not trace.is_fragment and not trace.is_measured:
             # once a trace: a late version must not count it twice
             trace.is_measured = True
-            self._note(trace, root, root.name, seen.session_id, whole=seen)
+            self._note(trace, root, root.name, session_id, whole=seen)
 
     def _note(self, trace: OpenTrace, span: Span, operation: str, session_id: str, whole: Trace | None = None) -> None:
         place = (trace.routing_key, span.service, operation)
@@ -305,26 +309,32 @@ class Publisher:
                 self._partition_of.clear()
             partition = topics.partition_for("|".join(place).encode(), self._partitions[topics.MEASUREMENTS])
             self._partition_of[place] = partition
+        rows = self._measured.get((partition, trace.origin))
+        if rows is None:
+            rows = self._measured[partition, trace.origin] = []
+        started_ns = span.start_ns if whole is None else whole.started_ns
+        ended_ns = span.end_ns if whole is None else whole.ended_ns
         usage = span.usage
-        row = Measurement(
-            routing_key=trace.routing_key,
-            service=span.service,
-            operation=operation,
-            kind=span.kind if whole is None else SpanKind.UNKNOWN,
-            model=span.model,
-            duration_ms=span.duration_ms if whole is None else max(0, whole.ended_ns - whole.started_ns) / 1e6,
-            failed=span.error is not None,
-            trace_id=span.trace_id,
-            span_id=span.span_id,
-            session_id=session_id,
-            started_ns=span.start_ns if whole is None else whole.started_ns,
-            ended_ns=span.end_ns if whole is None else whole.ended_ns,
-            is_trace=whole is not None,
-            release=span.release,
-            environment=span.environment,
-            time_to_first_token_s=span.time_to_first_token_s,
-            input_tokens=usage.input_tokens if usage else 0,
-            output_tokens=usage.output_tokens if usage else 0,
-            cost_usd=span.cost_usd,
+        rows.append(
+            Measurement(
+                routing_key=trace.routing_key,
+                service=span.service,
+                operation=operation,
+                kind=span.kind if whole is None else SpanKind.UNKNOWN,
+                model=span.model,
+                duration_ms=(ended_ns - started_ns) / 1e6 if ended_ns > started_ns else 0.0,
+                failed=span.error is not None,
+                trace_id=span.trace_id,
+                span_id=span.span_id,
+                session_id=session_id,
+                started_ns=started_ns,
+                ended_ns=ended_ns,
+                is_trace=whole is not None,
+                release=span.release,
+                environment=span.environment,
+                time_to_first_token_s=span.time_to_first_token_s,
+                input_tokens=usage.input_tokens if usage else 0,
+                output_tokens=usage.output_tokens if usage else 0,
+                cost_usd=span.cost_usd,
+            )
         )
-        self._measured.setdefault((partition, trace.origin), []).append(row)
