@@ -19,7 +19,9 @@ class BaselinesConfig(BaseModel):
     min_excess_ms: float = Field(default=100.0, ge=0)
     """Slow is also at least this much above the quantile: below it nobody would notice."""
     medium_factor: float = Field(default=5.0, gt=1)
-    """More than this many times the quantile is of medium severity, less is low."""
+    """More than this many times the quantile, and `medium_excess_ms` above it, is of medium severity; less is low."""
+    medium_excess_ms: float = Field(default=1_000.0, ge=0)
+    """A second is where people begin to wait."""
     max_keys: int = Field(default=10_000, ge=1)
     """Keys kept over all partitions (about 12 kB each at a full window); the longest unused go first."""
     snapshot_every_s: float = Field(default=2.0, gt=0)

@@ -7,7 +7,6 @@ so a parent of unknown kind that stands in another partition than its child is r
 that `slow_trace` stands beside `slow_span`; it is the only one that tells of many calls each a little slow.
 """
 
-import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -68,14 +67,16 @@ def finding_of(slow: Slow, config: BaselinesConfig) -> Finding:
     check = SLOW_TRACE if m.is_trace else SLOW_SPAN
     target = masked_name(m.operation)
     fingerprint = fingerprint_of(routing_key=m.routing_key, service=m.service, check=check, target=target)
-    ratio = m.duration_ms / slow.usual_ms if slow.usual_ms else math.inf
+    is_grave = (
+        m.duration_ms > config.medium_factor * slow.usual_ms and m.duration_ms - slow.usual_ms > config.medium_excess_ms
+    )
     return Finding(
         finding_id=finding_id_of(unit=m.trace_id, check=check, culprit=m.span_id, fingerprint=fingerprint),
         check=check,
         kind=FindingKind.PATTERN if m.is_trace else FindingKind.FAULT,
         source=Source.RULE,
         category=Dimension.LATENCY,
-        severity=Severity.MEDIUM if ratio > config.medium_factor else Severity.LOW,
+        severity=Severity.MEDIUM if is_grave else Severity.LOW,
         fingerprint=fingerprint,
         routing_key=m.routing_key,
         title=f"{target or 'Unnamed'} is slow" if not m.is_trace else f"Traces of {target or 'unnamed'} are slow",

@@ -110,6 +110,13 @@ def test_a_slow_call_is_found_with_its_figures() -> None:
     assert found.severity is Severity.MEDIUM
 
 
+def test_what_nobody_waits_for_is_of_low_severity() -> None:
+    baselines = Baselines()
+    warm(baselines, usual_ms=10.0)
+    (found,) = baselines.take(measured(99, 900.0))
+    assert found.severity is Severity.LOW
+
+
 def test_slow_calls_of_one_operation_share_a_fingerprint_and_no_id() -> None:
     baselines = Baselines()
     warm(baselines)
