@@ -71,5 +71,7 @@ class EmptyOutput:
 
 
 def _last_call(trace: Trace) -> Span | None:
-    calls = (span for span in trace.spans if span.kind is SpanKind.LLM and not is_wrapper(trace, span))
-    return max(calls, key=lambda span: (span.end_ns, span.start_ns, span.span_id), default=None)
+    calls = [span for span in trace.spans if span.kind is SpanKind.LLM]
+    calls.sort(key=lambda span: (span.end_ns, span.start_ns, span.span_id), reverse=True)
+    # a wrapper with text ends what its call said; asking for the tree is left to the blank ones
+    return next((span for span in calls if span.output.text or not is_wrapper(trace, span)), None)

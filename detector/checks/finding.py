@@ -102,7 +102,9 @@ def quoted(text: str, *, limit: int = QUOTED_CHARACTERS) -> str:
     """Return text for a rationale: printable, on one line, at most `limit` characters (head and tail)."""
     # a few times the limit is read, so that a megabyte of output costs nothing
     bounded = text if len(text) <= 4 * limit else f"{text[: 2 * limit]} … {text[-2 * limit :]}"
-    line = "".join(c if c.isprintable() else " " for c in " ".join(bounded.split()))
+    line = " ".join(bounded.split())
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else " " for c in line)
     if len(line) <= limit:
         return line
     tail = limit // 4

@@ -1,6 +1,7 @@
 """An agent repeats one tool call: the same tool, the same arguments, the same result, again and again."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -75,29 +76,41 @@ class RepeatedToolCall:
         """Return one pattern for each tool that was called in a loop."""
         tools = [span for span in trace.spans if span.kind is SpanKind.TOOL]
         if tools:
-            if len(tools) < self._config.min_repeats:
+            if (
+                len(tools) - len({span.tool.name if span.tool else span.name for span in tools})
+                < self._config.min_repeats - 1
+            ):
                 return found([])
             calls = _calls_of_tools(tools)
             sent = any(_arguments_of(span) for span in tools)
         else:
             asked = _asked(trace.spans)
-            if len(asked) < self._config.min_repeats:
+            if len(asked) - len({call.name for _, call in asked}) < self._config.min_repeats - 1:
                 return found([])
             calls = _calls_of_models(trace, asked)
             sent = any(call.arguments for _, call in asked)
-        groups: dict[tuple[str, str], list[_Call]] = {}
-        for call in calls:
-            if call.arguments:
-                groups.setdefault((call.tool, call.arguments), []).append(call)
         loops: dict[str, list[_Call]] = {}
-        for (tool, _), group in groups.items():
-            if self._is_loop(group) and len(group) > len(loops.get(tool, ())):
-                loops[tool] = group
+        for group in self._groups(calls):
+            if self._is_loop(group) and len(group) > len(loops.get(group[0].tool, ())):
+                loops[group[0].tool] = group
         return found([self._finding(trace, group) for group in loops.values()]) if sent else UNKNOWN
 
+    def _groups(self, calls: Sequence[_Call]) -> Iterator[list[_Call]]:
+        """Yield the calls of one tool with equal arguments, the failed ones left out."""
+        often = Counter(call.tool for call in calls if call.arguments)
+        groups: dict[tuple[str, str], list[_Call]] = {}
+        for call in calls:
+            if call.arguments and often[call.tool] >= self._config.min_repeats:
+                groups.setdefault((call.tool, canonical(call.arguments)), []).append(call)
+        for group in groups.values():
+            if len(group) >= self._config.min_repeats:
+                sound = [call for call in group if call.result is None or error_text(call.result) is None]
+                if sound:
+                    yield sound
+
     def _is_loop(self, group: list[_Call]) -> bool:
-        known = [call.result for call in group if call.result is not None]
-        if group[0].arguments in _NO_ARGUMENTS and len(known) < self._config.min_repeats:
+        known = [plain_result(call.result)[0] for call in group if call.result is not None]
+        if canonical(group[0].arguments) in _NO_ARGUMENTS and len(known) < self._config.min_repeats:
             return False
         return len(group) >= self._config.min_repeats and len(set(known)) <= 1
 
@@ -120,12 +133,17 @@ class RepeatedToolCall:
         )
 
 
-def _calls_of_tools(tools: Iterable[Span]) -> Iterator[_Call]:
-    for span in tools:
-        result = plain_result(span.output.text)[0] if span.output.state is ContentState.PRESENT else None
-        if span.error is not None or (result is not None and error_text(result) is not None):
-            continue
-        yield _Call(span=span, tool=target_of(span), arguments=canonical(_arguments_of(span)), result=result)
+def _calls_of_tools(tools: Iterable[Span]) -> list[_Call]:
+    return [
+        _Call(
+            span=span,
+            tool=target_of(span),
+            arguments=_arguments_of(span),
+            result=span.output.text if span.output.state is ContentState.PRESENT else None,
+        )
+        for span in tools
+        if span.error is None
+    ]
 
 
 def _arguments_of(span: Span) -> str:
@@ -150,12 +168,12 @@ def _asked(spans: Iterable[Span]) -> list[tuple[Span, ToolCall]]:
     return asked
 
 
-def _calls_of_models(trace: Trace, asked: Iterable[tuple[Span, ToolCall]]) -> Iterator[_Call]:
+def _calls_of_models(trace: Trace, asked: Iterable[tuple[Span, ToolCall]]) -> list[_Call]:
     results = {told.call_id: told.text for told in tool_messages(trace) if told.call_id}
-    for span, call in asked:
-        result = results.get(call.call_id)
-        if result is None or error_text(result) is None:
-            yield _Call(span=span, tool=call.name, arguments=canonical(call.arguments), result=result)
+    return [
+        _Call(span=span, tool=call.name, arguments=call.arguments, result=results.get(call.call_id))
+        for span, call in asked
+    ]
 
 
 def canonical(arguments: str) -> str:

@@ -28,6 +28,9 @@ _TEXT: Final = re.compile(
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
+# each alternative above holds one of these; looking for them costs less than the expression
+_WORDS: Final = ("err", "exception", "traceback", "tool", "function", "failed to", "unable to")
+_WORD_WITHIN: Final = 160
 _MARKED: Final = re.compile(r'"(?:is_?error|errors?|status)"\s*:', re.IGNORECASE)
 
 
@@ -36,7 +39,7 @@ def plain_result(result: str) -> tuple[str, bool]:
 
     Their envelope holds the id of the call, so that equal results differ in it.
     """
-    if result[:1] != "{" or '"content"' not in result[:_MARKED_WITHIN] or len(result) > _READ_BYTES:
+    if result[:1] != "{" or result.find('"content"', 0, _MARKED_WITHIN) < 0 or len(result) > _READ_BYTES:
         return result, False
     message = message_in(decoded(result))
     if message is None:
@@ -74,8 +77,10 @@ def error_text(result: str) -> str | None:
         return result
     head = result[:_MARKED_WITHIN].lstrip()
     if head[:1] == "{":
-        return _json_error(result) if _MARKED.search(head) and len(result) <= _READ_BYTES else None
-    return result.strip() if _TEXT.match(head) else None
+        marked = ("rror" in head or '"status"' in head) and _MARKED.search(head) is not None
+        return _json_error(result) if marked and len(result) <= _READ_BYTES else None
+    start = head[:_WORD_WITHIN].lower()
+    return result.strip() if any(word in start for word in _WORDS) and _TEXT.match(head) else None
 
 
 def _json_error(result: str) -> str | None:

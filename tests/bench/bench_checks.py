@@ -1,0 +1,82 @@
+"""What the checks cost: µs a span for each alone, and for all through the registry.
+
+The traces of `bench_decode` (8 spans, 1.8 KB each), decoded beforehand: sound ones, as nearly all traffic is, and the
+same with a failed tool in every trace. Each round inspects fresh `Trace` values, since they remember their tree: a
+check alone pays for it, together they share it. Process CPU time. Usage: `python -m tests.bench.bench_checks`.
+"""
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from core.dialects import decode
+from core.model.span import Span, SpanError, SpanKind
+from core.model.trace import Trace
+from core.otlp.wire import read_spans
+from core.telemetry import Telemetry
+from detector.checks.config import ChecksConfig
+from detector.checks.fingerprint import fingerprint_of
+from detector.checks.registry import DEFAULT_CHECKS, Checks
+from tests.bench.bench_decode import _trace
+
+TRACES = 200
+ROUNDS = 7
+MESSAGE = (
+    "Error code: 429 - {'error': {'message': 'Rate limit reached for gpt-4o in organization org-x1 on tokens per min: "
+    "Limit 30000, Used 29871. Please try again in 2.3s.', 'type': 'tokens'}} at https://api.example.org/v1/chat"
+)
+
+
+def run() -> list[tuple[str, float, str]]:
+    """Return (measure, value, unit) rows: medians of the rounds."""
+    sound = [[decode(piece) for piece in read_spans(_trace(random.Random(seed)))[0]] for seed in range(TRACES)]
+    faulty = [_with_a_failed_tool(spans) for spans in sound]
+    config = ChecksConfig()
+    rows = [
+        (f"{check.name} alone", _us_a_span(sound, check.make(config.section(check.name)).inspect), "µs/span")
+        for check in DEFAULT_CHECKS
+    ]
+    everything = Checks(config, Telemetry())
+    rows.append(
+        ("building the tree of Trace", _us_a_span(sound, lambda trace: (trace.children, trace.orphans)), "µs/span")
+    )
+    rows.append(("all checks, sound traces", _us_a_span(sound, everything.inspect), "µs/span"))
+    rows.append(("all checks, a failed tool in each trace", _us_a_span(faulty, everything.inspect), "µs/span"))
+    rows.append(("fingerprint of a finding", _us_a_fingerprint(), "µs"))
+    return rows
+
+
+def _with_a_failed_tool(spans: Sequence[Span]) -> list[Span]:
+    at = next((n for n, span in enumerate(spans) if span.kind is SpanKind.TOOL), len(spans) - 1)
+    error = SpanError(error_type="RateLimitError", message=MESSAGE)
+    return [msgspec.structs.replace(span, error=error) if n == at else span for n, span in enumerate(spans)]
+
+
+def _us_a_span(traces: Sequence[Sequence[Span]], work: Callable[[Trace], object]) -> float:
+    spans = sum(map(len, traces))
+    took: list[float] = []
+    for _ in range(ROUNDS):
+        fresh = [Trace(trace_id=found[0].trace_id, spans=found) for found in traces]
+        started = time.process_time_ns()
+        for trace in fresh:
+            work(trace)
+        took.append((time.process_time_ns() - started) / 1e3 / spans)
+    return statistics.median(took)
+
+
+def _us_a_fingerprint() -> float:
+    count = 2_000
+    started = time.process_time_ns()
+    for _ in range(count):
+        fingerprint_of(
+            routing_key="travel", service="travel", check="failed_span", target="llm:gpt-4o", message=MESSAGE
+        )
+    return (time.process_time_ns() - started) / 1e3 / count
+
+
+if __name__ == "__main__":
+    for measure, value, unit in run():
+        print(f"{measure:45s} {value:8.2f} {unit}")
