@@ -64,6 +64,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Deliver: TypeAlias = Callable[[int, Entry], Awaitable[Done]]
+GivenUp: TypeAlias = Callable[[Entry], tuple[StateChange, ...]]
+"""Told about an entry that will never succeed; what it returns joins the commit that deletes the entry."""
 
 
 class RetryPolicy(Protocol):
@@ -120,12 +122,14 @@ class Outbox:
         clock: Clock,
         concurrency: int = 8,
         max_entries: int = 20_000,
+        given_up: GivenUp = lambda _: (),
     ) -> None:
         self._sink = sink
         self._store = store
         self._reader = reader
         self._deliver = deliver
         self._policy = policy
+        self._given_up = given_up
         self._telemetry = telemetry
         self._clock = clock
         self._concurrency = concurrency
@@ -317,7 +321,8 @@ class Outbox:
             value=msgspec.msgpack.encode(letter),
             headers=headers(),
         )
-        await self.commit(partition, Work(produce=(record,), state=(StateChange(key=entry.state_key, value=None),)))
+        tombstone = StateChange(key=entry.state_key, value=None)
+        await self.commit(partition, Work(produce=(record,), state=(*self._given_up(entry), tombstone)))
         entries.popleft()
 
     async def _commit_merged(self, partition: int, work: Work) -> None:

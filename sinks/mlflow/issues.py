@@ -66,20 +66,22 @@ class IssueFiler:
         config: MlflowConfig,
         telemetry: Telemetry,
         clock: Clock,
-        spans_caught_up: Callable[[], bool],
+        spans_acked_until_s: Callable[[], float],
     ) -> None:
         self._client = client
         self._runs = runs
         self._config = config
         self._telemetry = telemetry
         self._clock = clock
-        self._spans_caught_up = spans_caught_up
+        self._spans_acked_until_s = spans_acked_until_s
         self._reader = log.reader(GROUP, [topics.ISSUES], essential=False)
         self._decode = msgspec.msgpack.Decoder(IssueRecord).decode
         self._decode_effect = msgspec.msgpack.Decoder(Effect).decode
-        self._trace_misses: dict[str, int] = {}
+        self._trace_misses: dict[str, tuple[int, int]] = {}
         self._markers: dict[str, dict[str, str]] = {}
         self.filed: dict[str, FiledIssue] = {}
+        self.changed: set[str] = set()
+        """Issues that may have to be written; `IssueUpdates` takes them out again."""
         self.partition_of: dict[str, int] = {}
         self.outbox = Outbox(
             sink=GROUP,
@@ -91,6 +93,7 @@ class IssueFiler:
             clock=clock,
             concurrency=config.concurrency,
             max_entries=config.max_outbox,
+            given_up=self._given_up,
         )
 
     async def on_assigned(self, partitions: Sequence[int]) -> None:
@@ -101,6 +104,7 @@ class IssueFiler:
                 if key.startswith(ISSUE_PREFIX):
                     filed = msgspec.msgpack.decode(value, type=FiledIssue)
                     self.filed[filed.issue.issue_id] = filed
+                    self.changed.add(filed.issue.issue_id)
                     self.partition_of[filed.issue.issue_id] = partition
             self.outbox.restore(partition, entries)
 
@@ -110,6 +114,7 @@ class IssueFiler:
         for issue_id in [i for i, partition in self.partition_of.items() if partition in partitions]:
             del self.partition_of[issue_id]
             del self.filed[issue_id]
+            self.changed.discard(issue_id)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read and deliver until `stop`; then finish what is in flight."""
@@ -130,6 +135,7 @@ class IssueFiler:
 
     def keep(self, filed: FiledIssue) -> StateChange:
         """Keep what is known of an issue and return the change to commit."""
+        self.changed.add(filed.issue.issue_id)
         self.filed[filed.issue.issue_id] = filed
         return StateChange(key=ISSUE_PREFIX + filed.issue.issue_id.encode(), value=msgspec.msgpack.encode(filed))
 
@@ -191,6 +197,9 @@ class IssueFiler:
             filed = FiledIssue(issue=issue)
             self.partition_of[issue.issue_id] = partition
             effects.append(File(issue_id=issue.issue_id))
+        elif filed.is_refused:
+            filed = msgspec.structs.replace(filed, is_refused=False)
+            effects.append(File(issue_id=issue.issue_id))
         choice = choose(filed, event, first=self._config.max_links_per_issue)
         filed = msgspec.structs.replace(choice.filed, issue=issue, sequence=issue.sequence)
         if event.kind is IssueEventKind.STATUS_CHANGED and str(issue.status) in filed.reported:
@@ -230,10 +239,13 @@ class IssueFiler:
             raise PermanentError(f"no state of issue {effect.issue_id}")
         if isinstance(effect, File):
             return await self._file(partition, filed)
+        if filed.is_refused:
+            self._telemetry.count("clearwatch.dropped", reason="link_issue_refused")
+            return Done()
         if not filed.mlflow_issue_id:
             raise WaitError(f"issue {effect.issue_id} is not filed yet", retry_after_s=_WAIT_FOR_FILING_S)
         if isinstance(effect, Link):
-            await self._link(filed, effect.link, entry.entry_id)
+            await self._link(filed, effect.link, entry)
         else:
             await self._unlink(filed, effect)
         return Done()
@@ -302,7 +314,7 @@ class IssueFiler:
             self._markers.pop(run.run_id, None)
             raise
 
-    async def _link(self, filed: FiledIssue, link: IssueLink, entry_id: str) -> None:
+    async def _link(self, filed: FiledIssue, link: IssueLink, entry: Entry) -> None:
         trace_id = _mlflow_trace_id(link.trace_id)
         metadata = {
             "mlflow.assessment.sourceRunId": filed.run_id,
@@ -335,19 +347,30 @@ class IssueFiler:
             is_new = await self._client.write_assessment(trace_id, reference)
             await self._client.write_assessment(trace_id, feedback)
         except MlflowMissingError as exc:
-            self._wait_for_trace(entry_id, exc)
+            self._wait_for_trace(entry, exc)
             return
-        self._trace_misses.pop(entry_id, None)
+        self._trace_misses.pop(entry.entry_id, None)
         self._telemetry.count("clearwatch.sink.sent", sink=GROUP, what="link" if is_new else "link_repeat")
 
-    def _wait_for_trace(self, entry_id: str, exc: MlflowMissingError) -> None:
-        """Raise WaitError, or return where the trace will not come: it was not forwarded."""
-        misses = self._trace_misses.get(entry_id, 0) + int(self._spans_caught_up())
-        self._trace_misses[entry_id] = misses
+    def _wait_for_trace(self, entry: Entry, exc: MlflowMissingError) -> None:
+        """Raise WaitError, or return where the trace will not come: it was not forwarded.
+
+        Only misses after everything older than the link was forwarded count against it.
+        """
+        tries, misses = self._trace_misses.get(entry.entry_id, (0, 0))
+        tries, misses = tries + 1, misses + int(self._spans_acked_until_s() >= entry.created_s)
+        self._trace_misses[entry.entry_id] = (tries, misses)
         if misses < _TRACE_ATTEMPTS:
-            raise WaitError(str(exc), retry_after_s=min(30.0, _WAIT_FOR_TRACE_S * 1.3**misses)) from exc
-        del self._trace_misses[entry_id]
+            raise WaitError(str(exc), retry_after_s=min(30.0, _WAIT_FOR_TRACE_S * 1.3 ** min(tries, 30))) from exc
+        del self._trace_misses[entry.entry_id]
         self._telemetry.count("clearwatch.dropped", reason="link_trace_not_forwarded")
+
+    def _given_up(self, entry: Entry) -> tuple[StateChange, ...]:
+        effect = self._decode_effect(entry.body)
+        filed = self.filed.get(effect.issue_id)
+        if filed is None or not isinstance(effect, File):
+            return ()
+        return (self.keep(msgspec.structs.replace(filed, is_refused=True)),)
 
     async def _unlink(self, filed: FiledIssue, effect: Unlink) -> None:
         trace_id = _mlflow_trace_id(effect.trace_id)

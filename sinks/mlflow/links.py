@@ -13,6 +13,8 @@ _GROWTH: Final = 1.25
 _LATEST: Final = 5
 _ROTATE_S: Final = 60.0
 _FINDINGS_OF_ONE_TRACE: Final = 8
+# of a rationale, for the day when the run has to be made again
+_KEPT_CHARS: Final = 160
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,5 +92,5 @@ def choose(filed: FiledIssue, event: IssueEvent, *, first: int) -> Choice:
 
 
 def _short(link: IssueLink) -> IssueLink:
-    """Return the link with its rationale cut: kept for the day when the run has to be made again."""
-    return msgspec.structs.replace(link, rationale=link.rationale[:300])
+    """Return the link as it is kept in the state of its issue."""
+    return msgspec.structs.replace(link, rationale=link.rationale[:_KEPT_CHARS])

@@ -40,7 +40,7 @@ class MlflowSink:
             config=config,
             telemetry=telemetry,
             clock=clock,
-            spans_caught_up=self._spans.is_caught_up,
+            spans_acked_until_s=self._spans.acked_until_s,
         )
         self._updates = IssueUpdates(
             log=log,

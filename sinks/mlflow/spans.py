@@ -2,7 +2,8 @@
 
 Chunks of a trace are valid `TracesData`, so a batch is their bytes one after the other, one experiment to a request.
 MLflow takes a batch whole or not at all: a refused one is halved by trace until the bad trace stands alone; that one
-is dead-lettered. An unreachable or failing server is waited for as long as it takes; sending twice changes nothing.
+is mended or dead-lettered. An unreachable or failing server is waited for as long as it takes; sending twice changes
+nothing.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from core.telemetry import Telemetry
 from sinks.delivery import Backoff
 from sinks.mlflow.client import MlflowClient, MlflowFailedError, MlflowMissingError, MlflowRefusedError
 from sinks.mlflow.config import MlflowConfig
+from sinks.mlflow.mending import cut_ids
 from sinks.mlflow.runs import MonitorRuns
 
 logger = logging.getLogger(__name__)
@@ -76,11 +78,11 @@ class SpanForwarder:
         self._decode = msgspec.msgpack.Decoder(TraceRecord).decode
         self._totals: dict[int, dict[str, Totals]] = {}
         self._seen: OrderedDict[str, int] = OrderedDict()
-        self._caught_up = False
+        self._acked_until_s = 0.0
 
-    def is_caught_up(self) -> bool:
-        """Return whether everything that the log held at the last look was acknowledged by MLflow."""
-        return self._caught_up
+    def acked_until_s(self) -> float:
+        """Return the time up to which MLflow has acknowledged whatever was appended, seconds since the epoch."""
+        return self._acked_until_s
 
     def totals(self) -> Mapping[str, Totals]:
         """Return what arrived for each routing key, over the partitions that this process owns."""
@@ -111,15 +113,17 @@ class SpanForwarder:
             await self._reader.stop()
 
     async def _step(self, stop: asyncio.Event) -> None:
+        started_s = self._clock.now_s()
         try:
             fetch = await self._reader.fetch(max_bytes=self._config.batch_bytes * 2, timeout_s=_FETCH_TIMEOUT_S)
             if not fetch.records:
-                self._caught_up = True
+                self._acked_until_s = started_s
                 return
-            self._caught_up = False
             if await self._forward(fetch.records, stop):
                 for (_, partition), records in fetch.records.items():
                     await self._commit(partition, records)
+                last_ms = min(records[-1].log_time_ms for records in fetch.records.values())
+                self._acked_until_s = max(self._acked_until_s, last_ms / 1000)
         except LogUnavailableError as exc:
             self._telemetry.count("clearwatch.sink.failed", sink=GROUP, reason="log_unavailable")
             await asyncio.sleep(exc.retry_after_s)
@@ -215,8 +219,12 @@ class SpanForwarder:
 
     async def _split(self, batch: Sequence[Piece], exc: Exception, stop: asyncio.Event) -> bool:
         if len(batch) == 1:
-            await self._dead_letter(batch[0], exc)
-            return True
+            mended = cut_ids(batch[0].otlp)
+            if mended is None:
+                await self._dead_letter(batch[0], exc)
+                return True
+            self._telemetry.count("clearwatch.dropped", reason="mlflow_long_id_cut")
+            return await self._send_until_done([msgspec.structs.replace(batch[0], otlp=mended)], stop)
         middle = len(batch) // 2
         first = await self._send_until_done(batch[:middle], stop)
         return await self._send_until_done(batch[middle:], stop) and first

@@ -53,6 +53,8 @@ class FiledIssue(msgspec.Struct, frozen=True, kw_only=True):
     mlflow_issue_id: str = ""
     experiment_id: str = ""
     run_id: str = ""
+    is_refused: bool = False
+    """MLflow would not create it; its next event tries again."""
     written: Fields | None = None
     writing: Fields | None = None
     edited: tuple[str, ...] = ()

@@ -53,13 +53,15 @@ class IssueUpdates:
 
     def waiting(self) -> int:
         """Return how many filed issues read otherwise in MLflow than they should."""
-        return sum(1 for filed in self._filer.filed.values() if _is_due(filed))
+        return sum(1 for issue_id in self._filer.changed if _is_due(self._filer.filed[issue_id]))
 
     async def write_due(self) -> None:
         """Update the issues that changed and were not written within `update_s`. Raises what the client raises."""
         now = self._clock.monotonic_s()
-        for issue_id, filed in list(self._filer.filed.items()):
-            if not _is_due(filed):
+        for issue_id in list(self._filer.changed):
+            filed = self._filer.filed.get(issue_id)
+            if filed is None or not _is_due(filed):
+                self._filer.changed.discard(issue_id)
                 continue
             is_urgent = bool(filed.status_to_write)
             if is_urgent or now - self._touched_at.get(issue_id, _NEVER) >= self._config.update_s:

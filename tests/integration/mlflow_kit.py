@@ -109,11 +109,13 @@ def new_trace_id() -> str:
     return os.urandom(16).hex()
 
 
-def trace_records(log: Log, service: str, trace_id: str, *, session_id: str = "", name: str = "root") -> list[Record]:
+def trace_records(
+    log: Log, service: str, trace_id: str, *, session_id: str = "", span_id: bytes = b"\1" * 8
+) -> list[Record]:
     data = TracesData()
     resource = data.resource_spans.add()
     span = resource.scope_spans.add().spans.add()
-    span.trace_id, span.span_id, span.name = bytes.fromhex(trace_id), b"\1" * 8, name
+    span.trace_id, span.span_id, span.name = bytes.fromhex(trace_id), span_id, "root"
     span.start_time_unix_nano = time.time_ns() - 10**9
     span.end_time_unix_nano = time.time_ns()
     span.status.code = Status.STATUS_CODE_ERROR

@@ -1,6 +1,7 @@
-"""Stands between the sink and MLflow, and loses one reply of the test's choosing: the effect is done, nobody knows."""
+"""Stands between the sink and MLflow and breaks at one call of the test's choosing, before or after it took effect."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,12 +9,16 @@ import httpx
 
 
 class LosingProxy:
-    """Passes requests on; the reply to number `lose` is swallowed, and from then on nothing is passed on any more."""
+    """Passes requests on until the `number`th that matches `pattern`; from that one on, nobody gets an answer.
 
-    def __init__(self, target: str, *, lose: int) -> None:
+    `takes_effect` says whether that one still reaches MLflow.
+    """
+
+    def __init__(self, target: str, *, pattern: str, number: int = 1, takes_effect: bool) -> None:
         self._target = target
-        self._lose = lose
-        self.seen: list[str] = []
+        self._pattern = re.compile(pattern)
+        self._left = number
+        self._takes_effect = takes_effect
         self.lost = asyncio.Event()
         self.url = ""
 
@@ -44,13 +49,18 @@ class LosingProxy:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         if self.lost.is_set():
             return
-        self.seen.append(f"{method} {path.partition('?')[0]}")
-        number = len(self.seen)
+        # the empty request that only warms the workers up is not worth breaking
+        is_match = bool(self._pattern.fullmatch(f"{method} {path.partition('?')[0]}")) and bool(body or method == "GET")
+        self._left -= is_match
+        is_last = is_match and self._left == 0
+        if is_last and not self._takes_effect:
+            self.lost.set()
+            return
         passed = {
             k: v for k, v in headers.items() if k not in {"host", "connection", "content-length", "accept-encoding"}
         }
         reply = await self._http.request(method, self._target + path, headers=passed, content=body)
-        if number == self._lose:
+        if is_last:
             self.lost.set()
             return
         status = f"HTTP/1.1 {reply.status_code} {reply.reason_phrase}\r\n"

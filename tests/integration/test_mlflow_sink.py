@@ -152,20 +152,21 @@ async def test_one_trace_that_mlflow_refuses_does_not_cost_the_others(
     mlflow_server: RunningMlflow, api: Api, service: str
 ) -> None:
     good = [new_trace_id() for _ in range(5)]
-    bad = new_trace_id()
+    bad, long_session = new_trace_id(), new_trace_id()
     async with open_log() as log, running(log, mlflow_server.url) as (_, telemetry):
         records = [record for trace_id in good[:3] for record in trace_records(log, service, trace_id)]
-        # MLflow answers 400 to a whole batch where a session id has more than 250 characters
-        records += trace_records(log, service, bad, session_id="s" * 300)
+        # MLflow refuses a whole batch for an empty span id, and for a session id of more than 250 characters
+        records += trace_records(log, service, bad, span_id=b"")
+        records += trace_records(log, service, long_session, session_id="s" * 300)
         records += [record for trace_id in good[3:] for record in trace_records(log, service, trace_id)]
         await log.append(records)
         await until(lambda: telemetry.total("clearwatch.dead_letters") == 1)
-        await until(lambda: all(api.assessments(trace_id) == [] for trace_id in good))
+        await until(lambda: all(api.assessments(trace_id) == [] for trace_id in (*good, long_session)))
         (letter,) = [
             msgspec.msgpack.decode(v, type=topics.DeadLetter) for v in await read_all(log, topics.DEAD_LETTERS)
         ]
     assert bytes.fromhex(bad) in letter.value
-    assert "250" in letter.error
+    assert "mlflow refused POST /v1/traces with 4" in letter.error
 
 
 async def test_an_experiment_id_that_does_not_exist_gets_an_experiment_named_after_it(
