@@ -41,6 +41,8 @@ class IssuesProcessor:
     def restore(self, entries: Sequence[tuple[bytes, bytes]]) -> Recall | None:
         """Take committed state; nothing needs to be read again."""
         self._registry.restore(entries)
+        if entries:
+            self._next_expiry_s = 0.0
         return None
 
     def recalled(self, records: Sequence[StoredRecord]) -> None:
