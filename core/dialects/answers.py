@@ -37,6 +37,8 @@ class _Gathered:
             if value:
                 self.texts.append(value)
         elif isinstance(value, list):
+            # no parts at all is an answer without text; parts without text are text withheld
+            self.has_text = self.has_text or not value
             for part in value:
                 self.part(part)
 

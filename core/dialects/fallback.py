@@ -11,8 +11,10 @@ _STEP = re.compile(r"step \d+", re.IGNORECASE)
 
 
 def read(reading: Reading) -> None:
-    """Call numbered steps a chain."""
-    if reading.kind is SpanKind.UNKNOWN and _STEP.fullmatch(reading.name):
+    """Call a tool what names its tool (MCP servers say no operation), and numbered steps a chain."""
+    if reading.found[Field.TOOL_NAME] is not None:
+        reading.kind = SpanKind.TOOL
+    elif _STEP.fullmatch(reading.name):
         reading.kind = SpanKind.CHAIN
 
 
@@ -24,7 +26,6 @@ DIALECT = Dialect(
             kinds({"chat": SpanKind.LLM, "completion": SpanKind.LLM, "embedding": SpanKind.EMBEDDING}),
             ("llm.request.type",),
         ),
-        (Field.KIND, always(SpanKind.TOOL), ("gen_ai.tool.name", "mcp.tool.name")),
         (Field.KIND, always(SpanKind.DB), ("db.system.name", "db.system")),
         (Field.KIND, always(SpanKind.RPC), ("rpc.system", "rpc.system.name")),
         (Field.KIND, always(SpanKind.HTTP), ("http.request.method", "http.method")),

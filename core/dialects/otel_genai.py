@@ -73,7 +73,10 @@ def _from_events(reading: Reading) -> answers.Answer | None:
             found = attributes_of(event.attributes)
             said = text(found.get("gen_ai.input.messages")) or said
             answer = answers.from_messages(found.get("gen_ai.output.messages")) or answer
-    if said is not None and reading.content_input is None:
+    if reading.kind is SpanKind.TOOL and reading.found[Field.TOOL_ARGUMENTS] is None:
+        # Strands: the message to a tool is its arguments
+        reading.found[Field.TOOL_ARGUMENTS] = said
+    elif said is not None and reading.content_input is None:
         reading.content_input = Content(state=ContentState.PRESENT, text=said)
     return answer
 

@@ -63,7 +63,7 @@ def _compile() -> tuple[dict[bytes, tuple[int, int, Convert, int]], tuple[bytes,
         for field, convert, keys in dialect.rows:
             for key in keys:
                 mark = place if key in dialect.marks else _UNMARKED
-                # the first dialect that knows a key keeps it, but for the kind: there each reads its own words
+                # a key says one thing: the first dialect that lists it says which
                 table.setdefault(key.encode(), (int(field), rank, convert, mark))
                 rank += 1
         prefixes += (prefix.encode() for prefix in dialect.prefixes)

@@ -162,7 +162,7 @@ def _trace(rng: random.Random) -> bytes:
         span = scope.spans.add(trace_id=trace_id, span_id=rng.randbytes(8) if number < 7 else root, flags=257)
         span.start_time_unix_nano = started + number * 10**8
         span.end_time_unix_nano = span.start_time_unix_nano + rng.randrange(10**9)
-        span.status.code = 1
+        span.status.code = 1  # type: ignore[assignment]
         if number == 7:
             span.name = "invoke_agent travel"
             _set(span.attributes, _agent(rng) | shared)

@@ -49,7 +49,7 @@ def requests(draw: st.DrawFn) -> TracesData:
                     dropped_attributes_count=draw(st.integers(0, 2)),
                     trace_state=draw(st.sampled_from(["", "a=b"])),
                 )
-                span.status.code = draw(st.sampled_from([0, 1, 2]))
+                span.status.code = draw(st.sampled_from([0, 1, 2]))  # type: ignore[assignment]
                 for _ in range(draw(st.integers(0, 4))):
                     attribute = span.attributes.add(key=draw(_KEYS))
                     for field, value in draw(values()).items():

@@ -195,3 +195,22 @@ def test_refusal_is_kept_apart_from_text() -> None:
 def test_free_operation_names_leave_the_kind_unknown() -> None:
     span = read_span({"gen_ai.operation.name": "schedule_tool_calls"}, name="scheduler")
     assert (span.kind, span.target) == (SpanKind.UNKNOWN, "scheduler")
+
+
+def test_tool_events_carry_arguments_and_result() -> None:
+    events = [
+        ("gen_ai.tool.message", {"role": "tool", "content": '{"city": "Lisbon"}', "id": "call_1"}),
+        ("gen_ai.choice", {"message": '[{"text": "18C"}]', "id": "call_1"}),
+    ]
+    span = read_span({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "get_weather"}, events=events)
+    assert span.tool == ToolCall(name="get_weather", arguments='{"city": "Lisbon"}')
+    assert span.output.text == "18C"
+
+
+def test_answer_without_any_part_is_empty_not_absent() -> None:
+    span = read_span(CHAT | {"gen_ai.output.messages": output(finish_reason="content_filter")})
+    assert (span.output.state, span.output.text) == (ContentState.PRESENT, "")
+
+
+def test_span_that_names_a_tool_and_no_operation_is_a_tool() -> None:
+    assert read_span({"mcp.method.name": "tools/call", "gen_ai.tool.name": "search"}).kind is SpanKind.TOOL

@@ -147,7 +147,8 @@ def test_span_that_knows_its_session_is_left_as_it_is() -> None:
 
 @pytest.mark.parametrize("key", ["session.id", "gen_ai.conversation.id"])
 def test_long_session_ids_are_cut_to_250_characters_wherever_they_stand(key: str) -> None:
-    spans = [{"span_id": span_id(1)}, {"span_id": span_id(2), "attributes": {key: "é" * 400, "a": "1"}}]
+    second = {"span_id": span_id(2), "attributes": {key: "é" * 400, "a": "1"}}
+    spans: list[dict[str, Any]] = [{"span_id": span_id(1)}, second]
     slices, _ = read_spans(request(*spans).SerializeToString())
     (chunk,) = build_traces_data(slices, session_id="é" * 400, user_id="", max_bytes=10**6)
     assert attributes(chunk) == [{"session.id": "é" * 250}, {key: "é" * 250, "a": "1"}]
