@@ -13,6 +13,7 @@ Guarantees:
 """
 
 import heapq
+import itertools
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -25,6 +26,10 @@ from detector.assemble.open_trace import Action, Due, OpenTrace, is_root, reopen
 
 # what Python's objects of one span cost beside its bytes: slice, three bytes objects, dictionary slot
 SPAN_OVERHEAD_BYTES: Final = 400
+# traces that are read back because they will be evicted soon, when one has to be
+RECALL_AHEAD: Final = 2000
+# places of closed traces that may stand in a queue of deadlines before it is tidied up
+SLACK: Final = 1000
 # traces forgotten in one step; the rest waits for the next
 SWEEP: Final = 2000
 
@@ -155,13 +160,16 @@ class Assembler:
     def recall(self, trace: OpenTrace, horizon_s: float) -> tuple[int, ...]:
         """Return the records to be read before `trace` can be published, or nothing.
 
-        Other traces that are due up to `horizon_s` are asked for as well, as far as the budget of bytes goes.
+        Others that are due up to `horizon_s`, or next to be evicted, are asked for as well, as far as the budget of
+        bytes goes: each question costs a turn of the runner, and it allows a step but a few dozen.
         """
         if not trace.missing:
             return ()
         self._waiting = {trace.trace_id: trace}
-        budget = self._config.max_open_bytes - trace.size_bytes
-        for trace_id in self._due_until(horizon_s):
+        budget = max(self._config.max_open_bytes, self._config.max_bytes) - trace.size_bytes
+        excess = len(self._open) - self._config.max_open
+        oldest = itertools.islice(self._open, excess + RECALL_AHEAD) if excess > 0 else ()
+        for trace_id in itertools.chain(self._due_until(horizon_s), tuple(oldest)):
             other = self._open.get(trace_id)
             if other is not None and other.missing and trace_id not in self._waiting:
                 budget -= other.size_bytes
@@ -232,6 +240,7 @@ class Assembler:
             self._drop_bytes(trace)
             trace.spans = dict.fromkeys(trace.spans)
             trace.missing = list(trace.offsets)
+        self._tidy()
         left = SWEEP
         for queue in self._expiries.values():
             while queue and queue[0][0] <= now_s and left:
@@ -248,6 +257,17 @@ class Assembler:
                 break
             del self._forgotten[trace_id]
             self.changes[trace_id] = None
+
+    def _tidy(self) -> None:
+        """Drop the places of traces that were closed or evicted early, once they outnumber the others."""
+        if len(self._deadlines) > 2 * len(self._open) + SLACK:
+            self._deadlines = [(trace.armed_s, trace_id) for trace_id, trace in self._open.items()]
+            heapq.heapify(self._deadlines)
+        if sum(map(len, self._expiries.values())) > 2 * len(self._remembered) + SLACK:
+            for queue in self._expiries.values():
+                kept = [place for place in queue if place[1] in self._remembered]
+                queue.clear()
+                queue.extend(kept)
 
     def _opened(
         self, trace_id: bytes, slices: Sequence[SpanSlice], *, offset: int, now_s: float, origin: str

@@ -32,13 +32,20 @@ class AssembleConfig(BaseModel):
     max_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
     """Bytes of spans of one trace."""
     max_open: int = Field(default=100_000, gt=0)
-    """Open traces for each partition; beyond it the one touched longest ago is published early."""
+    """Open traces, over all partitions; beyond it the one touched longest ago is published early."""
     max_open_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
-    """Bytes of spans held for each partition; beyond it they are read from the log again when needed."""
+    """Bytes of spans held, over all partitions; beyond it they are read from the log again when needed."""
     max_remembered: int = Field(default=500_000, gt=0)
+    """Closed traces, over all partitions; beyond it the oldest takes no late spans in any more."""
     max_forgotten: int = Field(default=500_000, gt=0)
+    """Traces, over all partitions, that are known to have been closed once."""
     chunk_bytes: int = Field(default=800_000, ge=1024)
     """Size of one chunk of a trace's OTLP bytes; stays under a broker's 1 MB."""
+
+    def share(self, partitions: int) -> Self:
+        """Return the configuration of one partition: limits that hold over all are split evenly."""
+        limits = ("max_open", "max_open_bytes", "max_remembered", "max_forgotten")
+        return self.model_copy(update={limit: -(-getattr(self, limit) // partitions) for limit in limits})
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

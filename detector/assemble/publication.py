@@ -2,7 +2,7 @@
 
 A final version carries the bytes of the whole trace; a provisional one those of the spans that no earlier version held.
 Measurements are of such spans only, so each span is measured once. Findings are written once, and withdrawn when a
-later version that is not a fragment no longer has them.
+later version that is final and no fragment no longer has them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -102,13 +102,13 @@ class Publisher:
         records += self._moved(trace, seen)
         chunks = build_traces_data(
             slices if due.is_final else slices[trace.published :],
-            session_id=seen.session_id,
+            session_id=trace.session_id,
             user_id=seen.user_id,
             max_bytes=self._config.chunk_bytes,
         )
         version = self._version(trace, seen, due, findings, answers, chunk_count=len(chunks))
         records += self._traces(trace, version, chunks)
-        records += self._findings(trace, findings)
+        records += self._findings(trace, findings, may_withdraw=due.is_final and not trace.is_fragment)
         self._measure(trace, seen, due)
         return records
 
@@ -173,10 +173,11 @@ class Publisher:
 
     def _moved(self, trace: OpenTrace, seen: Trace) -> list[Record]:
         """Settle the key of this version on `traces`; where it changes, the old one gets a withdrawal."""
-        session_id = seen.session_id
+        # a fragment may lack the span that named the session
+        session_id = seen.session_id or trace.session_id
         key = f"{trace.routing_key}\0{session_id or seen.trace_id}"
         records: list[Record] = []
-        if trace.traces_key and trace.traces_key != key:
+        if trace.traces_key and trace.traces_key != key and not trace.is_fragment:
             gone = TraceWithdrawal(trace_id=seen.trace_id, routing_key=trace.routing_key, session_id=trace.session_id)
             records.append(self._trace_record(trace, _encode(gone)))
         trace.traces_key = key
@@ -214,7 +215,7 @@ class Publisher:
             provisional=not due.is_final,
             fragment=trace.is_fragment,
             has_root=trace.has_root,
-            session_id=seen.session_id,
+            session_id=trace.session_id,
             user_id=seen.user_id,
             service=head.service if head else "",
             release=head.release if head else "",
@@ -256,11 +257,11 @@ class Publisher:
         records.append(self._trace_record(trace, _encode(version)))
         return records
 
-    def _findings(self, trace: OpenTrace, findings: Iterable[Finding]) -> list[Record]:
+    def _findings(self, trace: OpenTrace, findings: Iterable[Finding], *, may_withdraw: bool) -> list[Record]:
         before = dict(trace.findings)
         now = {found.finding_id: found for found in findings}
         values = [_encode(found) for key, found in now.items() if key not in before]
-        if not trace.is_fragment:
+        if may_withdraw:
             values += [
                 _encode(
                     Withdrawal(
@@ -287,7 +288,7 @@ class Publisher:
     def _measure(self, trace: OpenTrace, seen: Trace, due: Due) -> None:
         if trace.origin != topics.ORIGIN_LIVE:
             return
-        session_id = seen.session_id
+        session_id = trace.session_id
         if trace.published:
             fresh = {span_id.hex() for number, span_id in enumerate(trace.spans) if number >= trace.published}
             spans: Iterable[Span] = (span for span in seen.spans if span.span_id in fresh)

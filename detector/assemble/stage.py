@@ -33,11 +33,12 @@ class AssembleStage:
         telemetry.gauge("clearwatch.traces.open", lambda: sum(p.open_count for p in list(self._processors)))
 
     def processor(self, partition: int, partitions: Mapping[str, int]) -> "AssembleProcessor":
-        """Make the processor of a partition."""
+        """Make the processor of a partition, with its share of what may be held."""
         publisher = Publisher(
             self._inspector, self._config, self._telemetry, partition=partition, partitions=partitions
         )
-        processor = AssembleProcessor(Assembler(self._config), publisher, self._telemetry)
+        assembler = Assembler(self._config.share(partitions[topics.SPANS]))
+        processor = AssembleProcessor(assembler, publisher, self._telemetry)
         self._processors.add(processor)
         return processor
 

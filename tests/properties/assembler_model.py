@@ -16,7 +16,7 @@ from core.telemetry import Telemetry
 from detector.assemble.config import AssembleConfig
 from detector.assemble.stage import AssembleProcessor, AssembleStage
 
-PARTITIONS: Mapping[str, int] = dict.fromkeys(topics.RETENTION_H, 4)
+PARTITIONS: Mapping[str, int] = dict.fromkeys(topics.RETENTION_H, 4) | {topics.SPANS: 1}
 START_S = 1_700_000_000.0
 
 
@@ -176,7 +176,7 @@ class World:
         return self
 
     def _call(self, batch: Sequence[StoredRecord], now_s: float | None) -> Work:
-        while True:
+        for _ in range(64):  # as often as the runner lets a step ask
             try:
                 return self.processor.process(batch) if now_s is None else self.processor.tick(now_s)
             except RecallNeeded as needed:
@@ -185,6 +185,7 @@ class World:
                 assert offsets == sorted(offsets)
                 for at in range(0, len(offsets), 3):
                     self.processor.recalled([self.records[offset] for offset in offsets[at : at + 3]])
+        raise AssertionError("asked for records without going on")
 
     def _commit(self, work: Work) -> None:
         self.works += 1

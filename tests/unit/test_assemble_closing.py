@@ -270,3 +270,8 @@ def test_committed_offset_waits_for_open_traces_until_they_are_checkpointed() ->
 def test_contradictions_are_refused_with_both_keys(key: str, value: float) -> None:
     with pytest.raises(ValidationError, match=rf"`{key}` \({value}\)|\({value}\)"):
         AssembleConfig.model_validate({key: value})
+
+
+def test_limits_over_all_partitions_are_split() -> None:
+    share = AssembleConfig(max_open=10, max_open_bytes=7).share(4)
+    assert (share.max_open, share.max_open_bytes, share.max_spans) == (3, 2, 50_000)
