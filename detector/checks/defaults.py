@@ -1,5 +1,7 @@
 """The checks that ship. Adding one: a file, a line here, a test."""
 
+import inspect
+import sys
 from typing import Final, Generic, Protocol, TypeVar
 
 from detector.checks.content_filter import ContentFilter, ContentFilterConfig
@@ -18,6 +20,7 @@ class CheckClass(Protocol[ConfigT]):
     """A class of checks: made from its configuration, named before it is made."""
 
     name: str
+    __module__: str
 
     def __call__(self, config: ConfigT) -> Check:
         """Make the check."""
@@ -30,6 +33,8 @@ class DefaultCheck(Generic[ConfigT]):
     def __init__(self, check: CheckClass[ConfigT], config: type[ConfigT]) -> None:
         self.name = check.name
         self.config = config
+        self.summary = (sys.modules[check.__module__].__doc__ or "").strip()
+        self.conditions = inspect.getdoc(check) or ""
         self._check = check
 
     def make(self, config: CheckConfig) -> Check:

@@ -26,8 +26,9 @@ class FailedSpan:
 
     - it failed (status ERROR, or an exception was recorded on a span that did not end OK);
     - none of its children failed: ancestors repeat a child's error, one failure is one report;
-    - a span that repeats the error of a model call beside it counts for that call's issue (`errors.source_of`);
     - it is neither a tool call (`tool_failure` reports those) nor stopped by a content filter (`content_filter` does).
+
+    A span that repeats the error of a model call beside it counts for that call's issue (`errors.source_of`).
 
     Severity: low where a later sibling succeeded (a retry, a fallback model) or the call was cancelled; high where the
     failure reached the root, or where authentication or quota is the cause, since only a person can help; else medium.

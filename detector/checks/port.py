@@ -46,9 +46,10 @@ def found(findings: list[Finding], *, otherwise: Answer = CLEAR) -> Answer:
 class CheckConfig(pydantic.BaseModel):
     """Base of every check's section in the configuration."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    enabled: bool = pydantic.Field(default=True, description="false: the check is not run and gives no answer")
+    enabled: bool = True
+    """False: the check is not run and gives no answer."""
 
 
 class Check(Protocol):
