@@ -5,8 +5,7 @@ Bytes taken and not yet answered are bounded over both transports together; beyo
 store, the caller gets a retryable error with a delay.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from functools import lru_cache
 from typing import Final
 
@@ -70,7 +69,9 @@ class Receiver:
         self._log = log
         self._config = config
         self._telemetry = telemetry
-        self._full = config.validate_ == "full"
+        # requests that may be in hand already for a new one to be parsed as well
+        self._parse_below = {"full": math.inf, "auto": 1, "framing": 0}[config.validate_]
+        self._in_hand = 0
         self._in_flight_bytes = 0
         telemetry.gauge("clearwatch.collector.in_flight", lambda: float(self._in_flight_bytes))
 
@@ -94,22 +95,13 @@ class Receiver:
         """Give back what `reserve` took."""
         self._in_flight_bytes -= size
 
-    @contextmanager
-    def reserved(self, size: int) -> Iterator[None]:
-        """Hold `size` bytes of the bound for a block. Raises OverloadedError."""
-        self.reserve(size)
-        try:
-            yield
-        finally:
-            self.release(size)
-
     async def take_traces(self, data: bytes, experiment: str = "") -> Accepted:
         """Store the spans of a request.
 
         Raises SpanDecodeError, InvalidExperimentError, LogUnavailableError and LogFullError; then nothing was accepted.
         """
         headers = record_headers(topics.SIGNAL_TRACES, experiment)
-        if self._full:
+        if self._in_hand < self._parse_below:
             try:
                 ExportTraceServiceRequest.FromString(data)
             except DecodeError as exc:
@@ -117,7 +109,11 @@ class Receiver:
         sliced = slice_traces(
             data, partitions=self._log.partitions(topics.SPANS), max_record_bytes=self._config.max_record_bytes
         )
-        await self._append(sliced.parts, headers)
+        self._in_hand += 1
+        try:
+            await self._append(sliced.parts, headers)
+        finally:
+            self._in_hand -= 1
         self._telemetry.count("clearwatch.collector.spans.received", sliced.accepted)
         if not sliced.rejected:
             return Accepted(accepted=sliced.accepted)

@@ -132,7 +132,7 @@ def slicer_rows(requests: Sequence[bytes]) -> list[Row]:
 
 async def _grpc(server: Server, requests: Sequence[bytes], spans: int, connections: int) -> float:
     async with aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
-        export = channel.unary_unary(_EXPORT)
+        export = channel.unary_unary(_EXPORT, bytes, bytes)
 
         async def send(body: bytes) -> None:
             await export(body)

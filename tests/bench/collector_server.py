@@ -10,6 +10,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from grpc import aio
@@ -39,7 +40,7 @@ class NaiveService(trace_service_pb2_grpc.TraceServiceServicer):  # type: ignore
         traces: dict[bytes, TracesData] = {}
         for resource in request.resource_spans:
             for scope in resource.scope_spans:
-                here: dict[bytes, list[object]] = {}
+                here: dict[bytes, list[Any]] = {}
                 for span in scope.spans:
                     here.setdefault(span.trace_id, []).append(span)
                 for trace_id, spans in here.items():
@@ -92,7 +93,7 @@ async def _until_stdin_closes(ports: dict[str, int]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=["clearwatch", "naive"])
-    parser.add_argument("--validate", default="full")
+    parser.add_argument("--validate", default="auto")
     parser.add_argument("--no-malloc", action="store_true")
     options = parser.parse_args()
     if not options.no_malloc:

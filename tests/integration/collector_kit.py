@@ -1,5 +1,6 @@
 """A log that records, ready requests, and a running collector: for every test of the receivers."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,18 +16,20 @@ from core.telemetry import Telemetry
 
 
 class RecordingLog:
-    """Keeps what is appended; raises `failure` where one is set; waits for `gate` where one is set."""
+    """Keeps what is appended, or raises `failure`; sets `entered` at once and waits for `gate` where there is one."""
 
     def __init__(self, partitions: int = 4) -> None:
         self.records: list[Record] = []
         self.failure: Exception | None = None
-        self.gate: Any = None
+        self.gate: asyncio.Event | None = None
+        self.entered = asyncio.Event()
         self._partitions = partitions
 
     def partitions(self, topic: str) -> int:
         return self._partitions
 
     async def append(self, records: Sequence[Record]) -> None:
+        self.entered.set()
         if self.gate is not None:
             await self.gate.wait()
         if self.failure is not None:

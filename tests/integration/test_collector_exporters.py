@@ -41,18 +41,21 @@ async def log() -> AsyncIterator[SqliteLog]:
 
 def make_exporter(kind: str, compressed: bool, collector: Collector) -> SpanExporter:
     headers = {"x-mlflow-experiment-id": "42"}
+    exporter: SpanExporter
     if kind == "grpc":
-        return GrpcExporter(
+        exporter = GrpcExporter(
             endpoint=f"http://127.0.0.1:{collector.grpc_port}",
             insecure=True,
             headers=headers,
             compression=grpc.Compression.Gzip if compressed else grpc.Compression.NoCompression,
         )
-    return HttpExporter(
-        endpoint=f"http://127.0.0.1:{collector.http_port}/v1/traces",
-        headers=headers,
-        compression=Compression.Gzip if compressed else Compression.NoCompression,
-    )
+    else:
+        exporter = HttpExporter(
+            endpoint=f"http://127.0.0.1:{collector.http_port}/v1/traces",
+            headers=headers,
+            compression=Compression.Gzip if compressed else Compression.NoCompression,
+        )
+    return exporter
 
 
 def send_traces(exporter: SpanExporter) -> set[tuple[int, int]]:
