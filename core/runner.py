@@ -36,8 +36,8 @@ T = TypeVar("T")
 
 # offsets read back at a time: a record may be a megabyte
 _RECALL_BATCH: Final = 32
-# a processor that asks this often for records, without going on, never will
-_MOST_RECALLS: Final = 64
+# a processor that asks for the same records this often more does not go on, and never will
+_MOST_REPEATED_RECALLS: Final = 3
 # failing alone so often in a row, it is the code and not the records
 _MOST_DEAD_LETTERS_IN_A_ROW: Final = 100
 # where idle time has yet to begin: long enough not to spin
@@ -314,13 +314,18 @@ class StageRunner:
 
     async def _call(self, partition: RunningPartition, call: Callable[[], Work]) -> Work:
         """Call a processor in a thread, reading back what it asks for."""
-        for _ in range(_MOST_RECALLS):
+        last: Recall | None = None
+        repeated = 0
+        while True:
             try:
                 async with self._turn:
                     return await asyncio.to_thread(call)
             except RecallNeeded as needed:
+                repeated = repeated + 1 if needed.recall == last else 0
+                last = needed.recall
+                if repeated >= _MOST_REPEATED_RECALLS:
+                    raise RuntimeError(f"asked {repeated} times more for what it was given") from needed
                 await self._recall(partition.processor, partition.number, needed.recall)
-        raise RuntimeError(f"asked for records {_MOST_RECALLS} times without going on")
 
     async def _recall(self, processor: Processor, number: int, recall: Recall) -> None:
         for start in range(0, max(1, len(recall.offsets)), _RECALL_BATCH):

@@ -9,6 +9,7 @@ import pytest
 
 from core import topics
 from core.clock import ManualClock
+from core.errors import LogUnavailableError
 from core.log.config import LogConfig
 from core.log.port import Record, StateChange, StoredRecord, Work
 from core.log.sqlite import SqliteLog
@@ -20,7 +21,8 @@ from core.telemetry import Telemetry
 class Gather:
     """Collects values; after 5 s of log time without a record it writes them to `traces` as one record.
 
-    Its offset stays at the first value not yet written. "boom" makes it raise, "again" asks for the first record.
+    Its offset stays at the first value not yet written. "boom" makes it raise, "again" asks for the first record,
+    "each" for every record before it, one by one, "stuck" for the same one for ever.
     """
 
     def __init__(self, stage: "GatherStage", partition: int) -> None:
@@ -42,6 +44,11 @@ class Gather:
     def process(self, records: Sequence[StoredRecord]) -> Work:
         if any(r.value == b"again" for r in records) and not self._recalled:
             raise RecallNeeded(Recall(topic=topics.SPANS, offsets=(0,)))
+        if any(r.value == b"stuck" for r in records):
+            raise RecallNeeded(Recall(topic=topics.SPANS, offsets=(0,)))
+        for record in records:
+            if record.value == b"each" and len(self._recalled) < record.offset:
+                raise RecallNeeded(Recall(topic=topics.SPANS, offsets=(len(self._recalled),)))
         for record in records:
             now_s = record.log_time_ms / 1000
             self._stage.times.append(now_s)
@@ -88,6 +95,18 @@ class GatherStage:
         return Gather(self, partition)
 
 
+class RefusingLog(SqliteLog):
+    """Refuses the next `refusals` commits of stages."""
+
+    refusals = 0
+
+    async def commit(self, group: str, partition: int, work: Work) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise LogUnavailableError("refused", retry_after_s=0.01)
+        await super().commit(group, partition, work)
+
+
 class Bench:
     """A log of one partition, a stage, a clock that is moved by hand."""
 
@@ -95,7 +114,7 @@ class Bench:
         self.clock = ManualClock()
         self.telemetry = Telemetry()
         self.stage = GatherStage()
-        self.log = SqliteLog(":memory:", config=LogConfig(partitions=1), telemetry=self.telemetry, clock=self.clock)
+        self.log = RefusingLog(":memory:", config=LogConfig(partitions=1), telemetry=self.telemetry, clock=self.clock)
 
     async def append(self, *values: bytes, schema: str = "1") -> None:
         await self.log.append(
@@ -222,6 +241,42 @@ async def test_recall_during_process_reads_back_and_goes_on(bench: Bench) -> Non
         await bench.until(lambda: bench.log.mirror.partitions[topics.TRACES, 0].next_offset == 1, advance_s=0.5)
     assert bench.stage.recalled == [b"first"]
     assert await bench.values(topics.TRACES) == [b"first,again"]
+
+
+async def test_one_call_may_ask_again_for_as_long_as_it_goes_on(bench: Bench) -> None:
+    await bench.append(*[b"%d" % n for n in range(150)], b"each")
+    async with bench.running():
+        await bench.until(lambda: bench.log.mirror.partitions[topics.TRACES, 0].next_offset == 1, advance_s=0.5)
+    assert bench.stage.recalled == [b"%d" % n for n in range(150)]
+
+
+async def test_a_call_that_asks_for_the_same_for_ever_is_dead_lettered(bench: Bench) -> None:
+    await bench.append(b"a", b"stuck", b"b")
+    async with bench.running():
+        await bench.until(lambda: bench.lag() == 0, advance_s=0.5)
+    assert await bench.values(topics.TRACES) == [b"a,b"]
+    assert bench.telemetry.total("clearwatch.dead_letters", reason="RuntimeError") == 1
+
+
+async def test_while_the_log_is_unavailable_work_waits_and_is_done_once(bench: Bench) -> None:
+    bench.log.refusals = 3
+    await bench.append(b"a", b"b")
+    async with bench.running():
+        await bench.until(lambda: bench.lag() == 0, advance_s=0.5)
+    assert bench.log.refusals == 0
+    assert await bench.values(topics.TRACES) == [b"a,b"]
+    assert bench.telemetry.total("clearwatch.dead_letters") == 0
+
+
+async def test_stop_while_the_log_is_unavailable_ends_and_loses_nothing(bench: Bench) -> None:
+    bench.log.refusals = 1_000_000
+    await bench.append(b"a", b"b")
+    async with bench.running():
+        await bench.until(lambda: bench.log.refusals < 999_998)
+    bench.log.refusals = 0
+    async with bench.running():
+        await bench.until(lambda: bench.lag() == 0, advance_s=0.5)
+    assert await bench.values(topics.TRACES) == [b"a,b"]
 
 
 async def test_restore_gets_the_committed_state_and_its_recall(bench: Bench) -> None:
