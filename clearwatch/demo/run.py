@@ -31,8 +31,9 @@ class DemoIssue(msgspec.Struct, frozen=True):
     category: str
     severity: str
     trace_count: int
-    url: str = ""
-    run_url: str = ""
+    url: str | None = None
+    run_url: str | None = None
+    """The issues page in MLflow; None until it is filed there."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
