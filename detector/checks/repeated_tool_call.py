@@ -1,6 +1,5 @@
 """An agent repeats one tool call: the same tool, the same arguments, the same result, again and again."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -97,11 +96,15 @@ class RepeatedToolCall:
 
     def _groups(self, calls: Sequence[_Call]) -> Iterator[list[_Call]]:
         """Yield the calls of one tool with equal arguments, the failed ones left out."""
-        often = Counter(call.tool for call in calls if call.arguments)
-        groups: dict[tuple[str, str], list[_Call]] = {}
+        alike: dict[tuple[str, int], list[_Call]] = {}
         for call in calls:
-            if call.arguments and often[call.tool] >= self._config.min_repeats:
-                groups.setdefault((call.tool, canonical(call.arguments)), []).append(call)
+            if call.arguments:
+                alike.setdefault((call.tool, _solid_length(call.arguments)), []).append(call)
+        groups: dict[tuple[str, str], list[_Call]] = {}
+        for candidates in alike.values():
+            if len(candidates) >= self._config.min_repeats:
+                for call in candidates:
+                    groups.setdefault((call.tool, canonical(call.arguments)), []).append(call)
         for group in groups.values():
             if len(group) >= self._config.min_repeats:
                 sound = [call for call in group if call.result is None or error_text(call.result) is None]
@@ -174,6 +177,11 @@ def _calls_of_models(trace: Trace, asked: Iterable[tuple[Span, ToolCall]]) -> li
         _Call(span=span, tool=call.name, arguments=call.arguments, result=results.get(call.call_id))
         for span, call in asked
     ]
+
+
+def _solid_length(arguments: str) -> int:
+    """Return the length without blanks: the same for equal JSON, however spaced and ordered (escapes may miss)."""
+    return len(arguments) - arguments.count(" ") - arguments.count("\n")
 
 
 def canonical(arguments: str) -> str:
