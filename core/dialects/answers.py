@@ -130,19 +130,18 @@ _TEXT_MESSAGES: Final = msgspec.json.Decoder(list[_TextMessage]).decode
 
 
 def _plain_answer(raw: str) -> Answer | None:
-    """Return the answer where it is one message of text parts, which most are; None for everything else."""
+    """Return the answer where it is one message of one text, which most are; None for everything else."""
     try:
         (message,) = _TEXT_MESSAGES(raw)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
-    parts = message.parts
-    if not parts or any(part.type != "text" for part in parts):
+    if len(message.parts) != 1:
         return None
-    text = parts[0].content if len(parts) == 1 else "\n".join(part.content for part in parts if part.content)
-    if state_of(text) is not ContentState.PRESENT:
+    part = message.parts[0]
+    if part.type != "text" or state_of(part.content) is not ContentState.PRESENT:
         return None
     stopped = finish(message.finish_reason) or FinishReason.UNKNOWN
-    return Answer(Content(state=ContentState.PRESENT, text=text), stopped)
+    return Answer(Content(state=ContentState.PRESENT, text=part.content), stopped)
 
 
 def from_messages(value: Value) -> Answer | None:

@@ -2,6 +2,8 @@
 
 Absent is not empty: `Content.state` says whether a client sent text at all. Checks that need text answer "unknown"
 unless it is PRESENT.
+
+The structs are `gc=False`: they hold no cycles, and the collector's walks over many open spans cost 8 % of decoding.
 """
 
 import enum
@@ -67,7 +69,7 @@ class FinishReason(enum.StrEnum):
     UNKNOWN = ""
 
 
-class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A call that an LLM asked for, or that a tool span made. `arguments` is the raw text (JSON as a rule)."""
 
     name: str
@@ -75,7 +77,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     arguments: str = ""
 
 
-class Content(msgspec.Struct, frozen=True, kw_only=True):
+class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Text of a span, in or out.
 
     `text` is plain text where the dialect lets it be found cheaply (an LLM's answer, a tool's result), else the raw
@@ -88,7 +90,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str = ""
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tokens of one call. `input_tokens` includes cached ones, `output_tokens` includes reasoning (OTel GenAI)."""
 
     input_tokens: int = 0
@@ -97,7 +99,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_tokens: int = 0
 
 
-class SpanError(msgspec.Struct, frozen=True, kw_only=True):
+class SpanError(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why a span failed: from exception event, error.type, status text, codes, in that order."""
 
     error_class: ErrorClass = ErrorClass.OTHER
@@ -107,7 +109,7 @@ class SpanError(msgspec.Struct, frozen=True, kw_only=True):
     """HTTP or gRPC code where one was sent or stands in the text, else 0."""
 
 
-class Span(msgspec.Struct, frozen=True, kw_only=True):
+class Span(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A span. Ids are lower-case hex; times are nanoseconds since the epoch as the client sent them."""
 
     trace_id: str

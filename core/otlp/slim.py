@@ -115,9 +115,11 @@ def key_of(pair: bytes) -> bytes:
 def value_of(pair: bytes) -> Value:
     """Return the value of an encoded KeyValue. Text that is not UTF-8 is replaced. Raises ParseError."""
     if len(pair) >= 2 and pair[0] == 0x0A and pair[1] < 0x80:
-        text = _string_at(pair, 2 + pair[1])
-        if text is not None:
-            return text
+        # KeyValue.value, in it AnyValue.string_value: the last bytes are the text
+        inner = _payload_at(pair, 2 + pair[1], 0x12)
+        at = _payload_at(pair, inner, 0x0A) if inner else 0
+        if at:
+            return pair[at:].decode("utf-8", "replace")
     return plain(SlimKeyValue.FromString(pair).value)
 
 
@@ -152,14 +154,6 @@ def plain(value: Any, depth: int = 0) -> Value:
     if which == "kvlist_value":
         return {text_of(item.key): plain(item.value, depth + 1) for item in inner.values}
     return inner  # type: ignore[no-any-return]
-
-
-def _string_at(pair: bytes, at: int) -> str | None:
-    """Return the text where exactly one AnyValue with a string_value stands from `at` to the end, else None."""
-    inner = _payload_at(pair, at, 0x12)  # KeyValue.value
-    if inner:
-        inner = _payload_at(pair, inner, 0x0A)  # AnyValue.string_value
-    return pair[inner:].decode("utf-8", "replace") if inner else None
 
 
 def _payload_at(pair: bytes, at: int, tag: int) -> int:
