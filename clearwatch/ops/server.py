@@ -93,7 +93,13 @@ class OpsServer:
         self._socket = _bind(self._config.host, self._config.port)
         self._server = _Server(
             uvicorn.Config(
-                self._app(), log_config=None, access_log=False, lifespan="off", server_header=False, ws="none"
+                self._app(),
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                ws="none",
             )
         )
         self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]), name="ops-http")

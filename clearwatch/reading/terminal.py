@@ -101,7 +101,7 @@ def issue_view(detail: IssueDetailShape) -> RenderableType:
         ("status", " · ".join(part for part in (detail.status, state) if part)),
         ("severity", detail.severity),
         ("dimension", detail.category),
-        ("where", " · ".join(part for part in (detail.routing_key, detail.service, detail.target) if part)),
+        ("where", " · ".join(dict.fromkeys(p for p in (detail.routing_key, detail.service, detail.target) if p))),
         ("error", detail.error_type),
         ("found by", f"{detail.check} ({detail.source})"),
         ("seen in", f"{detail.trace_count:,} traces, {detail.session_count:,} sessions"),

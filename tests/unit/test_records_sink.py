@@ -15,8 +15,9 @@ from core.log.port import Record
 from core.log.sqlite import SqliteLog
 from core.model.trace import TraceChunk
 from core.telemetry import Telemetry
+from sinks.records.queries import RecordsUnavailableError
 from sinks.records.sink import RecordsSink
-from sinks.records.store import RecordStore, RecordsUnavailableError
+from sinks.records.store import RecordStore
 from tests.unit.records_kit import NOW_S, TRACE, event, filed, finding, issue, link, store, trace
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from core.model.finding import HumanStatus, Withdrawal
 from core.model.issue import IssueStatus
@@ -257,10 +258,9 @@ def test_records_of_a_newer_release_are_refused_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("columns", [("rank", "version"), ("sequence",)])
 def test_the_statements_are_the_same_for_postgresql(columns: tuple[str, ...]) -> None:
-    from sqlalchemy.dialects import postgresql
-
     table = schema.traces if len(columns) == 2 else schema.issues
-    text = str(schema.upsert(table, "postgresql", newer=columns).compile(dialect=postgresql.dialect()))
+    dialect = PGDialect()  # type: ignore[no-untyped-call]
+    text = str(schema.upsert(table, "postgresql", newer=columns).compile(dialect=dialect))
     assert "ON CONFLICT" in text
     assert f"excluded.{columns[0]} >" in text
 
