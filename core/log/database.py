@@ -78,7 +78,7 @@ class FileLock:
     def acquire(self) -> None:
         """Take the lock. Raises LogLockedError, or LogUnavailableError where the folder cannot be written."""
         try:
-            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+            Path(self._path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds people's prompts
             descriptor = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as exc:
             raise LogUnavailableError(f"cannot open log {self._path}: {exc}", retry_after_s=5.0) from exc

@@ -5,6 +5,7 @@ One thread writes (`writer`), a few read (`reading`), and what everybody asks fo
 """
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
@@ -222,9 +223,9 @@ class SqliteLog:
 
     def _settle(self, requests: Sequence[Request]) -> None:
         """Called in the writer's thread: hand the outcome of a group to the event loop in one call."""
-        if self._loop is None or self._loop.is_closed():
-            return
-        self._loop.call_soon_threadsafe(self._finish, requests)
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._finish, requests)
 
     def _finish(self, requests: Sequence[Request]) -> None:
         grown: set[str] = set()

@@ -185,16 +185,32 @@ class Writer:
             self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except Exception:
+            logger.critical("the writer of log %s failed: nothing more is stored", self._path, exc_info=True)
+        finally:
+            self._give_up()
+
+    def _work(self) -> None:
         idle_s = 0.0
-        while True:
-            group = self._take(idle_s)
-            if group is None:
-                return
+        while (group := self._take(idle_s)) is not None:
             if group:
                 self._write_all(group)
             if self._written_bytes >= _CHECKPOINT_BYTES:
                 self._checkpoint()
             idle_s = self._trim()
+
+    def _give_up(self) -> None:
+        """Refuse what still waits, so that nobody waits for ever."""
+        with self._changed:
+            self._stopping = True
+            left = list(self._waiting)
+            self._waiting.clear()
+        for request in left:
+            request.error = LogUnavailableError(f"log {self._path} is stopped")
+        if left:
+            self._settle(left)
 
     def _take(self, timeout_s: float) -> list[Request] | None:
         """Return what waits, at most about GROUP_BYTES; nothing after the timeout; None to end."""
@@ -230,16 +246,23 @@ class Writer:
             logger.warning("checkpoint of log %s failed, trying again later: %s", self._path, exc)
 
     def _write_all(self, group: Sequence[Request]) -> None:
+        """Write what is admitted: together, and where that fails, each alone. Settles the whole group."""
         admitted: list[Request] = []
         size = 0
-        for request in group:
-            if self._admit(request, size):
-                admitted.append(request)
-                size += request.size
-        if admitted and (error := self._write(admitted)) is not None:
-            for request in admitted:
-                request.error = error if len(admitted) == 1 else self._write([request])
-        self._settle(group)
+        try:
+            for request in group:
+                if self._admit(request, size):
+                    admitted.append(request)
+                    size += request.size
+            if admitted and (error := self._write(admitted)) is not None:
+                for request in admitted:
+                    request.error = error if len(admitted) == 1 else self._write([request])
+        except BaseException:
+            for request in group:
+                request.error = LogUnavailableError(f"log {self._path} failed")
+            raise
+        finally:
+            self._settle(group)
 
     def _admit(self, request: Request, before: int) -> bool:
         """Refuse what does not fit: spans at `max_bytes`, what stages produce at the reserve beyond it."""

@@ -289,3 +289,27 @@ async def test_a_commit_on_a_full_disk_leaves_state_and_offset_as_they_were(tmp_
         log._connection.execute("PRAGMA max_page_count = 1000000")
         await reader.commit(0, work)
         assert (await log.lag())["g"] == 0
+
+
+class BreakingClock(SystemClock):
+    is_broken = False
+
+    def now_s(self) -> float:
+        if self.is_broken:
+            raise RuntimeError("no time")
+        return super().now_s()
+
+
+async def test_a_writer_that_dies_refuses_instead_of_letting_callers_wait_for_ever(tmp_path: Path) -> None:
+    clock = BreakingClock()
+    log = SqliteLog(str(tmp_path / "log.db"), config=LogConfig(partitions=1), telemetry=Telemetry(), clock=clock)
+    await log.start()
+    await log.append(spans(b"before"))
+    clock.is_broken = True
+    async with asyncio.timeout(10):
+        for _ in range(3):
+            with contextlib.suppress(RuntimeError), pytest.raises(LogUnavailableError):
+                await log.append(spans(b"after"))
+    await log.stop()
+    async with opened(tmp_path / "log.db") as again:
+        assert [r.value for r in await stored(again)] == [b"before"]
