@@ -90,7 +90,7 @@ def run() -> list[Row]:
     with serving("naive") as server:
         naive = uvloop.run(_grpc(server, standard, spans, 8))
         rows.append(("naive gRPC, 512-span requests", naive, "spans/CPU-s"))
-    for validate in ("full", "framing"):
+    for validate in ("auto", "full"):
         with serving("clearwatch", "--validate", validate) as server:
             cases = (
                 ("gRPC, 512-span requests", _grpc(server, standard, spans, 8)),
