@@ -1,5 +1,6 @@
 """Section `sinks.mlflow`."""
 
+import os
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -17,10 +18,11 @@ class MlflowConfig(BaseModel):
     """Where the server that `up` starts listens."""
     ui_url: str = ""
     """Address that people open, where it differs from `tracking_uri` (a reverse proxy)."""
-    token: SecretStr = SecretStr("")
+    # the three variables that MLflow's own client reads
+    token: SecretStr = Field(default_factory=lambda: SecretStr(os.environ.get("MLFLOW_TRACKING_TOKEN", "")))
     """Bearer token; or use `username` and `password`."""
-    username: str = ""
-    password: SecretStr = SecretStr("")
+    username: str = Field(default_factory=lambda: os.environ.get("MLFLOW_TRACKING_USERNAME", ""))
+    password: SecretStr = Field(default_factory=lambda: SecretStr(os.environ.get("MLFLOW_TRACKING_PASSWORD", "")))
     workspace: str = ""
     """Sent as X-MLFLOW-WORKSPACE where set."""
     deployment: str = Field(default="default", min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_.:/ -]+$")

@@ -39,6 +39,7 @@ from sinks.mlflow.state import (
     link_id_of,
     marker_of,
 )
+from sinks.reading import readable
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +48,8 @@ STORE: Final = "state.sink.mlflow"
 _FETCH_BYTES: Final = 1024 * 1024
 _FETCH_TIMEOUT_S: Final = 0.2
 _WAIT_FOR_FILING_S: Final = 0.3
-_WAIT_FOR_TRACE_S: Final = 1.0
-# 404s of a trace whose spans MLflow has been sent: about 20 minutes with the pauses growing to 30 s
+_WAIT_FOR_TRACE_S: Final = 0.25
+# 404s of a trace whose spans MLflow has been sent: some 14 minutes, the pauses growing to 30 s
 _TRACE_ATTEMPTS: Final = 45
 # answers of 500 to one effect before it is called hopeless: 5 minutes
 _FAILED_ATTEMPTS: Final = 15
@@ -79,6 +80,7 @@ class IssueFiler:
         self._decode_effect = msgspec.msgpack.Decoder(Effect).decode
         self._trace_misses: dict[str, tuple[int, int]] = {}
         self._markers: dict[str, dict[str, str]] = {}
+        self._refiled = 0
         self.filed: dict[str, FiledIssue] = {}
         self.changed: set[str] = set()
         """Issues that may have to be written; `IssueUpdates` takes them out again."""
@@ -149,8 +151,9 @@ class IssueFiler:
         )
         effects: list[Effect] = [File(issue_id=issue_id)]
         effects += [Link(issue_id=issue_id, link=linked.link) for linked in filed.links]
-        # far beyond any offset, so that these follow whatever waits already
-        entries = self._entries(effects, offset=int(self._clock.now_s() * 1000) + 10**13)
+        # far beyond any offset, so that these follow whatever waits already; and no two alike
+        self._refiled = max(self._refiled + 1, int(self._clock.now_s() * 1000) + 10**13)
+        entries = self._entries(effects, offset=self._refiled)
         await self.outbox.put(partition, entries, Work(state=(self.keep(again),)))
 
     async def _step(self) -> None:
@@ -163,7 +166,7 @@ class IssueFiler:
             self._telemetry.count("clearwatch.sink.failed", sink=GROUP, reason="log_unavailable")
             await asyncio.sleep(exc.retry_after_s)
             return
-        for (_, partition), records in fetch.records.items():
+        for partition, records in readable(fetch, self._reader):
             await self._take(partition, records)
 
     async def _take(self, partition: int, records: Sequence[StoredRecord]) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from core import topics
 from core.clock import Clock
 from core.errors import LogUnavailableError, RetryableError
-from core.log.port import Log, Record, StateChange, StoredRecord, TopicPartition, Work
+from core.log.port import Log, Record, StateChange, StoredRecord, Work
 from core.model.trace import TraceChunk, TraceRecord, TraceVersion
 from core.telemetry import Telemetry
 from sinks.delivery import Backoff
@@ -25,6 +25,7 @@ from sinks.mlflow.client import MlflowClient, MlflowFailedError, MlflowMissingEr
 from sinks.mlflow.config import MlflowConfig
 from sinks.mlflow.mending import cut_ids
 from sinks.mlflow.runs import MonitorRuns
+from sinks.reading import readable
 
 logger = logging.getLogger(__name__)
 
@@ -119,16 +120,17 @@ class SpanForwarder:
             if not fetch.records:
                 self._acked_until_s = started_s
                 return
-            if await self._forward(fetch.records, stop):
-                for (_, partition), records in fetch.records.items():
+            found = dict(readable(fetch, self._reader))
+            if found and await self._forward(found, stop):
+                for partition, records in found.items():
                     await self._commit(partition, records)
-                last_ms = min(records[-1].log_time_ms for records in fetch.records.values())
+                last_ms = min(records[-1].log_time_ms for records in found.values())
                 self._acked_until_s = max(self._acked_until_s, last_ms / 1000)
         except LogUnavailableError as exc:
             self._telemetry.count("clearwatch.sink.failed", sink=GROUP, reason="log_unavailable")
             await asyncio.sleep(exc.retry_after_s)
 
-    async def _forward(self, records: Mapping[TopicPartition, Sequence[StoredRecord]], stop: asyncio.Event) -> bool:
+    async def _forward(self, records: Mapping[int, Sequence[StoredRecord]], stop: asyncio.Event) -> bool:
         """Send everything; return False where `stop` came first."""
         pieces: list[Piece] = []
         for found in records.values():

@@ -23,6 +23,7 @@ from core.log.port import Log, StateChange, StoredRecord, Work
 from core.model.issue import IssueEvent, IssueFiled, IssueRecord, IssueStatus
 from core.telemetry import Telemetry
 from sinks.delivery import Done, Entry, Outbox, Schedule, WaitError
+from sinks.reading import readable
 from sinks.webhook.config import WebhookConfig
 from sinks.webhook.payload import WORTH_TELLING, Alert, alert_of, body_of
 
@@ -117,7 +118,7 @@ class WebhookSink:
             self._telemetry.count("clearwatch.sink.failed", sink=GROUP, reason="log_unavailable")
             await asyncio.sleep(exc.retry_after_s)
             return
-        for (_, partition), records in fetch.records.items():
+        for partition, records in readable(fetch, self._reader):
             await self._take(partition, records)
 
     async def _take(self, partition: int, records: Sequence[StoredRecord]) -> None:

@@ -142,16 +142,13 @@ async def test_what_was_not_done_is_done_after_a_restart_in_order() -> None:
 
 
 async def test_a_peer_that_is_down_or_not_ready_uses_up_no_attempts() -> None:
-    failures: list[Exception] = [
-        PeerUnavailableError("down", retry_after_s=0.01),
-        WaitError("wait", retry_after_s=0.01),
-    ]
-    peer = Peer({"e1": failures * 2})
+    down, early = PeerUnavailableError("down", retry_after_s=0.01), WaitError("wait", retry_after_s=0.01)
+    peer = Peer({"e1": [down, early, down, early]})
     telemetry = Telemetry()
-    async with open_log() as log:
-        async with an_outbox(log, peer.deliver, policy=Schedule(pauses_s=()), telemetry=telemetry) as outbox:
-            await outbox.put(0, [an_entry(1)], Work())
-            await peer.until(lambda: outbox.waiting() == 0)
+    never = Schedule(pauses_s=())
+    async with open_log() as log, an_outbox(log, peer.deliver, policy=never, telemetry=telemetry) as outbox:
+        await outbox.put(0, [an_entry(1)], Work())
+        await peer.until(lambda: outbox.waiting() == 0)
     assert peer.done == ["e1"]
     assert telemetry.total("clearwatch.dead_letters") == 0
 

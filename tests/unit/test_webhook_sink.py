@@ -241,3 +241,16 @@ async def test_the_payload_stays_under_20_kb_whatever_the_issue_says() -> None:
 def test_a_webhook_that_cannot_work_is_refused_at_start(url: str, secret: str) -> None:
     with pytest.raises(ValidationError):
         WebhookConfig(enabled=True, url=SecretStr(url), secret=SecretStr(secret))
+
+
+async def test_a_record_of_a_newer_release_stops_its_partition_and_is_not_skipped() -> None:
+    async with Receiver().running() as receiver, open_log() as log:
+        async with running(log, receiver.url) as telemetry:
+            newer = topics.headers() | {topics.HEADER_SCHEMA: str(topics.SCHEMA + 1)}
+            await append(log, FILED, an_event(1))
+            await until_sent(telemetry, 1)
+            await log.append([Record(topic=topics.ISSUES, partition=0, value=b"?", headers=newer)])
+            await append(log, an_event(2, kind=IssueEventKind.REGRESSED))
+            await asyncio.sleep(0.5)
+        assert (await log.lag())["webhook"] == 2
+    assert len(receiver.calls) == 1
