@@ -56,6 +56,7 @@ class AssembleProcessor:
         self._telemetry = telemetry
         self._produced: list[Record] = []
         self._position = -1
+        self._now_s = 0.0
         self._committed = -1
 
     @property
@@ -76,22 +77,26 @@ class AssembleProcessor:
     def process(self, records: Sequence[StoredRecord]) -> Work:
         """Take records in offset order; before each, everything due at its log time is done."""
         self._assembler.supplied()
-        last_s = records[-1].log_time_ms / 1000 if records else 0.0
+        last_s = records[-1].log_time_ms / 1000 if records else self._now_s
+        # what a call that is now repeated had left to do
+        self._settle(horizon_s=last_s)
         for record in records:
             if record.offset < self._position:
                 continue
-            now_s = record.log_time_ms / 1000
-            self._settle(now_s, horizon_s=last_s)
-            self._take(record, now_s)
+            self._now_s = record.log_time_ms / 1000
+            self._settle(horizon_s=last_s)
+            self._take(record, self._now_s)
             self._position = record.offset + 1
-        self._settle(last_s, horizon_s=last_s)
-        return self._work(last_s)
+            # evictions and traces over their cap: now, so that they do not depend on how records are batched
+            self._settle(horizon_s=last_s)
+        return self._work()
 
     def tick(self, now_s: float) -> Work:
         """Do what is due at `now_s`."""
         self._assembler.supplied()
-        self._settle(now_s, horizon_s=now_s)
-        return self._work(now_s)
+        self._now_s = now_s
+        self._settle(horizon_s=now_s)
+        return self._work()
 
     def next_wake_s(self) -> float | None:
         """Return the log time of the next deadline, or None."""
@@ -135,9 +140,9 @@ class AssembleProcessor:
                 trace_id, items, offset=record.offset, now_s=now_s, origin=origin, experiment=experiment
             )
 
-    def _settle(self, now_s: float, *, horizon_s: float) -> None:
-        """Do everything due at `now_s`, in the order of the deadlines. Raises RecallNeeded."""
-        assembler = self._assembler
+    def _settle(self, *, horizon_s: float) -> None:
+        """Do everything that is due by now, in the order of the deadlines. Raises RecallNeeded."""
+        assembler, now_s = self._assembler, self._now_s
         while (found := assembler.due(now_s)) is not None:
             trace, due = found
             if due.action is Action.CHECKPOINT:
@@ -155,9 +160,9 @@ class AssembleProcessor:
             else:
                 assembler.closed(trace, at_s=due.at_s)
 
-    def _work(self, now_s: float) -> Work:
+    def _work(self) -> Work:
         assembler = self._assembler
-        assembler.sweep(now_s)
+        assembler.sweep(self._now_s)
         for (name, reason), amount in assembler.tally.items():
             if amount:
                 self._telemetry.count(name, amount, **({"reason": reason} if reason else {}))

@@ -84,7 +84,8 @@ def _root(sent: Sent) -> Sent:
     return Sent(number=1, parent=0, trace=sent.trace, failed=sent.failed)
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.parametrize("limits", [{}, {"max_open": 1}, {"max_remembered": 1}, {"max_spans": 3}])
+@settings(max_examples=60, deadline=None)
 @given(
     drawn=records,
     batch=st.integers(1, 5),
@@ -92,11 +93,12 @@ def _root(sent: Sent) -> Sent:
     lose=st.sampled_from(["", "state", "all"]),
 )
 def test_kills_change_nothing_in_the_end(
-    drawn: list[tuple[float, list[Sent]]], batch: int, kills: list[int], lose: str
+    limits: dict[str, int], drawn: list[tuple[float, list[Sent]]], batch: int, kills: list[int], lose: str
 ) -> None:
     appended = _consistent(drawn)
-    expected = _world(appended)
-    world = World(SMALL, batch=batch)
+    config = SMALL.model_copy(update=limits)
+    expected = _world(appended, config=config)
+    world = World(config, batch=batch)
     for at_s, sent in appended:
         world.append(at_s, sent)
     step = 0
