@@ -13,6 +13,7 @@ import msgspec
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from collector.batching import AppendBatcher
 from collector.config import CollectorConfig
 from collector.logs import split_logs
 from collector.slicer import Part, slice_traces
@@ -67,6 +68,7 @@ class Receiver:
 
     def __init__(self, *, log: Log, config: CollectorConfig, telemetry: Telemetry) -> None:
         self._log = log
+        self._batcher = AppendBatcher(log)
         self._config = config
         self._telemetry = telemetry
         # requests that may be in hand already for a new one to be parsed as well
@@ -137,7 +139,7 @@ class Receiver:
 
     async def _append(self, parts: tuple[Part, ...], headers: dict[str, str]) -> None:
         if parts:
-            await self._log.append(
+            await self._batcher.append(
                 [Record(topic=topics.SPANS, partition=p.partition, value=p.value, headers=headers) for p in parts]
             )
 
