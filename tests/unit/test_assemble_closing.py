@@ -275,3 +275,24 @@ def test_contradictions_are_refused_with_both_keys(key: str, value: float) -> No
 def test_limits_over_all_partitions_are_split() -> None:
     share = AssembleConfig(max_open=10, max_open_bytes=7).share(4)
     assert (share.max_open, share.max_open_bytes, share.max_spans) == (3, 2, 50_000)
+
+
+def test_fragment_that_lost_the_span_with_the_session_stays_under_its_key() -> None:
+    world = World()
+    world.append(0, [Sent(number=1, parent=0, session="chat-7")])
+    world.append(100, [CHILD])
+    world.deleted.add(0)
+    world.run()
+    assert world.moves() == []
+    assert [v.session_id for v in world.versions()] == ["chat-7", "chat-7"]
+
+
+def test_early_close_for_want_of_room_does_not_withdraw_and_does_not_speak_of_absence() -> None:
+    world = World(AssembleConfig(max_open=1))
+    world.append(0, [Sent(number=3, parent=2)])
+    world.append(1, [Sent(number=1, parent=0, trace=2)])
+    world.run()
+    (early,) = world.versions(1)
+    assert (early.provisional, early.closed_at_s) == (True, START_S + 1)
+    assert world.finding_records() == []
+    assert world.dropped("open_trace_evicted") == 1
