@@ -60,6 +60,6 @@ def make_request(rng: random.Random, traces: int) -> bytes:
             for index in range(rng.randrange(4, 8)):
                 span.attributes.add(key=f"gen_ai.usage.{index}").value.int_value = rng.randrange(5000)
             for key in ("gen_ai.input.messages", "gen_ai.output.messages"):
-                span.attributes.add(key=key).value.string_value = _text(rng, 560)
+                span.attributes.add(key=key).value.string_value = _text(rng, 640)
             span.status.code = 1
     return bytes(request.SerializeToString())
