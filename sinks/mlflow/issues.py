@@ -81,6 +81,8 @@ class IssueFiler:
         self._trace_misses: dict[str, tuple[int, int]] = {}
         self._markers: dict[str, dict[str, str]] = {}
         self._refiled = 0
+        self._successes = 0
+        self._failed_after: dict[str, int] = {}
         self.filed: dict[str, FiledIssue] = {}
         self.changed: set[str] = set()
         """Issues that may have to be written; `IssueUpdates` takes them out again."""
@@ -236,6 +238,20 @@ class IssueFiler:
         ]
 
     async def _deliver(self, partition: int, entry: Entry) -> Done:
+        """Do one effect. A 500 counts against it only where others succeed meanwhile: else it is MLflow's, not its."""
+        try:
+            done = await self._do(partition, entry)
+        except MlflowFailedError as exc:
+            before = self._failed_after.get(entry.entry_id)
+            self._failed_after[entry.entry_id] = self._successes
+            if before is None or before == self._successes:
+                raise PeerUnavailableError(str(exc)) from exc
+            raise
+        self._successes += 1
+        self._failed_after.pop(entry.entry_id, None)
+        return done
+
+    async def _do(self, partition: int, entry: Entry) -> Done:
         effect = self._decode_effect(entry.body)
         filed = self.filed.get(effect.issue_id)
         if filed is None:
@@ -369,6 +385,7 @@ class IssueFiler:
         self._telemetry.count("clearwatch.dropped", reason="link_trace_not_forwarded")
 
     def _given_up(self, entry: Entry) -> tuple[StateChange, ...]:
+        self._failed_after.pop(entry.entry_id, None)
         effect = self._decode_effect(entry.body)
         filed = self.filed.get(effect.issue_id)
         if filed is None or not isinstance(effect, File):

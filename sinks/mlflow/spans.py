@@ -33,8 +33,10 @@ GROUP: Final = "mlflow-spans"
 STORE: Final = "state.sink.mlflow-spans"
 _STAGE: Final = "sink.mlflow-spans"
 _FETCH_TIMEOUT_S: Final = 0.2
-# a 500 that comes back for one trace alone this often is the trace's fault, not a lock's
-_FAILURES_OF_ONE_TRACE: Final = 5
+# answers of 500 before a batch is halved, to see whether one trace is at fault
+_FAILURES_OF_A_BATCH: Final = 5
+# and before one trace that stands alone is dead-lettered: some 8 minutes, while MLflow answers other calls
+_FAILURES_OF_ONE_TRACE: Final = 20
 # versions of one trace follow each other within the assembler's memory of closed traces; at 100 traces/s this is 15 min
 _REMEMBERED_TRACES: Final = 100_000
 
@@ -206,8 +208,11 @@ class SpanForwarder:
             except RetryableError as exc:
                 attempts += 1
                 failures += isinstance(exc, MlflowFailedError)
-                if failures >= _FAILURES_OF_ONE_TRACE:
-                    return await self._split(batch, exc, stop)
+                is_hopeless = failures >= (_FAILURES_OF_A_BATCH if len(batch) > 1 else _FAILURES_OF_ONE_TRACE)
+                if is_hopeless and isinstance(exc, MlflowFailedError):
+                    if len(batch) > 1 or await self._answers():
+                        return await self._split(batch, exc, stop)
+                    failures = 0
                 self._telemetry.count("clearwatch.sink.failed", sink=GROUP, reason="unavailable")
                 if attempts == 1:
                     logger.warning("mlflow-spans: %s", exc)
@@ -218,6 +223,16 @@ class SpanForwarder:
             if stop.is_set():
                 return False
             await _pause(Backoff().delay_s(attempts) or 0.0, stop)
+
+    async def _answers(self) -> bool:
+        """Return whether MLflow, down to its database, can be read: then a 500 may be the trace's fault."""
+        try:
+            await self._client.find_experiment("Default")
+        except MlflowMissingError:
+            return True
+        except (RetryableError, MlflowRefusedError):
+            return False
+        return True
 
     async def _split(self, batch: Sequence[Piece], exc: Exception, stop: asyncio.Event) -> bool:
         if len(batch) == 1:

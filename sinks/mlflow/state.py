@@ -121,20 +121,14 @@ def fields_of(issue: Issue, *, linked: int) -> Fields:
 
 
 def describe(issue: Issue, *, linked: int) -> str:
-    """Return the description: plain text, the counts in the first line, since the card shows no markup."""
-    where = f" in {issue.session_count} sessions" if issue.session_count > 1 else ""
+    """Return the description: its own text on one line, since the card shows no markup, with the true count in it."""
+    text = " ".join(issue.description.split())
     traces = "1 trace" if issue.trace_count == 1 else f"{issue.trace_count} traces"
-    parts = [f"{traces}{where} affected."]
-    if issue.description.strip():
-        parts.append(issue.description.strip())
-    if issue.regressed_at_s:
-        release = f" with release {issue.last_release}" if issue.last_release else ""
-        parts.append(f"Came back after it was resolved{release}.")
-    elif issue.first_release:
-        parts.append(f"First seen in release {issue.first_release}.")
+    if traces not in text:
+        text = f"Seen in {traces}. {text}".rstrip()
     if issue.trace_count > linked > 0:
-        parts.append(f"{linked} of them are linked: the first ones, a thinning sample, and the latest.")
-    return " ".join(parts)
+        text += f" {linked} of them are linked: the first ones, a thinning sample, and the latest."
+    return text
 
 
 def cut(text: str, limit: int) -> str:

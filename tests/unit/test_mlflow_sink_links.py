@@ -97,8 +97,10 @@ def test_the_marker_is_the_fingerprints_head_where_that_is_hex() -> None:
     assert marker_of(msgspec.structs.replace(ISSUE, **hexadecimal)) == "clearwatch/0123456789abcdef"
 
 
-def test_the_description_begins_with_the_true_count_and_says_how_many_are_linked() -> None:
+def test_the_description_says_the_true_count_once_and_how_many_are_linked() -> None:
     text = describe(msgspec.structs.replace(ISSUE, trace_count=900, session_count=4), linked=60)
-    assert text.startswith("900 traces in 4 sessions affected.")
+    assert text.startswith("Seen in 900 traces.")
     assert "60 of them are linked" in text
     assert "\n" not in text
+    told = msgspec.structs.replace(ISSUE, trace_count=900, description="Seen in 900 traces\nsince noon.")
+    assert describe(told, linked=0) == "Seen in 900 traces since noon."
