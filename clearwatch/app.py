@@ -85,14 +85,14 @@ class App:
             store=store,
             telemetry=telemetry,
             version=version("clearwatch"),
-            lag=self._lag(log, sinks),
+            lag=self._lag(log, sinks, runners),
             instance=records.instance,
             clock=clock,
             mlflow_url=lambda: self._mlflow_url,
             otlp_http_url=f"http://{config.collector.http.listen}",
             otlp_grpc_url=f"http://{config.collector.grpc.listen}",
             session_gap_s=config.detector.sessions.gap_s,
-            readiness=lambda: () if self._phase == "ready" else (self._phase,),
+            readiness=lambda: self._not_ready(runners),
         )
         telemetry.gauge("clearwatch.loop.lag", lambda: self._loop_lag_s)
         for sink in sinks:
@@ -147,11 +147,21 @@ class App:
             senders.append(WebhookSink(log=log, config=config.webhook, telemetry=telemetry, clock=clock))
         return senders
 
+    def _not_ready(self, runners: Mapping[str, StageRunner]) -> tuple[str, ...]:
+        if self._phase != "ready":
+            return (self._phase,)
+        return tuple(f"{name}: restoring" for name, runner in runners.items() if not runner.is_ready)
+
     @staticmethod
-    def _lag(log: SqliteLog, sinks: list[Sink]) -> Callable[[], Awaitable[Mapping[str, int]]]:
+    def _lag(
+        log: SqliteLog, sinks: list[Sink], runners: Mapping[str, StageRunner]
+    ) -> Callable[[], Awaitable[Mapping[str, int]]]:
         async def lag() -> Mapping[str, int]:
-            # the log first: an entry leaves the log's lag in the same commit that puts it into an outbox
+            # what a stage has in hand counts, or a checkpointed trace would stand nowhere while it closes
+            busy = {name: 1 for name, runner in runners.items() if runner.is_busy or not runner.is_ready}
+            # the log before the outboxes: an entry leaves the log's lag in the same commit that puts it there
             found = dict(await log.lag())
+            found |= {name: max(least, found.get(name, 0)) for name, least in busy.items()}
             return found | {f"{sink.name}.outbox": sink.waiting() for sink in sinks if sink.name != "records"}
 
         return lag

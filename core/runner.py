@@ -70,6 +70,17 @@ class StageRunner:
         self._working = asyncio.Lock()
         self._turn = asyncio.Semaphore(1)
         self._stop = asyncio.Event()
+        self._has_joined = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Return whether it has joined its group and restored what it owns."""
+        return self._has_joined
+
+    @property
+    def is_busy(self) -> bool:
+        """Return whether something is in hand that is neither in the log's lag nor visible downstream yet."""
+        return self._working.locked()
 
     @property
     def stopped_partitions(self) -> tuple[int, ...]:
@@ -80,6 +91,7 @@ class StageRunner:
         """Run until `stop`, then finish and commit what is in hand."""
         self._stop = stop
         await self._insist(lambda: self._reader.start(self))
+        self._has_joined = not stop.is_set()
         try:
             while not stop.is_set():
                 fetched = await self._fetch(stop)
