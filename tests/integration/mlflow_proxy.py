@@ -19,6 +19,9 @@ class LosingProxy:
         self._pattern = re.compile(pattern)
         self._left = number
         self._takes_effect = takes_effect
+        self.is_failing = False
+        """While true, every request is answered 500 and reaches nobody."""
+        self.failed = 0
         self.lost = asyncio.Event()
         self.url = ""
 
@@ -48,6 +51,11 @@ class LosingProxy:
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         if self.lost.is_set():
+            return
+        if self.is_failing:
+            self.failed += 1
+            writer.write(b"HTTP/1.1 500 Failed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            await writer.drain()
             return
         # the empty request that only warms the workers up is not worth breaking
         is_match = bool(self._pattern.fullmatch(f"{method} {path.partition('?')[0]}")) and bool(body or method == "GET")

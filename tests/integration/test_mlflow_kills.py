@@ -66,3 +66,20 @@ async def test_a_kill_in_the_middle_of_a_call_leaves_one_issue_one_link_and_one_
             assert len(api.issues(experiment_id)) == 1
             assert len(api.runs(experiment_id)) == 1
             assert len(api.assessments(trace_id)) == 2
+
+
+async def test_a_server_that_answers_500_to_everything_costs_no_issue_and_no_trace(
+    mlflow_server: RunningMlflow, api: Api, service: str
+) -> None:
+    trace_id = new_trace_id()
+    async with open_log() as log:
+        async with LosingProxy(mlflow_server.url, pattern="never", takes_effect=True).running() as proxy:
+            proxy.is_failing = True
+            async with running(log, proxy.url) as (sink, telemetry):
+                await log.append(trace_records(log, service, trace_id))
+                await log.append([event_record(log, an_issue(service), links=[a_link(trace_id)])])
+                await until(lambda: proxy.failed > 20)
+                proxy.is_failing = False
+                await until(lambda: len(api.assessments(trace_id)) == 2 and sink.waiting() == 0)
+                assert telemetry.total("clearwatch.dead_letters") == 0
+        assert len(api.issues(api.experiment(service))) == 1
