@@ -9,7 +9,9 @@ class BudgetConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     usd_per_hour: float = Field(default=1.0, ge=0)
+    """Most that judging may cost in an hour."""
     usd_per_day: float = Field(default=10.0, ge=0)
+    """Most that judging may cost in a day."""
 
 
 class TriageConfig(BaseModel):
@@ -18,9 +20,13 @@ class TriageConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = ""
+    """The litellm name of the judge, e.g. openai/gpt-5-mini. Empty: rules only."""
     api_base: str = ""
+    """Where an OpenAI-compatible server answers, if not at the provider."""
     quiet_s: float = Field(default=60.0, gt=0)
+    """A session is judged when it has been quiet for this long."""
     sample_rate: float = Field(default=0.05, ge=0, le=1)
+    """Share of all units that is judged whatever the rules say."""
     budget: BudgetConfig = BudgetConfig()
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from clearwatch.cli import main
 from clearwatch.config import ConfigError, load
+from clearwatch.config_example import example
 
 
 def test_defaults_work_as_they_are() -> None:
@@ -54,3 +55,9 @@ def test_check_config_exits_2_with_the_key(tmp_path: Path) -> None:
     assert answer.exit_code == 2
     assert "ops.lissten" in answer.output
     assert CliRunner().invoke(main, ["check-config"]).exit_code == 0
+
+
+def test_the_example_file_is_what_the_code_says_and_can_be_used() -> None:
+    path = Path(__file__).parents[2] / "deploy" / "clearwatch.example.yaml"
+    assert path.read_text() == example(), "python -m clearwatch.config_example > deploy/clearwatch.example.yaml"
+    assert load(str(path), environ={}) == load(environ={})
