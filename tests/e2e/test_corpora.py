@@ -23,7 +23,9 @@ pytestmark = [
 
 def through_up(folder: Path, *files: Path) -> tuple[Any, list[dict[str, Any]]]:
     """Send files to a fresh `up`; return its status when idle, and its findings."""
-    with Up(folder, CLEARWATCH__DETECTOR__ASSEMBLE__IDLE_S="8").start() as up:
+    # some traces have no root: they close after this much silence
+    settings = {"CLEARWATCH__DETECTOR__ASSEMBLE__IDLE_S": "8", "CLEARWATCH__DETECTOR__ASSEMBLE__PROVISIONAL_S": "4"}
+    with Up(folder, **settings).start() as up:
         up.send(*files)
         return up.wait_until_idle(timeout_s=400), up.export("findings")
 
