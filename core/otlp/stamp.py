@@ -4,13 +4,17 @@ from typing import Any, Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from core.otlp.slim import ParseError, SlimSpan, key_of, text_of, value_of
+from core.otlp.slim import ParseError, SlimSpan, key_of, text_of, value_of, varint
 
 # MLflow 3.17 refuses a whole batch for one longer session id (its column is VARCHAR(250))
 MAX_SESSION_CHARS: Final = 250
-_SESSION_KEYS: Final = (b"session.id", b"gen_ai.conversation.id")
+_SESSION: Final = b"session.id"
+_CONVERSATION: Final = b"gen_ai.conversation.id"
+_USER: Final = b"user.id"
+_SESSION_KEYS: Final = (_SESSION, _CONVERSATION)
 # session ids that a client's scrubbing has replaced: taken at their word they would merge all traffic into one session
 _SCRUBBED: Final = ("[Scrubbed due to", "__REDACTED__", "<REDACTED>", "[REDACTED]")
+_SCRUBBED_FIRST: Final = frozenset(ord(marker[0]) for marker in _SCRUBBED)
 
 
 def is_scrubbed(text: str) -> bool:
@@ -20,8 +24,36 @@ def is_scrubbed(text: str) -> bool:
 
 def with_sane_session(span: bytes) -> bytes:
     """Return the span with session ids cut to 250 characters and scrubbed ones removed; untouched where that is so."""
-    if not any(key in span for key in _SESSION_KEYS):
-        return span
+    if _SESSION in span and not _is_plainly_sane(span, _SESSION):
+        return _sane(span)
+    if _CONVERSATION in span and not _is_plainly_sane(span, _CONVERSATION):
+        return _sane(span)
+    return span
+
+
+def _is_plainly_sane(span: bytes, key: bytes) -> bool:
+    """Does every occurrence of the key name an attribute in the usual encoding, with a text that needs no mending?"""
+    size = len(key)
+    at = span.find(key)
+    while at >= 0:
+        value_at = at + size
+        # tag and length of the attribute, of its key; after the key tag and length of its value, of the text
+        pair = span[at - 4 : at]
+        value = span[value_at : value_at + 5]
+        if len(pair) < 4 or len(value) < 5:
+            return False
+        length = value[3]
+        if (
+            (pair[0], pair[1], pair[2], pair[3]) != (0x4A, size + length + 6, 0x0A, size)
+            or (value[0], value[1], value[2]) != (0x12, length + 2, 0x0A)
+            or value[4] in _SCRUBBED_FIRST
+        ):
+            return False
+        at = span.find(key, value_at)
+    return True
+
+
+def _sane(span: bytes) -> bytes:
     try:
         pairs = [pair for pair in SlimSpan.FromString(span).attributes if key_of(pair) in _SESSION_KEYS]
         values = [value_of(pair) for pair in pairs]
@@ -42,24 +74,22 @@ def with_sane_session(span: bytes) -> bytes:
 
 def stamped(span: bytes, *, session_id: str, user_id: str) -> bytes:
     """Return the span with `session.id` and `user.id` appended to its wire bytes, each unless it is known or empty."""
-    wanted = [(b"session.id", session_id[:MAX_SESSION_CHARS]), (b"user.id", user_id)]
+    wanted = [(_SESSION, session_id[:MAX_SESSION_CHARS]), (_USER, user_id)]
     try:
-        present = {key_of(pair) for pair in SlimSpan.FromString(span).attributes}
+        return span + b"".join(_attribute(key, text) for key, text in wanted if text and not _has(span, key))
     except ParseError:
         return span
-    return span + b"".join(_attribute(key, text) for key, text in wanted if text and key not in present)
 
 
-def varint(value: int) -> bytes:
-    """Return a non-negative number as a protobuf varint."""
-    if value < 0x80:
-        return bytes((value,))
-    found = bytearray()
-    while value >= 0x80:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    found.append(value)
-    return bytes(found)
+def _has(span: bytes, key: bytes) -> bool:
+    """Does the span have an attribute of this key? Raises ParseError."""
+    at = span.find(key)
+    if at < 0:
+        return False
+    # tag and length of an attribute, tag and length of its key: other messages that nest keys have other tags
+    if at >= 4 and span[at - 4] == 0x4A and span[at - 3] < 0x80 and span[at - 2] == 0x0A and span[at - 1] == len(key):
+        return True
+    return any(key_of(pair) == key for pair in SlimSpan.FromString(span).attributes)
 
 
 def _is_scrubbed_session(attribute: Any) -> bool:

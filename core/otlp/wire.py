@@ -1,11 +1,11 @@
-"""Splits `TracesData` into spans and puts spans together again, by slicing wire bytes.
+"""Splits `TracesData` into spans by slicing wire bytes; `core.otlp.build` puts them together again.
 
 A record of the `spans` topic is a concatenation of slices of requests, so the same ResourceSpans may stand there many
 times. One damaged span costs only itself. Framing: https://protobuf.dev/programming-guides/encoding/; field numbers:
 opentelemetry/proto/trace/v1/trace.proto.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -14,14 +14,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from core.errors import SpanDecodeError
 from core.otlp import repair
 from core.otlp.slim import ParseError, SlimLogRecord, SlimSpan
-from core.otlp.stamp import MAX_SESSION_CHARS, stamped, varint, with_sane_session
 
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
 _NO_TRACE: Final = bytes(TRACE_ID_BYTES)
 _NO_SPAN: Final = bytes(SPAN_ID_BYTES)
-# tag and length of one nested message: lengths below 2^28 take at most 4 bytes
-_FRAMING: Final = 5
 
 
 class SpanSlice(msgspec.Struct, frozen=True, array_like=True):
@@ -195,60 +192,3 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
         if shift > 63:
             break
     raise SpanDecodeError(f"bad varint at byte {start}")
-
-
-def build_traces_data(slices: Sequence[SpanSlice], *, session_id: str, user_id: str, max_bytes: int) -> list[bytes]:
-    """Return valid `TracesData` chunks of at most `max_bytes` (one span alone may be larger), spans in their order.
-
-    In each chunk its root, else its first span, carries `session.id` and `user.id` where they are given and the span
-    does not have them. Session ids are cut to 250 characters, scrubbed ones removed, in every span.
-    """
-    chunks: list[bytes] = []
-    pending: list[SpanSlice] = []
-    # room for the two stamps, four bytes of UTF-8 a character, and their framing
-    room = 4 * (min(len(session_id), MAX_SESSION_CHARS) + len(user_id)) + 64
-    size = room
-    last: SpanSlice | None = None
-    for item in slices:
-        sane = with_sane_session(item.span)
-        if sane is not item.span:
-            item = msgspec.structs.replace(item, span=sane)
-        cost = len(item.span) + _FRAMING
-        if last is None or item.resource != last.resource:
-            cost += len(item.resource) + len(item.scope) + 2 * _FRAMING
-        elif item.scope != last.scope:
-            cost += len(item.scope) + _FRAMING
-        if pending and size + cost > max_bytes:
-            chunks.append(_chunk(pending, session_id, user_id))
-            pending = []
-            size = room
-            cost = len(item.span) + len(item.resource) + len(item.scope) + 3 * _FRAMING
-        pending.append(item)
-        size += cost
-        last = item
-    if pending:
-        chunks.append(_chunk(pending, session_id, user_id))
-    return chunks
-
-
-def _chunk(slices: list[SpanSlice], session_id: str, user_id: str) -> bytes:
-    carrier = next((n for n, item in enumerate(slices) if not item.parent_span_id), 0)
-    resources: list[bytes] = []
-    at = 0
-    while at < len(slices):
-        resource = slices[at].resource
-        scopes = [resource]
-        while at < len(slices) and slices[at].resource == resource:
-            scope = slices[at].scope
-            spans = [scope]
-            while at < len(slices) and slices[at].resource == resource and slices[at].scope == scope:
-                span = slices[at].span
-                if at == carrier and (session_id or user_id):
-                    span = stamped(span, session_id=session_id, user_id=user_id)
-                spans += (b"\x12", varint(len(span)), span)  # ScopeSpans.spans, field 2
-                at += 1
-            joined = b"".join(spans)
-            scopes += (b"\x12", varint(len(joined)), joined)  # ResourceSpans.scope_spans, field 2
-        joined = b"".join(scopes)
-        resources += (b"\x0a", varint(len(joined)), joined)  # TracesData.resource_spans, field 1
-    return b"".join(resources)

@@ -24,7 +24,8 @@ from core.model.trace import (
     default_routing_key,
     version_of,
 )
-from core.otlp.wire import SpanSlice, build_traces_data
+from core.otlp.build import build_traces_data
+from core.otlp.wire import SpanSlice
 from core.telemetry import Telemetry
 from detector.assemble.config import AssembleConfig
 from detector.assemble.open_trace import Due, OpenTrace

@@ -8,7 +8,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from core.dialects import decode
 from core.errors import SpanDecodeError
-from core.otlp.wire import build_traces_data, read_spans
+from core.otlp.build import build_traces_data
+from core.otlp.wire import read_spans
 
 _KEYS = st.sampled_from(
     ["session.id", "user.id", "gen_ai.conversation.id", "gen_ai.operation.name", "gen_ai.output.messages",

@@ -16,7 +16,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from core.dialects import decode
 from core.model.span import ContentState, Span, SpanKind
-from core.otlp.wire import build_traces_data, read_log_records, read_spans
+from core.otlp.build import build_traces_data
+from core.otlp.wire import read_log_records, read_spans
 
 _DATA = os.environ.get("CLEARWATCH_EVAL_DATA", "")
 pytestmark = pytest.mark.skipif(not _DATA, reason="CLEARWATCH_EVAL_DATA is not set")

@@ -7,8 +7,9 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from core.errors import SpanDecodeError
-from core.otlp.stamp import varint
-from core.otlp.wire import SpanSlice, build_traces_data, read_log_records, read_spans
+from core.otlp.build import build_traces_data
+from core.otlp.slim import varint
+from core.otlp.wire import SpanSlice, read_log_records, read_spans
 
 TRACE = bytes(range(1, 17))
 
