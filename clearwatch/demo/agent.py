@@ -38,12 +38,13 @@ class TravelAgent:
     def __init__(self, provider: TracerProvider, *, seed: int) -> None:
         self._tracer = provider.get_tracer("travel.assistant", "1.4.0")
         self._random = random.Random(seed)
-        self._now_ns = time.time_ns()
+        self.session_id = ""
+        self.user_id = ""
 
-    def answers_well(self, *, session_id: str = "", user_id: str = "") -> None:
+    def answers_well(self) -> None:
         """Look something up, call a tool, answer."""
         city = self._city()
-        with self._turn(f"What should I see in {city}?", session_id=session_id, user_id=user_id) as turn:
+        with self._turn(f"What should I see in {city}?") as turn:
             self._retrieve(turn, f"sights in {city}")
             arguments = {"city": city}
             self._chat(turn, tool_calls=[("get_weather", arguments)])
@@ -99,7 +100,7 @@ class TravelAgent:
         return self._random.choice(CITIES)
 
     @contextmanager
-    def _turn(self, question: str, *, session_id: str = "", user_id: str = "") -> "Iterator[_Turn]":
+    def _turn(self, question: str) -> "Iterator[_Turn]":
         # the turn ends now, whatever it turns out to take: spans are placed from a start in the recent past
         start_ns = time.time_ns() - int(12e9)
         attributes = {
@@ -107,10 +108,9 @@ class TravelAgent:
             "gen_ai.agent.name": AGENT,
             "gen_ai.input.messages": _messages("user", question),
         }
-        if session_id:
-            attributes |= {"session.id": session_id, "gen_ai.conversation.id": session_id}
-        if user_id:
-            attributes["user.id"] = user_id
+        if self.session_id:
+            attributes |= {"session.id": self.session_id, "gen_ai.conversation.id": self.session_id}
+            attributes["user.id"] = self.user_id
         span = self._tracer.start_span(f"invoke_agent {AGENT}", start_time=start_ns, attributes=attributes)
         turn = _Turn(span, start_ns)
         try:
@@ -230,17 +230,26 @@ def _messages(role: str, text: str) -> str:
 
 
 def script(agent: TravelAgent, *, run_id: str, turns: int) -> list[Callable[[], None]]:
-    """Return the turns of a demo in order: warm traffic first, then faults among it, and two conversations."""
+    """Return the turns of a demo in order: half of them warm traffic, then faults among it.
+
+    Every other turn of the second half belongs to a conversation of up to six turns.
+    """
     faults = (agent.hits_rate_limit, agent.tool_raises, agent.loops, agent.is_cut, agent.is_filtered)
     plays: list[Callable[[], None]] = [agent.answers_well] * (turns // 2)
     for number in range(turns - turns // 2):
+        play = agent.answers_well
         if number % 3 == 0:
-            plays.append(faults[number // 3 % len(faults)])
+            play = faults[number // 3 % len(faults)]
         elif number % 10 == 4:
-            plays.append(agent.retrieves_slowly)
-        elif number % 5 == 2:
-            session = f"demo-{run_id}-{number // 20}"
-            plays.append(lambda session=session: agent.answers_well(session_id=session, user_id="ada"))  # type: ignore[misc]
-        else:
-            plays.append(agent.answers_well)
+            play = agent.retrieves_slowly
+        plays.append(_in_session(agent, play, f"demo-{run_id}-{number // 12}") if number % 2 else play)
     return plays
+
+
+def _in_session(agent: TravelAgent, play: Callable[[], None], session_id: str) -> Callable[[], None]:
+    def play_it() -> None:
+        agent.session_id, agent.user_id = session_id, "ada"
+        play()
+        agent.session_id = agent.user_id = ""
+
+    return play_it
