@@ -11,6 +11,8 @@ from core.model.span import Content, ContentState, FinishReason, ToolCall
 from core.otlp.slim import Value
 
 _MAX_DEPTH: Final = 6
+# members of an enum cost 100 ns to look up in Python 3.11
+_PRESENT, _NO_REASON = ContentState.PRESENT, FinishReason.UNKNOWN
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -133,15 +135,12 @@ def _plain_answer(raw: str) -> Answer | None:
     """Return the answer where it is one message of one text, which most are; None for everything else."""
     try:
         (message,) = _TEXT_MESSAGES(raw)
+        (part,) = message.parts
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
-    if len(message.parts) != 1:
+    if part.type != "text" or state_of(part.content) is not _PRESENT:
         return None
-    part = message.parts[0]
-    if part.type != "text" or state_of(part.content) is not ContentState.PRESENT:
-        return None
-    stopped = finish(message.finish_reason) or FinishReason.UNKNOWN
-    return Answer(Content(state=ContentState.PRESENT, text=part.content), stopped)
+    return Answer(Content(state=_PRESENT, text=part.content), finish(message.finish_reason) or _NO_REASON)
 
 
 def from_messages(value: Value) -> Answer | None:

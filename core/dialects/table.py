@@ -59,25 +59,22 @@ class Event(msgspec.Struct, frozen=True):
     attributes: Sequence[bytes]
 
 
-class Reading:
+class Reading(msgspec.Struct):
     """One span being read: what the keys said, and what a dialect's reader makes of it."""
 
-    # defaults stand on the class: a span sets two or three of these, and setting all costs as much as a parse
-    start_ns = 0
-    dropped = 0
-    kind = SpanKind.UNKNOWN
+    found: list[Any]
+    """By field: the value that won, or None."""
+    flat: list[bytes] | None
+    """Encoded pairs whose key starts with a flattened prefix."""
+    events: tuple[Event, ...]
+    name: str
+    start_ns: int
+    dropped: int
+    kind: SpanKind
     content_input: Content | None = None
     output: Content | None = None
-    finish = FinishReason.UNKNOWN
+    finish: FinishReason = FinishReason.UNKNOWN
     first_token_s: float | None = None
-
-    def __init__(self, found: list[Any], flat: list[bytes] | None, events: tuple[Event, ...], name: str) -> None:
-        self.found = found
-        """By field: the value that won, or None."""
-        self.flat = flat
-        """Encoded pairs whose key starts with a flattened prefix."""
-        self.events = events
-        self.name = name
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):

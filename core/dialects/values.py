@@ -17,6 +17,8 @@ MAX_JSON_DEPTH: Final = 3
 # a Python repr longer than this is not worth parsing: ast costs about 1 µs a character
 MAX_REPR_CHARS: Final = 20_000
 
+# members of an enum cost 100 ns to look up in Python 3.11
+_PRESENT: Final = ContentState.PRESENT
 # the first two characters of every marker that `is_scrubbed` knows
 _MARKER_STARTS: Final = frozenset({"[S", "__", "<R", "[R"})
 
@@ -160,7 +162,7 @@ def state_of(found: str | None) -> ContentState:
     # Gemini CLI: "...[TRUNCATED: original length 12345]"
     if found[-1:] == "]" and found[-2:-1].isdigit() and "[TRUNCATED: original length" in found[-60:]:
         return ContentState.TRUNCATED
-    return ContentState.PRESENT
+    return _PRESENT
 
 
 def kinds(words: Mapping[str, SpanKind]) -> Any:

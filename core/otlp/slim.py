@@ -20,6 +20,8 @@ _PACKAGE = "clearwatch.slim"
 _Field = descriptor_pb2.FieldDescriptorProto
 _BYTES, _INT64, _DOUBLE, _BOOL = _Field.TYPE_BYTES, _Field.TYPE_INT64, _Field.TYPE_DOUBLE, _Field.TYPE_BOOL
 _INT32, _UINT32, _FIXED64, _FIXED32 = _Field.TYPE_INT32, _Field.TYPE_UINT32, _Field.TYPE_FIXED64, _Field.TYPE_FIXED32
+# matches nothing: no field has the number 0
+_NO_HEAD: Final = b"\x00\x00"
 # what a reader may nest; protobuf itself refuses beyond 100
 _MAX_DEPTH = 32
 
@@ -115,12 +117,25 @@ def key_of(pair: bytes) -> bytes:
 def value_of(pair: bytes) -> Value:
     """Return the value of an encoded KeyValue. Text that is not UTF-8 is replaced. Raises ParseError."""
     if len(pair) >= 2 and pair[0] == 0x0A and pair[1] < 0x80:
-        # KeyValue.value, in it AnyValue.string_value: the last bytes are the text
-        inner = _payload_at(pair, 2 + pair[1], 0x12)
-        at = _payload_at(pair, inner, 0x0A) if inner else 0
-        if at:
-            return pair[at:].decode("utf-8", "replace")
+        # the usual encoding of text: how it begins follows from how long it is
+        at = 2 + pair[1]
+        left = len(pair) - at
+        head = _heads.get(left) or _head(left)
+        if pair.startswith(head, at):
+            return str(pair[at + len(head) :], "utf-8", "replace")
     return plain(SlimKeyValue.FromString(pair).value)
+
+
+def varint(value: int) -> bytes:
+    """Return a non-negative number as a protobuf varint."""
+    if value < 0x80:
+        return bytes((value,))
+    found = bytearray()
+    while value >= 0x80:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
 
 
 def attributes_of(pairs: Iterable[bytes]) -> dict[str, Value]:
@@ -136,7 +151,7 @@ def attributes_of(pairs: Iterable[bytes]) -> dict[str, Value]:
 
 def text_of(raw: bytes) -> str:
     """Return text, with U+FFFD where the bytes are not UTF-8."""
-    return raw.decode("utf-8", "replace")
+    return str(raw, "utf-8", "replace")
 
 
 def plain(value: Any, depth: int = 0) -> Value:
@@ -156,19 +171,22 @@ def plain(value: Any, depth: int = 0) -> Value:
     return inner  # type: ignore[no-any-return]
 
 
-def _payload_at(pair: bytes, at: int, tag: int) -> int:
-    """Return where the payload of a field begins that reaches from `at` to the end, else 0; up to 2 MB."""
-    left = len(pair) - at
-    if left < 2 or pair[at] != tag:
-        return 0
-    first = pair[at + 1]
-    if first < 0x80:
-        return at + 2 if left == first + 2 else 0
-    if left < 4:
-        return 0
-    second = pair[at + 2]
-    if second < 0x80:
-        return at + 3 if left == (first & 0x7F | second << 7) + 3 else 0
-    third = pair[at + 3]
-    length = first & 0x7F | (second & 0x7F) << 7 | third << 14
-    return at + 4 if third < 0x80 and left == length + 4 else 0
+# sizes whose beginnings are remembered; about 120 bytes each
+_HEADS_MAX: Final = 16_384
+_heads: dict[int, bytes] = {}
+
+
+def _head(size: int) -> bytes:
+    """Return how `KeyValue.value` of this size begins where it is one text: two tags and their lengths."""
+    # where the length of the text is written in 1, 2, … bytes, so is that of the value around it, or in one more
+    for digits in range(1, 6):
+        for around in (digits, digits + 1):
+            text = size - 2 - digits - around
+            inner = b"\x0a" + varint(text) if text >= 0 else b""
+            outer = b"\x12" + varint(len(inner) + text) if inner else b""
+            if inner and len(inner) == 1 + digits and len(outer) == 1 + around:
+                if len(_heads) >= _HEADS_MAX:
+                    _heads.clear()
+                _heads[size] = outer + inner
+                return outer + inner
+    return _NO_HEAD
