@@ -1,5 +1,6 @@
 """Stamps the session and the user onto a span, for readers that know only `session.id` and `user.id` (MLflow)."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -22,13 +23,26 @@ def is_scrubbed(text: str) -> bool:
     return text.startswith(_SCRUBBED)
 
 
-def with_sane_session(span: bytes) -> bytes:
-    """Return the span with session ids cut to 250 characters and scrubbed ones removed; untouched where that is so."""
-    if _SESSION in span and not _is_plainly_sane(span, _SESSION):
-        return _sane(span)
-    if _CONVERSATION in span and not _is_plainly_sane(span, _CONVERSATION):
-        return _sane(span)
-    return span
+def with_sane_sessions(spans: Sequence[bytes], *, expected: str) -> list[bytes]:
+    """Return the spans with session ids cut to 250 characters and scrubbed ones removed, the very bytes otherwise.
+
+    `expected` is the session that most of them should name: a trace that names no other costs two searches.
+    """
+    joined = b"".join(spans)
+    suspected = [
+        key
+        for key in _SESSION_KEYS
+        if len(key) in joined and joined.count(key) != _expected_count(joined, key, expected)
+    ]
+    if not suspected:
+        return list(spans)
+    return [
+        span if all(_is_plainly_sane(span, key) for key in suspected) else _with_sane_session(span) for span in spans
+    ]
+
+
+def _expected_count(joined: bytes, key: bytes, text: str) -> int:
+    return joined.count(_attribute(key, text)) if text and len(text) <= MAX_SESSION_CHARS else 0
 
 
 def _is_plainly_sane(span: bytes, key: bytes) -> bool:
@@ -37,14 +51,15 @@ def _is_plainly_sane(span: bytes, key: bytes) -> bool:
     at = span.find(key)
     while at >= 0:
         value_at = at + size
-        # tag and length of the attribute, of its key; after the key tag and length of its value, of the text
+        # tags and lengths: before the key of the attribute and of the key, after it of the value and of its text
         pair = span[at - 4 : at]
         value = span[value_at : value_at + 5]
         if len(pair) < 4 or len(value) < 5:
             return False
         length = value[3]
         if (
-            (pair[0], pair[1], pair[2], pair[3]) != (0x4A, size + length + 6, 0x0A, size)
+            size + length + 6 >= 0x80
+            or (pair[0], pair[1], pair[2], pair[3]) != (0x4A, size + length + 6, 0x0A, size)
             or (value[0], value[1], value[2]) != (0x12, length + 2, 0x0A)
             or value[4] in _SCRUBBED_FIRST
         ):
@@ -53,7 +68,7 @@ def _is_plainly_sane(span: bytes, key: bytes) -> bool:
     return True
 
 
-def _sane(span: bytes) -> bytes:
+def _with_sane_session(span: bytes) -> bytes:
     try:
         pairs = [pair for pair in SlimSpan.FromString(span).attributes if key_of(pair) in _SESSION_KEYS]
         values = [value_of(pair) for pair in pairs]
