@@ -5,13 +5,14 @@ OpenTelemetry instruments are observable ones which read them when somebody look
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
+Series: TypeAlias = tuple[str, Labels]
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -74,6 +75,17 @@ class Telemetry:
             key = self._keys[seen] = self._key(name, labels)
         with self._lock:
             self._counters[key] = self._counters.get(key, 0) + amount
+
+    def series(self, name: str, **labels: str) -> Series:
+        """Return the key of a counter, for `count_each`. Raises KeyError for a name or label outside the catalogue."""
+        return self._key(name, labels)
+
+    def count_each(self, series: Iterable[Series]) -> None:
+        """Add one to each of these counters; cheaper than `count` for each."""
+        counters = self._counters
+        with self._lock:
+            for key in series:
+                counters[key] = counters.get(key, 0) + 1
 
     def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
         """Register what reads a gauge; the last one registered for a name and labels wins."""

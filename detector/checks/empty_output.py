@@ -1,14 +1,16 @@
 """The last answer of a trace is empty."""
 
+import operator
 from typing import Final
 
 from core.model.finding import Dimension, FindingKind, Severity
-from core.model.span import ContentState, FinishReason, Span, SpanKind
+from core.model.span import ContentState, FinishReason, Span
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of
 from detector.checks.model_calls import is_wrapper
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, found
 
+_BY_END: Final = operator.attrgetter("end_ns", "start_ns", "span_id")
 # these reasons have checks of their own: one failure, one report
 _REPORTED_ELSEWHERE: Final = frozenset({FinishReason.LENGTH, FinishReason.CONTENT_FILTER, FinishReason.ERROR})
 
@@ -71,7 +73,9 @@ class EmptyOutput:
 
 
 def _last_call(trace: Trace) -> Span | None:
-    calls = [span for span in trace.spans if span.kind is SpanKind.LLM]
-    calls.sort(key=lambda span: (span.end_ns, span.start_ns, span.span_id), reverse=True)
+    last = max(trace.llm_spans, key=_BY_END, default=None)
     # a wrapper with text ends what its call said; asking for the tree is left to the blank ones
+    if last is None or last.output.text:
+        return last
+    calls = sorted(trace.llm_spans, key=_BY_END, reverse=True)
     return next((span for span in calls if span.output.text or not is_wrapper(trace, span)), None)

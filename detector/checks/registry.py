@@ -8,7 +8,7 @@ import msgspec
 
 from core.model.finding import Finding
 from core.model.trace import Trace
-from core.telemetry import Telemetry
+from core.telemetry import Series, Telemetry
 from detector.checks.config import ChecksConfig
 from detector.checks.defaults import DEFAULT_CHECKS
 from detector.checks.port import Answer, Check
@@ -17,6 +17,9 @@ __all__ = ["DEFAULT_CHECKS", "FAILED", "Checks", "Inspection"]
 
 FAILED: Final = "failed"
 """The outcome of a check that raised."""
+
+# combinations of answers whose counters are remembered
+_COMBINATIONS: Final = 1_000
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class Checks:
         self._max_findings = config.max_findings_per_check
         self._telemetry = telemetry
         self._failures: dict[str, int] = {}
+        self._known: dict[tuple[str, ...], tuple[Mapping[str, str], Sequence[Series]]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -53,14 +57,28 @@ class Checks:
     def inspect(self, trace: Trace) -> Inspection:
         """Ask every check; never raises for what a check raises."""
         findings: list[Finding] = []
-        answers: dict[str, str] = {}
+        outcomes: list[str] = []
         for name, check in self._checks.items():
             answer = self._ask(check, trace)
-            answers[name] = FAILED if answer is None else str(answer.outcome)
-            self._telemetry.count("clearwatch.check.answers", check=name, outcome=answers[name])
-            if answer is not None and answer.findings:
+            if answer is None:
+                outcomes.append(FAILED)
+                continue
+            outcomes.append(answer.outcome)
+            if answer.findings:
                 findings += self._bounded(name, answer.findings)
+        key = tuple(outcomes)
+        answers, series = self._known.get(key) or self._combination(key)
+        self._telemetry.count_each(series)
         return Inspection(findings=tuple(findings), answers=answers)
+
+    def _combination(self, outcomes: tuple[str, ...]) -> tuple[Mapping[str, str], Sequence[Series]]:
+        """Return answers and their counters; remembered, since few combinations cover nearly all traces."""
+        answers = {name: str(outcome) for name, outcome in zip(self._checks, outcomes, strict=True)}
+        series = [self._telemetry.series("clearwatch.check.answers", check=n, outcome=o) for n, o in answers.items()]
+        if len(self._known) >= _COMBINATIONS:
+            self._known.clear()
+        self._known[outcomes] = answers, series
+        return answers, series
 
     def _ask(self, check: Check, trace: Trace) -> Answer | None:
         try:

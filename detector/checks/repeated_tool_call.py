@@ -7,7 +7,7 @@ import msgspec
 import pydantic
 
 from core.model.finding import Dimension, Finding, FindingKind, Severity
-from core.model.span import ContentState, Span, SpanKind, ToolCall
+from core.model.span import ContentState, Span, ToolCall
 from core.model.trace import Trace
 from detector.checks.finding import finding, quoted, target_of
 from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
@@ -73,7 +73,7 @@ class RepeatedToolCall:
 
     def inspect(self, trace: Trace) -> Answer:
         """Return one pattern for each tool that was called in a loop."""
-        tools = [span for span in trace.spans if span.kind is SpanKind.TOOL]
+        tools = trace.tool_spans
         if tools:
             if (
                 len(tools) - len({span.tool.name if span.tool else span.name for span in tools})
@@ -83,7 +83,7 @@ class RepeatedToolCall:
             calls = _calls_of_tools(tools)
             sent = any(_arguments_of(span) for span in tools)
         else:
-            asked = _asked(trace.spans)
+            asked = _asked(trace.llm_spans)
             if len(asked) - len({call.name for _, call in asked}) < self._config.min_repeats - 1:
                 return found([])
             calls = _calls_of_models(trace, asked)
@@ -161,8 +161,6 @@ def _asked(spans: Iterable[Span]) -> list[tuple[Span, ToolCall]]:
     asked: list[tuple[Span, ToolCall]] = []
     seen: set[str] = set()
     for span in spans:
-        if span.kind is not SpanKind.LLM:
-            continue
         for call in span.output.tool_calls:
             if call.call_id and call.call_id in seen:
                 continue

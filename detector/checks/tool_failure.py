@@ -62,19 +62,21 @@ class ToolFailure:
 
     def inspect(self, trace: Trace) -> Answer:
         """Return one fault for each tool call that failed."""
-        failed = ((span, span.error) for span in trace.leaf_faults if span.kind is SpanKind.TOOL)
-        faults = [self._failed(trace, span, error) for span, error in failed if error is not None]
+        faults = [
+            self._failed(trace, span, span.error)
+            for span in trace.leaf_faults
+            if span.kind is SpanKind.TOOL and span.error is not None
+        ]
         if not self._config.read_results:
             return found(faults)
-        unread = has_tools = False
-        for span in trace.spans:
-            if span.kind is not SpanKind.TOOL:
-                continue
-            has_tools = True
+        unread = False
+        for span in trace.tool_spans:
             if span.error is None:
-                unread = unread or span.output.state not in _READABLE
-                faults += self._said_error(trace, span, span.output)
-        if not has_tools:
+                if span.output.state in _READABLE:
+                    faults += self._said_error(trace, span, span.output)
+                else:
+                    unread = True
+        if not trace.tool_spans:
             faults += self._told_errors(trace)
         return found(faults, otherwise=UNKNOWN) if unread else found(faults)
 
@@ -95,7 +97,7 @@ class ToolFailure:
         )
 
     def _said_error(self, trace: Trace, span: Span, result: Content) -> list[Finding]:
-        text = error_text(result.text) if result.state in _READABLE else None
+        text = error_text(result.text)
         if text is None:
             return []
         recovery = recovery_of(trace, span)

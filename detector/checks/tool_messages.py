@@ -10,13 +10,12 @@ from typing import Final
 
 import msgspec
 
-from core.model.span import ContentState, Span, SpanKind
+from core.model.span import ContentState, Span
 from core.model.trace import Trace
 from detector.checks.tool_text import decoded, message_in
 
 # each call repeats the whole conversation: reading stops at this size, which may miss a result and never invents one
 _READ_CHARACTERS: Final = 200_000
-_MARKS: Final = ('"tool', "tool_call_response")
 
 
 class ToolMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,14 +29,15 @@ class ToolMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 def tool_messages(trace: Trace) -> list[ToolMessage]:
     """Return each tool result of the trace once, in the order in which LLM calls were told them."""
+    telling = [s for s in trace.llm_spans if s.input.state is ContentState.PRESENT and _may_tell(s.input.text)]
+    if not telling:
+        return []
     names = {
         call.call_id: call.name for span in trace.spans for call in span.output.tool_calls if call.call_id and call.name
     }
     told: list[ToolMessage] = []
     seen: set[tuple[str, str]] = set()
-    for span in trace.spans:
-        if span.kind is not SpanKind.LLM or span.input.state is not ContentState.PRESENT:
-            continue
+    for span in telling:
         for call_id, name, text in _results(span.input.text, names):
             key = (call_id, "" if call_id else text)
             if key not in seen:
@@ -46,9 +46,13 @@ def tool_messages(trace: Trace) -> list[ToolMessage]:
     return told
 
 
+def _may_tell(raw: str) -> bool:
+    """Return whether an input may hold a tool's result, without parsing it."""
+    marked = '"tool' in raw or "tool_call_response" in raw
+    return marked and len(raw) <= _READ_CHARACTERS and raw.lstrip()[:1] in ("[", "{")
+
+
 def _results(raw: str, names: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    if len(raw) > _READ_CHARACTERS or raw.lstrip()[:1] not in ("[", "{") or not any(mark in raw for mark in _MARKS):
-        return
     found = decoded(raw)
     messages = found.get("messages") if isinstance(found, dict) else found
     # LangChain's batches: a list of conversations
