@@ -3,6 +3,7 @@
 import enum
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -10,6 +11,9 @@ from core.model.trace import CloseReason
 from core.otlp.wire import SpanSlice
 from detector.assemble.config import AssembleConfig
 from detector.assemble.entry import Entry, steps
+
+# routing key, key on `traces`, session, version, findings, whether it was measured
+Noted: TypeAlias = tuple[str, str, str, str, tuple[tuple[str, str], ...], bool]
 
 
 class Action(enum.Enum):
@@ -142,6 +146,28 @@ class OpenTrace:
     def slices(self) -> list[SpanSlice]:
         """Return the spans whose bytes are at hand, in order of arrival."""
         return [item for item in self.spans.values() if item is not None]
+
+    def noted(self) -> Noted:
+        """Return what publishing notes in it."""
+        return (
+            self.routing_key,
+            self.traces_key,
+            self.session_id,
+            self.version,
+            self.findings,
+            self.is_measured,
+        )
+
+    def restore(self, noted: Noted) -> None:
+        """Forget what a failed publication noted."""
+        (
+            self.routing_key,
+            self.traces_key,
+            self.session_id,
+            self.version,
+            self.findings,
+            self.is_measured,
+        ) = noted
 
     def entry(self) -> Entry:
         """Return what state keeps of it."""

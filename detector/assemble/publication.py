@@ -5,6 +5,8 @@ Measurements are of such spans only, so each span is measured once. Findings are
 later version that is final and no fragment no longer has them.
 """
 
+import itertools
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -14,8 +16,7 @@ from core import dialects, topics
 from core.errors import PermanentError
 from core.log.port import Record
 from core.model.finding import Finding, Withdrawal
-from core.model.measurement import Measurement, MeasurementBatch
-from core.model.span import Span, SpanKind
+from core.model.span import Span
 from core.model.trace import (
     Trace,
     TraceChunk,
@@ -24,18 +25,15 @@ from core.model.trace import (
     default_routing_key,
     version_of,
 )
-from core.otlp.build import build_traces_data
+from core.otlp.build import build_traces_data, join_spans
 from core.otlp.wire import SpanSlice
 from core.telemetry import Telemetry
 from detector.assemble.config import AssembleConfig
+from detector.assemble.measuring import Measurer
 from detector.assemble.open_trace import Due, OpenTrace
-from detector.assemble.summary import models, tokens_and_cost
+from detector.assemble.summary import Summary, summary
 
-# rows of one record on `measurements`: about 250 bytes each, so well under a broker's 1 MB
-MEASUREMENTS_PER_RECORD = 2000
-# partitions of (routing key, service, operation) that are kept; operations are few, names with ids in them are not
-PARTITION_CACHE = 20_000
-
+_log = logging.getLogger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -78,15 +76,71 @@ class Publisher:
         self._telemetry = telemetry
         self._partition = partition
         self._partitions = partitions
-        self._partition_of: dict[tuple[str, str, str], int] = {}
-        self._measured: dict[tuple[int, str], list[Measurement]] = {}
+        self._measurer = Measurer(telemetry, partitions=partitions[topics.MEASUREMENTS])
+        self._headers: Mapping[str, Mapping[str, str]] = {
+            origin: topics.headers(origin=origin)
+            for origin in (topics.ORIGIN_LIVE, topics.ORIGIN_BACKFILL, topics.ORIGIN_REPLAY)
+        }
+        self._failures = 0
 
     def publish(self, trace: OpenTrace, due: Due) -> list[Record]:
-        """Return the records of the version that is due, and note in `trace` what was published.
+        """Return the records of the version that is due, and note in `trace` what was published. Does not raise.
 
-        Every span of the trace that still exists must be at hand.
+        Every span of the trace that still exists must be at hand. A trace that cannot be published costs itself only:
+        its bytes become dead letters.
         """
+        before = trace.noted()
         slices = trace.slices()
+        # readers of a provisional version have the rest already
+        forwarded = slices if due.is_final else slices[trace.published :]
+        try:
+            return self._version_records(trace, due, slices, forwarded)
+        except Exception as exc:  # noqa: BLE001 - a fault in reading or checking one trace must not stop all others
+            trace.restore(before)
+            self._failures += 1
+            # at 1, 10, 100, …: a fault that every trace has would fill the disk
+            if str(self._failures).rstrip("0") == "1":
+                _log.exception("trace %s was not published (failure %d)", trace.trace_id.hex(), self._failures)
+            return self._given_up(trace, forwarded, exc)
+
+    def measurements(self) -> list[Record]:
+        """Return the records of everything measured since the last call."""
+        return self._measurer.take()
+
+    def dead_letter(
+        self, *, offset: int, reason: str, error: str, value: bytes, headers: Mapping[str, str] | None = None
+    ) -> Record:
+        """Return the record of something that could not be read, counted under `reason`."""
+        self._telemetry.count("clearwatch.dead_letters", stage="assemble", reason=reason)
+        letter = topics.DeadLetter(
+            topic=topics.SPANS,
+            partition=self._partition,
+            offset=offset,
+            # text of an exception may hold what cannot be encoded
+            error=error.encode("utf-8", "replace").decode(),
+            value=value,
+            headers=dict(headers or {}),
+        )
+        return Record(
+            topic=topics.DEAD_LETTERS,
+            partition=self._partition % self._partitions[topics.DEAD_LETTERS],
+            value=_encode(letter),
+            headers=topics.headers(),
+        )
+
+    def _given_up(self, trace: OpenTrace, slices: Sequence[SpanSlice], exc: Exception) -> list[Record]:
+        headers = topics.headers(origin=trace.origin, experiment=trace.experiment)
+        error = f"trace {trace.trace_id.hex()} was not published: {type(exc).__name__}: {exc}"
+        return [
+            self.dead_letter(
+                offset=trace.offsets[0], reason="trace_not_published", error=error, value=chunk, headers=headers
+            )
+            for chunk in join_spans(slices, max_bytes=self._config.chunk_bytes)
+        ]
+
+    def _version_records(
+        self, trace: OpenTrace, due: Due, slices: Sequence[SpanSlice], forwarded: Sequence[SpanSlice]
+    ) -> list[Record]:
         spans, records = self._decoded(trace, slices)
         if not trace.routing_key:
             trace.routing_key = default_routing_key(spans, experiment=trace.experiment)
@@ -102,53 +156,25 @@ class Publisher:
         findings, answers = self._inspected(seen, trace.origin)
         records += self._moved(trace, seen)
         chunks = build_traces_data(
-            slices if due.is_final else slices[trace.published :],
+            forwarded,
             session_id=trace.session_id,
             user_id=seen.user_id,
             max_bytes=self._config.chunk_bytes,
         )
-        version = self._version(trace, seen, due, findings, answers, chunk_count=len(chunks))
+        whole = summary(seen)
+        version = self._version(trace, seen, due, whole, findings, answers, chunk_count=len(chunks))
         records += self._traces(trace, version, chunks)
-        records += self._findings(trace, findings, may_withdraw=due.is_final and not trace.is_fragment)
-        self._measure(trace, seen, due)
+        if findings or trace.findings:
+            records += self._findings(trace, findings, may_withdraw=due.is_final and not trace.is_fragment)
+        if trace.origin == topics.ORIGIN_LIVE:
+            self._measure(trace, seen, due, whole)
         return records
-
-    def measurements(self) -> list[Record]:
-        """Return the records of everything measured since the last call."""
-        records = [
-            Record(
-                topic=topics.MEASUREMENTS,
-                partition=partition,
-                value=_encode(MeasurementBatch(measurements=tuple(rows[at : at + MEASUREMENTS_PER_RECORD]))),
-                headers=topics.headers(origin=origin),
-            )
-            for (partition, origin), rows in self._measured.items()
-            for at in range(0, len(rows), MEASUREMENTS_PER_RECORD)
-        ]
-        self._measured.clear()
-        return records
-
-    def dead_letter(
-        self, *, offset: int, reason: str, error: str, value: bytes, headers: Mapping[str, str] | None = None
-    ) -> Record:
-        """Return the record of something that could not be read, counted under `reason`."""
-        self._telemetry.count("clearwatch.dead_letters", stage="assemble", reason=reason)
-        letter = topics.DeadLetter(
-            topic=topics.SPANS,
-            partition=self._partition,
-            offset=offset,
-            error=error,
-            value=value,
-            headers=dict(headers or {}),
-        )
-        return Record(
-            topic=topics.DEAD_LETTERS,
-            partition=self._partition % self._partitions[topics.DEAD_LETTERS],
-            value=_encode(letter),
-            headers=topics.headers(),
-        )
 
     def _decoded(self, trace: OpenTrace, slices: Sequence[SpanSlice]) -> tuple[list[Span], list[Record]]:
+        try:
+            return [dialects.decode(item) for item in slices], []
+        except (PermanentError, ValueError):
+            pass  # one of them: find out which
         spans: list[Span] = []
         letters: list[Record] = []
         for number, item in enumerate(slices):
@@ -180,33 +206,35 @@ class Publisher:
         records: list[Record] = []
         if trace.traces_key and trace.traces_key != key and not trace.is_fragment:
             gone = TraceWithdrawal(trace_id=seen.trace_id, routing_key=trace.routing_key, session_id=trace.session_id)
-            records.append(self._trace_record(trace, _encode(gone)))
+            records += self._trace_records(trace, [_encode(gone)])
         trace.traces_key = key
         trace.session_id = session_id
         return records
 
-    def _trace_record(self, trace: OpenTrace, value: bytes) -> Record:
+    def _trace_records(self, trace: OpenTrace, values: Sequence[bytes]) -> list[Record]:
         key = trace.traces_key.encode()
-        return Record(
-            topic=topics.TRACES,
-            partition=topics.partition_for(key, self._partitions[topics.TRACES]),
-            key=key,
-            value=value,
-            headers=topics.headers(origin=trace.origin),
-        )
+        partition = topics.partition_for(key, self._partitions[topics.TRACES])
+        headers = self._headers_of(trace.origin)
+        return [
+            Record(topic=topics.TRACES, partition=partition, key=key, value=value, headers=headers) for value in values
+        ]
+
+    def _headers_of(self, origin: str) -> Mapping[str, str]:
+        """Return the headers of what is written; shared by records, so nobody may change them."""
+        return self._headers.get(origin) or topics.headers(origin=origin)
 
     def _version(
         self,
         trace: OpenTrace,
         seen: Trace,
         due: Due,
+        whole: Summary,
         findings: Iterable[Finding],
         answers: Mapping[str, str],
         *,
         chunk_count: int,
     ) -> TraceVersion:
         head = seen.root or (seen.spans[0] if seen.spans else None)
-        input_tokens, output_tokens, cost_usd = tokens_and_cost(seen)
         return TraceVersion(
             trace_id=seen.trace_id,
             version=seen.version,
@@ -222,16 +250,16 @@ class Publisher:
             release=head.release if head else "",
             environment=head.environment if head else "",
             root_name=seen.root.name if seen.root else "",
-            started_ns=seen.started_ns,
-            ended_ns=seen.ended_ns,
+            started_ns=whole.started_ns,
+            ended_ns=whole.ended_ns,
             closed_at_s=due.at_s,
             last_append_s=trace.last_append_s,
-            error_count=sum(span.error is not None for span in seen.spans),
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            cost_usd=cost_usd,
-            models=models(seen),
-            dialects=tuple(sorted({span.dialect for span in seen.spans})),
+            error_count=whole.error_count,
+            input_tokens=whole.input_tokens,
+            output_tokens=whole.output_tokens,
+            cost_usd=whole.cost_usd,
+            models=whole.models,
+            dialects=whole.dialects,
             finding_ids=tuple(found.finding_id for found in findings),
             answers=answers,
             chunk_count=chunk_count,
@@ -240,23 +268,20 @@ class Publisher:
 
     def _traces(self, trace: OpenTrace, version: TraceVersion, chunks: Sequence[bytes]) -> list[Record]:
         trace.version = version.version
-        records = [
-            self._trace_record(
-                trace,
-                _encode(
-                    TraceChunk(
-                        trace_id=version.trace_id,
-                        version=version.version,
-                        routing_key=trace.routing_key,
-                        index=index,
-                        otlp=otlp,
-                    )
-                ),
+        values = [
+            _encode(
+                TraceChunk(
+                    trace_id=version.trace_id,
+                    version=version.version,
+                    routing_key=trace.routing_key,
+                    index=index,
+                    otlp=otlp,
+                )
             )
             for index, otlp in enumerate(chunks)
         ]
-        records.append(self._trace_record(trace, _encode(version)))
-        return records
+        values.append(_encode(version))
+        return self._trace_records(trace, values)
 
     def _findings(self, trace: OpenTrace, findings: Iterable[Finding], *, may_withdraw: bool) -> list[Record]:
         before = dict(trace.findings)
@@ -280,63 +305,19 @@ class Publisher:
         trace.findings = tuple((before | {key: found.fingerprint for key, found in now.items()}).items())
         key = trace.routing_key.encode()
         partition = topics.partition_for(key, self._partitions[topics.FINDINGS])
-        headers = topics.headers(origin=trace.origin)
+        headers = self._headers_of(trace.origin)
         return [
             Record(topic=topics.FINDINGS, partition=partition, key=key, value=value, headers=headers)
             for value in values
         ]
 
-    def _measure(self, trace: OpenTrace, seen: Trace, due: Due) -> None:
-        if trace.origin != topics.ORIGIN_LIVE:
-            return
-        session_id = trace.session_id
+    def _measure(self, trace: OpenTrace, seen: Trace, due: Due, whole: Summary) -> None:
+        spans: Sequence[Span] = seen.spans
         if trace.published:
-            fresh = {span_id.hex() for number, span_id in enumerate(trace.spans) if number >= trace.published}
-            spans: Iterable[Span] = (span for span in seen.spans if span.span_id in fresh)
-        else:
-            spans = seen.spans
-        for span in spans:
-            self._note(trace, span, span.target, session_id)
-        root = seen.root
-        if root is not None and due.is_final and not trace.is_fragment and not trace.is_measured:
-            # once a trace: a late version must not count it twice
-            trace.is_measured = True
-            self._note(trace, root, root.name, session_id, whole=seen)
-
-    def _note(self, trace: OpenTrace, span: Span, operation: str, session_id: str, whole: Trace | None = None) -> None:
-        place = (trace.routing_key, span.service, operation)
-        partition = self._partition_of.get(place)
-        if partition is None:
-            if len(self._partition_of) >= PARTITION_CACHE:
-                self._partition_of.clear()
-            partition = topics.partition_for("|".join(place).encode(), self._partitions[topics.MEASUREMENTS])
-            self._partition_of[place] = partition
-        rows = self._measured.get((partition, trace.origin))
-        if rows is None:
-            rows = self._measured[partition, trace.origin] = []
-        started_ns = span.start_ns if whole is None else whole.started_ns
-        ended_ns = span.end_ns if whole is None else whole.ended_ns
-        usage = span.usage
-        rows.append(
-            Measurement(
-                routing_key=trace.routing_key,
-                service=span.service,
-                operation=operation,
-                kind=span.kind if whole is None else SpanKind.UNKNOWN,
-                model=span.model,
-                duration_ms=(ended_ns - started_ns) / 1e6 if ended_ns > started_ns else 0.0,
-                failed=span.error is not None,
-                trace_id=span.trace_id,
-                span_id=span.span_id,
-                session_id=session_id,
-                started_ns=started_ns,
-                ended_ns=ended_ns,
-                is_trace=whole is not None,
-                release=span.release,
-                environment=span.environment,
-                time_to_first_token_s=span.time_to_first_token_s,
-                input_tokens=usage.input_tokens if usage else 0,
-                output_tokens=usage.output_tokens if usage else 0,
-                cost_usd=span.cost_usd,
-            )
-        )
+            fresh = {span_id.hex() for span_id in itertools.islice(trace.spans, trace.published, None)}
+            spans = [span for span in spans if span.span_id in fresh]
+        # once a trace: a late version must not count it twice
+        is_whole = due.is_final and not trace.is_fragment and not trace.is_measured
+        root = seen.root if is_whole else None
+        self._measurer.add(spans, routing_key=trace.routing_key, session_id=trace.session_id, root=root, whole=whole)
+        trace.is_measured = trace.is_measured or root is not None

@@ -1,38 +1,74 @@
 """Sums over a trace that count nothing twice."""
 
+import msgspec
+
+from core.model.span import Span
 from core.model.trace import Trace
 
 
-def tokens_and_cost(trace: Trace) -> tuple[int, int, float | None]:
-    """Return input tokens, output tokens and cost in USD, each counted at the deepest span that carries it.
+class Summary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a trace amounts to. Cost is None where no span carries any; lists are sorted."""
+
+    started_ns: int
+    ended_ns: int
+    error_count: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    models: tuple[str, ...]
+    dialects: tuple[str, ...]
+
+
+def summary(trace: Trace) -> Summary:
+    """Sum up a trace in one pass.
 
     Frameworks repeat the usage of a model call on the agent and chain spans above it; a span with usage below it is
-    therefore left out, and likewise one with cost. Cost is None where no span carries any.
+    therefore left out, and likewise one with cost.
     """
-    with_usage = [span for span in trace.spans if span.usage is not None]
-    repeated = _ancestors(trace, [span.span_id for span in with_usage])
-    usages = [span.usage for span in with_usage if span.usage is not None and span.span_id not in repeated]
-    with_cost = [span for span in trace.spans if span.cost_usd is not None]
-    repeated = _ancestors(trace, [span.span_id for span in with_cost])
-    costs = [span.cost_usd for span in with_cost if span.cost_usd is not None and span.span_id not in repeated]
-    return (
-        sum(usage.input_tokens for usage in usages),
-        sum(usage.output_tokens for usage in usages),
-        sum(costs) if costs else None,
+    started_ns = ended_ns = error_count = 0
+    models: set[str] = set()
+    dialects: set[str] = set()
+    with_usage: list[Span] = []
+    with_cost: list[Span] = []
+    if trace.spans:
+        started_ns, ended_ns = trace.spans[0].start_ns, trace.spans[0].end_ns
+    for span in trace.spans:
+        if span.start_ns < started_ns:
+            started_ns = span.start_ns
+        if span.end_ns > ended_ns:
+            ended_ns = span.end_ns
+        if span.error is not None:
+            error_count += 1
+        if span.model:
+            models.add(span.model)
+        dialects.add(span.dialect)
+        if span.usage is not None:
+            with_usage.append(span)
+        if span.cost_usd is not None:
+            with_cost.append(span)
+    usages = [span.usage for span in _deepest(trace, with_usage) if span.usage is not None]
+    costs = [span.cost_usd for span in _deepest(trace, with_cost) if span.cost_usd is not None]
+    return Summary(
+        started_ns=started_ns,
+        ended_ns=ended_ns,
+        error_count=error_count,
+        input_tokens=sum([usage.input_tokens for usage in usages]),
+        output_tokens=sum([usage.output_tokens for usage in usages]),
+        cost_usd=sum(costs) if costs else None,
+        models=tuple(sorted(models)),
+        dialects=tuple(sorted(dialects)),
     )
 
 
-def models(trace: Trace) -> tuple[str, ...]:
-    """Return the models that it used, sorted."""
-    return tuple(sorted({span.model for span in trace.spans if span.model}))
-
-
-def _ancestors(trace: Trace, span_ids: list[str]) -> set[str]:
-    """Return every ancestor of these spans; each is visited once, so cycles end."""
-    found: set[str] = set()
-    for span_id in span_ids:
-        parent_id = trace.by_id[span_id].parent_span_id
-        while parent_id in trace.by_id and parent_id not in found:
-            found.add(parent_id)
-            parent_id = trace.by_id[parent_id].parent_span_id
-    return found
+def _deepest(trace: Trace, spans: list[Span]) -> list[Span]:
+    """Return those of the spans that are no ancestor of another; each ancestor is visited once, so cycles end."""
+    if not spans:
+        return spans
+    by_id = trace.by_id
+    above: set[str] = set()
+    for span in spans:
+        parent_id = span.parent_span_id
+        while parent_id not in above and (parent := by_id.get(parent_id)) is not None:
+            above.add(parent_id)
+            parent_id = parent.parent_span_id
+    return [span for span in spans if span.span_id not in above]
