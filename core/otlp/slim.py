@@ -27,6 +27,9 @@ _MAX_DEPTH = 32
 
 # message -> (field, number, type or message name, repeated, member of the oneof)
 _SCHEMA: Mapping[str, Sequence[tuple[str, int, int | str, bool, bool]]] = {
+    "SlimTraces": (("resource_spans", 1, "SlimTracesResource", True, False),),
+    "SlimTracesResource": (("scope_spans", 2, "SlimTracesScope", True, False),),
+    "SlimTracesScope": (("spans", 2, _BYTES, True, False),),
     "SlimSpan": (
         ("trace_id", 1, _BYTES, False, False),
         ("span_id", 2, _BYTES, False, False),
@@ -94,6 +97,7 @@ def _build() -> dict[str, Any]:
 
 
 _CLASSES = _build()
+SlimTraces: Final[Any] = _CLASSES["SlimTraces"]
 SlimSpan: Final[Any] = _CLASSES["SlimSpan"]
 SlimEvent: Final[Any] = _CLASSES["SlimEvent"]
 SlimStatus: Final[Any] = _CLASSES["SlimStatus"]

@@ -5,6 +5,7 @@ times. One damaged span costs only itself. Framing: https://protobuf.dev/program
 opentelemetry/proto/trace/v1/trace.proto.
 """
 
+import struct
 from collections.abc import Iterator
 from typing import Final
 
@@ -13,15 +14,18 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from core.errors import SpanDecodeError
 from core.otlp import repair
-from core.otlp.slim import ParseError, SlimLogRecord, SlimSpan
+from core.otlp.slim import ParseError, SlimLogRecord, SlimSpan, SlimTraces
 
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
 _NO_TRACE: Final = bytes(TRACE_ID_BYTES)
 _NO_SPAN: Final = bytes(SPAN_ID_BYTES)
+# tag, length and value of each id
+_unpack_ids: Final = struct.Struct("2s16s2s8s2s8s").unpack_from
+_IDS_BYTES: Final = 38
 
 
-class SpanSlice(msgspec.Struct, frozen=True, array_like=True):
+class SpanSlice(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One span as wire bytes; equal resources and scopes of one call to `read_spans` are one object."""
 
     trace_id: bytes
@@ -61,35 +65,59 @@ def read_spans(data: bytes) -> tuple[list[SpanSlice], list[DecodeFailure]]:
     parsed is a failure and its spans stand without it. Raises SpanDecodeError where the framing around the spans is
     broken.
     """
-    try:
-        TracesData.FromString(data)
-        sound = True
-    except ParseError:
-        sound = False
     spans: list[SpanSlice] = []
     failures: list[DecodeFailure] = []
-    for resource, scope, payload in _walk(data, repair.RESOURCE_SPANS, repair.SCOPE_SPANS, sound, failures):
-        try:
-            span = payload if sound else repair.mended(repair.SPAN, payload)
-            trace_id, span_id, parent_id = _ids(span)
-        except ParseError as exc:
-            failures.append(DecodeFailure(reason=f"bad span: {exc}", data=payload))
-            continue
+    try:
+        TracesData.FromString(data)
+    except ParseError:
+        found = _mended_spans(data, failures)
+    else:
+        found = _sound_spans(data)
+    for resource, scope, span in found:
+        trace_id, span_id, parent_id = _ids(span)
         if len(trace_id) != TRACE_ID_BYTES or trace_id == _NO_TRACE:
-            failures.append(DecodeFailure(reason=f"bad trace id: {trace_id.hex()!r}", data=payload))
+            failures.append(DecodeFailure(reason=f"bad trace id: {trace_id.hex()!r}", data=span))
         elif len(span_id) != SPAN_ID_BYTES or span_id == _NO_SPAN:
-            failures.append(DecodeFailure(reason=f"bad span id: {span_id.hex()!r}", data=payload))
+            failures.append(DecodeFailure(reason=f"bad span id: {span_id.hex()!r}", data=span))
         else:
             spans.append(SpanSlice(trace_id, span_id, parent_id, resource, scope, span))
     return spans, failures
 
 
+def _sound_spans(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield (resource, scope, span) of data that parses: protobuf splits it, and keeps what the schema leaves out."""
+    known: dict[bytes, bytes] = {}
+    for outer in SlimTraces.FromString(data).resource_spans:
+        inners: list[tuple[bytes, list[bytes]]] = []
+        for inner in outer.scope_spans:
+            payloads = inner.spans[:]
+            inner.ClearField("spans")
+            scope = inner.SerializeToString()
+            inners.append((known.setdefault(scope, scope), payloads))
+        outer.ClearField("scope_spans")
+        resource = outer.SerializeToString()
+        resource = known.setdefault(resource, resource)
+        for scope, payloads in inners:
+            for payload in payloads:
+                yield resource, scope, payload
+
+
+def _mended_spans(data: bytes, failures: list[DecodeFailure]) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield (resource, scope, span) of damaged data, each made to parse; what cannot be is a failure."""
+    for resource, scope, payload in _walk(data, repair.RESOURCE_SPANS, repair.SCOPE_SPANS, failures):
+        try:
+            yield resource, scope, repair.mended(repair.SPAN, payload)
+        except ParseError as exc:
+            failures.append(DecodeFailure(reason=f"bad span: {exc}", data=payload))
+
+
 def _ids(span: bytes) -> tuple[bytes, bytes, bytes]:
     """Return trace, span and parent id of a span that parses; a parent of zeros, which some clients send, is none."""
     # the usual order of fields, each of full length; the slices reach beyond no message that parses
-    if span[:2] == b"\x0a\x10" and span[18:20] == b"\x12\x08" and span[28:30] == b"\x22\x08":
-        parent_id = span[30:38]
-        return span[2:18], span[20:28], b"" if parent_id == _NO_SPAN else parent_id
+    if len(span) >= _IDS_BYTES:
+        first, trace_id, second, span_id, third, parent_id = _unpack_ids(span)
+        if first == b"\x0a\x10" and second == b"\x12\x08" and third == b"\x22\x08":
+            return trace_id, span_id, b"" if parent_id == _NO_SPAN else parent_id
     parsed = SlimSpan.FromString(span)
     parent_id = parsed.parent_span_id
     return parsed.trace_id, parsed.span_id, parent_id if parent_id.strip(b"\0") else b""
@@ -102,7 +130,7 @@ def read_log_records(data: bytes) -> tuple[list[LogSlice], list[DecodeFailure]]:
     """
     records: list[LogSlice] = []
     failures: list[DecodeFailure] = []
-    for resource, scope, payload in _walk(data, repair.RESOURCE_LOGS, repair.SCOPE_LOGS, False, failures):
+    for resource, scope, payload in _walk(data, repair.RESOURCE_LOGS, repair.SCOPE_LOGS, failures):
         try:
             record = repair.mended(repair.LOG_RECORD, payload)
             parsed = SlimLogRecord.FromString(record)
@@ -113,22 +141,18 @@ def read_log_records(data: bytes) -> tuple[list[LogSlice], list[DecodeFailure]]:
     return records, failures
 
 
-def _walk(
-    data: bytes, outer: str, inner: str, sound: bool, failures: list[DecodeFailure]
-) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Yield (resource, scope, item) of data of the shape that traces and logs share."""
+def _walk(data: bytes, outer: str, inner: str, failures: list[DecodeFailure]) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yield (resource, scope, item) of data of the shape that traces and logs share; resources and scopes parse."""
     known: dict[tuple[str, bytes], bytes] = {}
 
     def shared(message: str, raw: bytes) -> bytes:
         found = known.get((message, raw))
         if found is None:
-            found = raw
-            if not sound:
-                try:
-                    found = repair.mended(message, raw)
-                except ParseError as exc:
-                    failures.append(DecodeFailure(reason=f"bad {message}: {exc}", data=raw))
-                    found = b""
+            try:
+                found = repair.mended(message, raw)
+            except ParseError as exc:
+                failures.append(DecodeFailure(reason=f"bad {message}: {exc}", data=raw))
+                found = b""
             known[message, raw] = found
         return found
 
