@@ -1,15 +1,23 @@
-"""Trace assembly: spans a CPU second of `AssembleProcessor.process`, with decoding and the checks that ship.
+"""Trace assembly: CPU of `AssembleProcessor.process`, with decoding and the checks that ship, and of its parts.
 
 Traces of 8 spans of 1.8 KB, as chat agents send them, in records of 32 traces a second apart, so that traces close all
-the time. Usage: `python -m tests.bench.bench_assemble`.
+the time. Every round also parses the same bytes through the full schema: on a shared machine only the ratio to that
+holds from run to run. Usage: `python -m tests.bench.bench_assemble`.
 """
 
+import gc
 import random
 import statistics
 import time
+from collections.abc import Callable
+
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from core import topics
+from core.dialects import decode
 from core.log.port import StoredRecord
+from core.model.trace import Trace
+from core.otlp.build import build_traces_data
 from core.otlp.wire import read_spans
 from core.telemetry import Telemetry
 from detector.assemble.config import AssembleConfig
@@ -17,15 +25,22 @@ from detector.assemble.stage import AssembleStage
 from detector.checks.config import ChecksConfig
 from detector.checks.registry import Checks
 from tests.bench.bench_decode import _trace
-from tests.properties.assembler_model import PARTITIONS, Rules
+from tests.properties.assembler_model import PARTITIONS, Inspection, Rules
 
-TRACES = 1600
+TRACES = 640
 TRACES_A_RECORD = 32
-ROUNDS = 5
+ROUNDS = 9
+
+
+class _Nothing:
+    """No checks."""
+
+    def inspect(self, trace: Trace) -> Inspection:
+        return Inspection((), {})
 
 
 def run() -> list[tuple[str, float, str]]:
-    """Return (measure, value, unit) rows: medians of five rounds, process CPU time."""
+    """Return (measure, value, unit) rows: the best of nine rounds, process CPU time; ratios are medians of rounds."""
     traces = [_trace(random.Random(seed)) for seed in range(TRACES)]
     records = [
         StoredRecord(
@@ -38,19 +53,57 @@ def run() -> list[tuple[str, float, str]]:
         )
         for number in range(TRACES // TRACES_A_RECORD)
     ]
-    spans = sum(len(read_spans(record.value)[0]) for record in records)
-    telemetry = Telemetry()
-    with_checks = [_cpu_s(records, Checks(ChecksConfig(), telemetry)) for _ in range(ROUNDS)]
-    two_rules = [_cpu_s(records, Rules()) for _ in range(ROUNDS)]
-    checked, plain = statistics.median(with_checks), statistics.median(two_rules)
-    return [
-        ("spans assembled, decoded and checked", spans / checked, "spans/CPU-s"),
-        ("cost of a span", checked / spans * 1e6, "µs"),
-        ("cost of a span without the checks that ship", plain / spans * 1e6, "µs"),
+    slices = [read_spans(data)[0] for data in traces]
+    seen = [Trace(trace_id=pieces[0].trace_id.hex(), spans=map(decode, pieces)) for pieces in slices]
+    spans = sum(map(len, slices))
+    checks = Checks(ChecksConfig(), Telemetry())
+    work: dict[str, Callable[[], float]] = {
+        "reference: full protobuf parse": lambda: _timed(lambda: [TracesData.FromString(r.value) for r in records]),
+        "whole stage": lambda: _cpu_s(records, Checks(ChecksConfig(), Telemetry())),
+        "whole stage without collector of cycles": lambda: _without_gc(records),
+        "whole stage without checks": lambda: _cpu_s(records, _Nothing()),
+        "part: read_spans": lambda: _timed(lambda: [read_spans(record.value) for record in records]),
+        "part: decode": lambda: _timed(lambda: [[decode(piece) for piece in pieces] for pieces in slices]),
+        "part: checks": lambda: _timed(lambda: [checks.inspect(trace) for trace in seen]),
+        "part: build_traces_data": lambda: _timed(
+            lambda: [
+                build_traces_data(pieces, session_id=trace.session_id, user_id=trace.user_id, max_bytes=800_000)
+                for pieces, trace in zip(slices, seen, strict=True)
+            ]
+        ),
+    }
+    rounds: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(ROUNDS):
+        for name, measure in work.items():
+            rounds[name].append(measure())
+    names = list(work)
+    parts = [name for name in names if name.startswith("part")]
+    rounds["rest of the stage, by difference"] = [
+        whole - sum(rounds[part][number] for part in parts) for number, whole in enumerate(rounds["whole stage"])
     ]
+    rows = [("spans assembled, decoded and checked", spans / min(rounds["whole stage"]), "spans/CPU-s")]
+    for name, times in rounds.items():
+        rows.append((name, min(times) / spans * 1e6, "µs/span"))
+        ratio = statistics.median(t / reference for t, reference in zip(times, rounds[names[0]], strict=True))
+        rows.append((f"{name}, to the reference", ratio, "ratio"))
+    return rows
 
 
-def _cpu_s(records: list[StoredRecord], inspector: Checks | Rules) -> float:
+def _timed(work: Callable[[], object]) -> float:
+    started = time.process_time_ns()
+    work()
+    return (time.process_time_ns() - started) / 1e9
+
+
+def _without_gc(records: list[StoredRecord]) -> float:
+    gc.disable()
+    try:
+        return _cpu_s(records, Checks(ChecksConfig(), Telemetry()))
+    finally:
+        gc.enable()
+
+
+def _cpu_s(records: list[StoredRecord], inspector: Checks | Rules | _Nothing) -> float:
     stage = AssembleStage(inspector, AssembleConfig(), Telemetry())
     processor = stage.processor(0, PARTITIONS)
     started = time.process_time_ns()
@@ -63,5 +116,5 @@ def _cpu_s(records: list[StoredRecord], inspector: Checks | Rules) -> float:
 
 
 if __name__ == "__main__":
-    for name, value, unit in run():
-        print(f"{name}: {value:,.1f} {unit}")
+    for label, value, unit in run():
+        print(f"{label:60} {value:12,.2f} {unit}")
