@@ -15,7 +15,7 @@ _MAX_DEPTH: Final = 6
 _PRESENT, _NO_REASON = ContentState.PRESENT, FinishReason.UNKNOWN
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What an LLM said, and why it stopped."""
 
     content: Content
@@ -116,12 +116,12 @@ class _Gathered:
         return Answer(content, self.finish)
 
 
-class _TextPart(msgspec.Struct):
+class _TextPart(msgspec.Struct, gc=False):
     content: str
     type: str
 
 
-class _TextMessage(msgspec.Struct):
+class _TextMessage(msgspec.Struct, gc=False):
     parts: list[_TextPart]
     finish_reason: str = ""
     tool_calls: None = None

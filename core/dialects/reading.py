@@ -38,6 +38,7 @@ from core.otlp.slim import (
     Value,
     attributes_of,
     key_of,
+    text_at,
     text_of,
     value_of,
 )
@@ -286,6 +287,15 @@ def _content(said: str | None, dropped: int, *, cut: bool = False) -> Content:
 
 def _read_pair(pair: bytes) -> _Hit:
     """Return what an encoded attribute says."""
+    # the usual encoding: field 1 first, a key shorter than 128 bytes (as all in the table are), then a text
+    if len(pair) >= 2 and pair[0] == 0x0A:
+        at = 2 + pair[1]
+        usual = _TABLE.get(pair[2:at])
+        if usual is not None and (said := text_at(pair, at)) is not None:
+            value = usual.convert(said)
+            if value is not None:
+                return usual.number, value
+            return (usual.bare, None) if usual.bare else _SKIP
     try:
         key = key_of(pair)
         meaning = _TABLE.get(key)

@@ -51,7 +51,7 @@ Convert: TypeAlias = Callable[[Value], Any]
 Row: TypeAlias = tuple[Field, Convert, tuple[str, ...]]
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """A span event, attributes still encoded."""
 
     name: str
@@ -59,7 +59,7 @@ class Event(msgspec.Struct, frozen=True):
     attributes: Sequence[bytes]
 
 
-class Reading(msgspec.Struct):
+class Reading(msgspec.Struct, gc=False):
     """One span being read: what the keys said, and what a dialect's reader makes of it."""
 
     found: list[Any]

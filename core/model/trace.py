@@ -91,7 +91,8 @@ class Trace:
     @functools.cached_property
     def orphans(self) -> tuple[Span, ...]:
         """Return the spans whose parent id is not in the trace."""
-        return tuple(span for span in self.spans if span.parent_span_id and span.parent_span_id not in self.by_id)
+        lost = {span.parent_span_id for span in self.spans}.difference(self.by_id, ("",))
+        return tuple(span for span in self.spans if span.parent_span_id in lost) if lost else ()
 
     @functools.cached_property
     def leaf_faults(self) -> tuple[Span, ...]:

@@ -120,14 +120,17 @@ def key_of(pair: bytes) -> bytes:
 
 def value_of(pair: bytes) -> Value:
     """Return the value of an encoded KeyValue. Text that is not UTF-8 is replaced. Raises ParseError."""
-    if len(pair) >= 2 and pair[0] == 0x0A and pair[1] < 0x80:
-        # the usual encoding of text: how it begins follows from how long it is
-        at = 2 + pair[1]
-        left = len(pair) - at
-        head = _heads.get(left) or _head(left)
-        if pair.startswith(head, at):
-            return str(pair[at + len(head) :], "utf-8", "replace")
+    if len(pair) >= 2 and pair[0] == 0x0A and pair[1] < 0x80 and (found := text_at(pair, 2 + pair[1])) is not None:
+        return found
     return plain(SlimKeyValue.FromString(pair).value)
+
+
+def text_at(pair: bytes, at: int) -> str | None:
+    """Return the text of an encoded KeyValue whose key ends at `at`; None where no text, and nothing else, follows."""
+    # how the usual encoding of text begins follows from how long it is
+    left = len(pair) - at
+    head = _heads.get(left) or _head(left)
+    return str(pair[at + len(head) :], "utf-8", "replace") if pair.startswith(head, at) else None
 
 
 def varint(value: int) -> bytes:

@@ -31,6 +31,8 @@ _TEXT: Final = re.compile(
 # each alternative above holds one of these; looking for them costs less than the expression
 _WORDS: Final = ("err", "exception", "traceback", "tool", "function", "failed to", "unable to")
 _WORD_WITHIN: Final = 160
+# what `plain_result` or `_MARKED` would look for, in one go: most results hold none of it
+_TELLING: Final = re.compile(r'"(?:content"|(?:is_?error|errors?|status)"\s*:)', re.IGNORECASE)
 _MARKED: Final = re.compile(r'"(?:is_?error|errors?|status)"\s*:', re.IGNORECASE)
 
 
@@ -72,12 +74,14 @@ def error_text(result: str) -> str | None:
     Text: starts with an error's words. JSON object: `isError` or `is_error` true (MCP), `error` a text, an object or
     true, `errors` a list with something in it, `status` "error". A number under `error` is a measurement.
     """
+    if result[:1] == "{" and _TELLING.search(result, 0, _MARKED_WITHIN) is None:
+        return None
     result, marked = plain_result(result)
     if marked:
         return result
     head = result[:_MARKED_WITHIN].lstrip()
     if head[:1] == "{":
-        marked = ("rror" in head or '"status"' in head) and _MARKED.search(head) is not None
+        marked = _MARKED.search(head) is not None
         return _json_error(result) if marked and len(result) <= _READ_BYTES else None
     start = head[:_WORD_WITHIN].lower()
     return result.strip() if any(word in start for word in _WORDS) and _TEXT.match(head) else None
