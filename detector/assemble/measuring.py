@@ -1,14 +1,17 @@
-"""Collects measurements of spans and traces until a step of the stage writes them, by their partition."""
+"""Collects measurements of spans and traces until a step of the stage writes them, by their partition.
+
+What is written reads as `MeasurementBatch`.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
 from core import topics
 from core.log.port import Record
-from core.model.measurement import Measurement, MeasurementBatch
+from core.model.measurement import Measurement
 from core.model.span import Span, SpanKind
 from core.telemetry import Telemetry
 from detector.assemble.summary import Summary
@@ -20,6 +23,16 @@ PLACES: Final = 20_000
 # kinds whose operation may be the span's name
 _NAMED: Final = frozenset((SpanKind.UNKNOWN, SpanKind.TOOL))
 
+# `Measurement` as it is encoded: its values in the order of its fields; made in a third of the time of the struct
+_Row: TypeAlias = tuple[str | int | float | bool | None, ...]
+_FIELDS: Final = (
+    *("routing_key", "service", "operation", "kind", "model", "duration_ms", "failed", "trace_id", "span_id"),
+    *("session_id", "started_ns", "ended_ns", "is_trace", "release", "environment", "time_to_first_token_s"),
+    *("input_tokens", "output_tokens", "cost_usd"),
+)
+if Measurement.__struct_fields__ != _FIELDS or not Measurement.__struct_config__.array_like:
+    raise TypeError("`Measurement` has other fields than the rows that are written here")
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -30,8 +43,9 @@ class Measurer:
         self._telemetry = telemetry
         self._partitions = partitions
         self._headers: Mapping[str, str] = topics.headers()
-        self._places: dict[tuple[str, ...], tuple[str, int]] = {}
-        self._rows: defaultdict[int, list[Measurement]] = defaultdict(list)
+        # partition, operation, kind
+        self._places: dict[tuple[str, ...], tuple[int, str, str]] = {}
+        self._rows: defaultdict[int, list[_Row]] = defaultdict(list)
 
     def add(
         self, spans: Iterable[Span], *, routing_key: str, session_id: str, root: Span | None, whole: Summary
@@ -54,10 +68,10 @@ class Measurer:
         self._rows.clear()
         return records
 
-    def _encoded(self, rows: Sequence[Measurement]) -> list[bytes]:
+    def _encoded(self, rows: Sequence[_Row]) -> list[bytes]:
         """Return the value of a record; rows that cannot be encoded (numbers beyond 64 bits) are dropped."""
         try:
-            return [_encode(MeasurementBatch(measurements=tuple(rows)))]
+            return [_encode({"measurements": rows})]
         except (ValueError, OverflowError):
             if len(rows) == 1:
                 self._telemetry.count("clearwatch.dropped", reason="measurement_not_encodable")
@@ -65,8 +79,8 @@ class Measurer:
         half = len(rows) // 2
         return self._encoded(rows[:half]) + self._encoded(rows[half:])
 
-    def _span_row(self, span: Span, routing_key: str, session_id: str) -> tuple[int, Measurement]:
-        kind, tool = span.kind, span.tool
+    def _span_row(self, span: Span, routing_key: str, session_id: str) -> tuple[int, _Row]:
+        kind, tool, usage = span.kind, span.tool, span.usage
         # all that the operation of a span depends on; working it out costs five times as much as looking it up
         facts = (
             routing_key,
@@ -79,51 +93,44 @@ class Measurer:
         )
         place = self._places.get(facts)
         if place is None:
-            place = self._place(facts, span.target)
+            place = self._place(facts, span.target, kind)
         started_ns, ended_ns = span.start_ns, span.end_ns
-        usage = span.usage
-        return place[1], Measurement(
-            routing_key=routing_key,
-            service=span.service,
-            operation=place[0],
-            kind=kind,
-            model=span.model,
-            duration_ms=(ended_ns - started_ns) / 1e6 if ended_ns > started_ns else 0.0,
-            failed=span.error is not None,
-            trace_id=span.trace_id,
-            span_id=span.span_id,
-            session_id=session_id,
-            started_ns=started_ns,
-            ended_ns=ended_ns,
-            is_trace=False,
-            release=span.release,
-            environment=span.environment,
-            time_to_first_token_s=span.time_to_first_token_s,
-            input_tokens=usage.input_tokens if usage is not None else 0,
-            output_tokens=usage.output_tokens if usage is not None else 0,
-            cost_usd=span.cost_usd,
+        return place[0], (
+            routing_key,
+            span.service,
+            place[1],
+            place[2],
+            span.model,
+            (ended_ns - started_ns) / 1e6 if ended_ns > started_ns else 0.0,
+            span.error is not None,
+            span.trace_id,
+            span.span_id,
+            session_id,
+            started_ns,
+            ended_ns,
+            False,
+            span.release,
+            span.environment,
+            span.time_to_first_token_s,
+            usage.input_tokens if usage is not None else 0,
+            usage.output_tokens if usage is not None else 0,
+            span.cost_usd,
         )
 
-    def _trace_row(self, root: Span, routing_key: str, session_id: str, whole: Summary) -> tuple[int, Measurement]:
-        row = self._span_row(root, routing_key, session_id)[1]
+    def _trace_row(self, root: Span, routing_key: str, session_id: str, whole: Summary) -> tuple[int, _Row]:
         facts = (routing_key, root.service, root.name)
         place = self._places.get(facts)
         if place is None:
-            place = self._place(facts, root.name)
-        duration_ns = max(0, whole.ended_ns - whole.started_ns)
-        return place[1], msgspec.structs.replace(
-            row,
-            operation=root.name,
-            kind=SpanKind.UNKNOWN,
-            duration_ms=duration_ns / 1e6,
-            started_ns=whole.started_ns,
-            ended_ns=whole.ended_ns,
-            is_trace=True,
-        )
+            place = self._place(facts, root.name, SpanKind.UNKNOWN)
+        _, row = self._span_row(root, routing_key, session_id)
+        started_ns, ended_ns = whole.started_ns, whole.ended_ns
+        duration_ms = (ended_ns - started_ns) / 1e6 if ended_ns > started_ns else 0.0
+        times = (started_ns, ended_ns, True)
+        return place[0], (*row[:2], place[1], place[2], row[4], duration_ms, *row[6:10], *times, *row[13:])
 
-    def _place(self, facts: tuple[str, ...], operation: str) -> tuple[str, int]:
+    def _place(self, facts: tuple[str, ...], operation: str, kind: SpanKind) -> tuple[int, str, str]:
         if len(self._places) >= PLACES:
             self._places.clear()
         key = "|".join((facts[0], facts[1], operation)).encode()
-        place = self._places[facts] = (operation, topics.partition_for(key, self._partitions))
+        place = self._places[facts] = (topics.partition_for(key, self._partitions), operation, kind.value)
         return place

@@ -54,7 +54,8 @@ def run() -> list[tuple[str, float, str]]:
         for number in range(TRACES // TRACES_A_RECORD)
     ]
     slices = [read_spans(data)[0] for data in traces]
-    seen = [Trace(trace_id=pieces[0].trace_id.hex(), spans=map(decode, pieces)) for pieces in slices]
+    decoded = [[decode(piece) for piece in pieces] for pieces in slices]
+    seen = [Trace(trace_id=spans[0].trace_id, spans=spans) for spans in decoded]
     spans = sum(map(len, slices))
     checks = Checks(ChecksConfig(), Telemetry())
     work: dict[str, Callable[[], float]] = {
@@ -64,7 +65,10 @@ def run() -> list[tuple[str, float, str]]:
         "whole stage without checks": lambda: _cpu_s(records, _Nothing()),
         "part: read_spans": lambda: _timed(lambda: [read_spans(record.value) for record in records]),
         "part: decode": lambda: _timed(lambda: [[decode(piece) for piece in pieces] for pieces in slices]),
-        "part: checks": lambda: _timed(lambda: [checks.inspect(trace) for trace in seen]),
+        # a new trace each time: it keeps its tree once that was asked for
+        "part: checks": lambda: _timed(
+            lambda: [checks.inspect(Trace(trace_id="", spans=spans, version="v", routing_key="k")) for spans in decoded]
+        ),
         "part: build_traces_data": lambda: _timed(
             lambda: [
                 build_traces_data(pieces, session_id=trace.session_id, user_id=trace.user_id, max_bytes=800_000)
