@@ -1,6 +1,5 @@
 """An agent repeats one tool call: the same tool, the same arguments, the same result, again and again."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -78,21 +77,12 @@ class RepeatedToolCall:
         """Return one pattern for each tool that was called in a loop."""
         tools = trace.tool_spans
         if tools:
-            if (
-                len(tools) - len({span.tool.name if span.tool else span.name for span in tools})
-                < self._config.min_repeats - 1
-            ):
+            names = {span.tool.name if span.tool is not None else span.name for span in tools}
+            if len(tools) - len(names) < self._config.min_repeats - 1:
                 return found([])
             arguments = [_arguments_of(span) for span in tools]
             sent = any(arguments)
-            alike = Counter(
-                (span.tool.name if span.tool else "", _solid_length(text))
-                for span, text in zip(tools, arguments, strict=True)
-                if text
-            )
-            if sent and max(alike.values()) < self._config.min_repeats:
-                return found([])
-            calls = _calls_of_tools(tools)
+            calls = _calls_of_tools(tools) if sent and self._may_repeat(tools, arguments) else []
         else:
             asked = _asked(trace.llm_spans)
             if len(asked) - len({call.name for _, call in asked}) < self._config.min_repeats - 1:
@@ -104,6 +94,15 @@ class RepeatedToolCall:
             if self._is_loop(group) and len(group) > len(loops.get(group[0].tool, ())):
                 loops[group[0].tool] = group
         return found([self._finding(trace, group) for group in loops.values()]) if sent else UNKNOWN
+
+    def _may_repeat(self, tools: Iterable[Span], arguments: Iterable[str]) -> bool:
+        """Return whether enough calls look alike to be read: most traces have none, and this costs a tenth."""
+        alike: dict[tuple[str, int], int] = {}
+        for span, text in zip(tools, arguments, strict=True):
+            if text:
+                key = (span.tool.name if span.tool is not None else "", _solid_length(text))
+                alike[key] = alike.get(key, 0) + 1
+        return max(alike.values()) >= self._config.min_repeats
 
     def _groups(self, calls: Sequence[_Call]) -> Iterator[list[_Call]]:
         """Yield the calls of one tool with equal arguments, the failed ones left out."""
