@@ -22,7 +22,7 @@ demo: install
 	$(BIN)/clearwatch demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=12
 
 check: install
 	$(BIN)/ruff format --check .

@@ -1,7 +1,8 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and what a skip means where all tools must be there."""
 
+import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -23,3 +24,17 @@ def api(mlflow_server: RunningMlflow) -> Iterator[Api]:
 def service() -> str:
     """Return a service name, and so an experiment, of the test's own."""
     return f"svc-{uuid.uuid4().hex[:8]}"
+
+
+TOOL_MARKERS = ("needs_node", "needs_chromium")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn the skip of a test whose tool is missing into a failure where CLEARWATCH_REQUIRE_TOOLS is set."""
+    report = yield
+    is_required = os.environ.get("CLEARWATCH_REQUIRE_TOOLS") and any(map(item.get_closest_marker, TOOL_MARKERS))
+    if report.skipped and is_required:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and CLEARWATCH_REQUIRE_TOOLS is set: {report.longrepr}"
+    return report
