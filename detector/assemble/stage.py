@@ -151,10 +151,10 @@ class AssembleProcessor:
             if offsets := assembler.recall(trace, horizon_s):
                 raise RecallNeeded(Recall(topic=topics.SPANS, offsets=offsets))
             if due.is_eviction:
-                self._telemetry.count("clearwatch.dropped", reason="open_trace_evicted")
+                assembler.tally["clearwatch.dropped", "open_trace_evicted"] += 1
             if trace.spans:
                 self._produced += self._publisher.publish(trace, due)
-                self._telemetry.count("clearwatch.traces.closed", reason=due.reason)
+                assembler.tally["clearwatch.traces.closed", due.reason] += 1
             if due.action is Action.PUBLISH:
                 assembler.published(trace, at_s=due.at_s)
             else:
