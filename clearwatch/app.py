@@ -32,6 +32,7 @@ from sinks.webhook.sink import WebhookSink
 
 logger = logging.getLogger(__name__)
 
+LOG_FILE = "log.sqlite3"
 DRAIN_S = 20.0
 LOOP_PROBE_S = 0.25
 
@@ -65,7 +66,7 @@ class App:
         """
         self._data_dir.mkdir(parents=True, exist_ok=True)
         config, telemetry, clock = self._config, self._telemetry, self._clock
-        log = SqliteLog(str(self._data_dir / "log.sqlite3"), config=config.log, telemetry=telemetry, clock=clock)
+        log = SqliteLog(str(self._data_dir / LOG_FILE), config=config.log, telemetry=telemetry, clock=clock)
         store = RecordStore(config.sinks.records.url_in(self._data_dir))
         records = RecordsSink(
             log=log,

@@ -9,10 +9,11 @@ from pathlib import Path
 import uvloop
 from rich.console import Console
 
-from clearwatch.app import Addresses, App
+from clearwatch.app import LOG_FILE, Addresses, App
 from clearwatch.config import Config
 from clearwatch.mlflow_server import MlflowServer, free_port, is_free, target_of
-from core.errors import PermanentError
+from core.errors import ClearwatchError, LogUnavailableError, PermanentError
+from core.log.database import FileLock, LogLockedError
 
 logger = logging.getLogger(__name__)
 
@@ -22,15 +23,36 @@ class StartError(PermanentError):
 
 
 def run_up(config: Config, *, data_dir: Path, out: Console) -> None:
-    """Run until SIGINT or SIGTERM. Raises StartError where a port is taken or MLflow cannot be used."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_up(config, data_dir, out))
+    """Run until SIGINT or SIGTERM.
+
+    Raises StartError where the folder cannot be used, a port is taken or MLflow cannot be used, and what ended it
+    afterwards: alone where it is one of our own errors, so that its message can be shown as it is.
+    """
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_up(config, data_dir, out))
+    except BaseExceptionGroup as group:
+        if (cause := _only_cause(group)) is None:
+            raise
+        raise cause from group
+
+
+def _only_cause(group: BaseExceptionGroup[BaseException]) -> ClearwatchError | None:
+    """Return the first of our errors in a group that holds nothing else."""
+    ours, others = group.split(ClearwatchError)
+    if others is not None:
+        return None
+    found: BaseException | None = ours
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found if isinstance(found, ClearwatchError) else None
 
 
 async def _up(config: Config, data_dir: Path, out: Console) -> None:
     stop = asyncio.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    _refuse_folder(data_dir)
     server, mlflow_url = None, ""
     if config.sinks.mlflow.enabled:
         server, mlflow_url = await _mlflow(config, data_dir)
@@ -64,6 +86,22 @@ async def _mlflow(config: Config, data_dir: Path) -> tuple[MlflowServer | None, 
     if not is_free(host, int(port)):
         raise StartError(_taken("sinks.mlflow.local_listen", mlflow.local_listen))
     return server, server.url
+
+
+def _refuse_folder(data_dir: Path) -> None:
+    """Raise StartError where the folder cannot be written, or another `up` has it: before anything is started."""
+    # the log takes the same lock for good; this look is early, so that the message comes before any port's
+    lock = FileLock(str(data_dir / LOG_FILE))
+    try:
+        lock.acquire()
+    except LogLockedError as exc:
+        raise StartError(
+            f"data folder {data_dir} is in use by another `clearwatch up`: stop it, or name another with --data-dir"
+        ) from exc
+    except LogUnavailableError as exc:
+        cause = getattr(exc.__cause__, "strerror", "") or exc
+        raise StartError(f"data folder {data_dir} cannot be written: {cause}: name another with --data-dir") from exc
+    lock.release()
 
 
 def _refuse_taken_ports(config: Config) -> None:

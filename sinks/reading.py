@@ -1,13 +1,34 @@
-"""What every sink does with fetched records before it looks inside: stop at those that a newer release wrote."""
+"""What every sink does with its reader: join the group, and stop at records that a newer release wrote."""
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 
 from core import topics
-from core.errors import SchemaTooNewError
-from core.log.port import Fetch, Reader, StoredRecord
+from core.errors import LogUnavailableError, SchemaTooNewError
+from core.log.port import AssignmentListener, Fetch, Reader, StoredRecord
+from core.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
+
+
+async def join(
+    reader: Reader, listener: AssignmentListener, stop: asyncio.Event, *, sink: str, telemetry: Telemetry
+) -> bool:
+    """Start a reader, trying again for as long as the log is unavailable; return False where `stop` came first."""
+    while not stop.is_set():
+        try:
+            await reader.start(listener)
+        except LogUnavailableError as exc:
+            telemetry.count("clearwatch.sink.failed", sink=sink, reason="log_unavailable")
+            logger.warning("sink %s waits for the log: %s", sink, exc)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(exc.retry_after_s):
+                    await stop.wait()
+        else:
+            return True
+    return False
 
 
 def readable(fetch: Fetch, reader: Reader) -> Iterator[tuple[int, Sequence[StoredRecord]]]:

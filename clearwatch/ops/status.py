@@ -22,6 +22,8 @@ Lag: TypeAlias = Callable[[], Awaitable[Mapping[str, int]]]
 
 # a process stores its gauges every 5 s at least; one silent for three times that is gone
 _ALIVE_S: Final = 15.0
+# answers of the collector to requests that it took; every other one is a refusal, and shown as a reason of `dropped`
+_TAKEN: Final = ("200", "OK")
 
 
 class SpanCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +142,8 @@ def compose(
         totals[each.name] += each.value
         if each.name == "clearwatch.dropped":
             dropped[each.labels.get("reason", "")] += each.value
+        if each.name == "clearwatch.collector.requests" and each.labels.get("status") not in _TAKEN:
+            dropped[f"request_{each.labels.get('transport', '')}_{each.labels.get('status', '')}".lower()] += each.value
     return Status(
         version=version,
         uptime_s=round(uptime_s, 3),

@@ -63,7 +63,13 @@ class SqliteReader:
     async def start(self, listener: AssignmentListener) -> None:
         """Join the group and deliver from what it committed; from the beginning where it has committed nothing."""
         await self._host.join(self)
-        await listener.on_assigned(range(self._partitions))
+        try:
+            await listener.on_assigned(range(self._partitions))
+        except BaseException:
+            # so that it may be started again: half of what is assigned may have been restored
+            self._host.leave(self)
+            await listener.on_revoked(range(self._partitions))
+            raise
         mirror = self._host.mirror
         assigned = [(topic, p) for p in range(self._partitions) for topic in self.topics]
         for topic_partition, (start, _, _) in mirror.bounds(assigned).items():

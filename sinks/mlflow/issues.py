@@ -39,7 +39,7 @@ from sinks.mlflow.state import (
     link_id_of,
     marker_of,
 )
-from sinks.reading import readable
+from sinks.reading import join, readable
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,8 @@ class IssueFiler:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read and deliver until `stop`; then finish what is in flight."""
-        await self._reader.start(self)
+        if not await join(self._reader, self, stop, sink=GROUP, telemetry=self._telemetry):
+            return
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.outbox.run(stop), name="mlflow-outbox")

@@ -25,7 +25,7 @@ from sinks.mlflow.client import MlflowClient, MlflowFailedError, MlflowMissingEr
 from sinks.mlflow.config import MlflowConfig
 from sinks.mlflow.mending import cut_ids
 from sinks.mlflow.runs import MonitorRuns
-from sinks.reading import readable
+from sinks.reading import join, readable
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,8 @@ class SpanForwarder:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Forward until `stop`."""
-        await self._reader.start(self)
+        if not await join(self._reader, self, stop, sink=GROUP, telemetry=self._telemetry):
+            return
         try:
             while not stop.is_set():
                 await self._step(stop)

@@ -21,6 +21,7 @@ from core.model.finding import FindingRecord
 from core.model.issue import IssueRecord
 from core.model.trace import TraceRecord
 from core.telemetry import Telemetry
+from sinks.reading import join
 from sinks.records.store import Change, RecordStore
 
 _log = logging.getLogger(__name__)
@@ -90,7 +91,8 @@ class RecordsSink:
         if not await self._patiently(self._open, stop):
             return
         reader = self._log.reader(self.name, _TOPICS)
-        await reader.start(self)
+        if not await join(reader, self, stop, sink=self.name, telemetry=self._telemetry):
+            return
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._copy(reader, stop), name="records-copy")

@@ -23,7 +23,7 @@ from core.log.port import Log, StateChange, StoredRecord, Work
 from core.model.issue import IssueEvent, IssueFiled, IssueRecord, IssueStatus
 from core.telemetry import Telemetry
 from sinks.delivery import Done, Entry, Outbox, Schedule, WaitError
-from sinks.reading import readable
+from sinks.reading import join, readable
 from sinks.webhook.config import WebhookConfig
 from sinks.webhook.payload import WORTH_TELLING, Alert, alert_of, body_of
 
@@ -96,7 +96,8 @@ class WebhookSink:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop`; what is in flight then has `drain_s`, the rest stays in the outbox."""
-        await self._reader.start(self)
+        if not await join(self._reader, self, stop, sink=GROUP, telemetry=self._telemetry):
+            return
         try:
             async with asyncio.TaskGroup() as tasks:
                 sending = tasks.create_task(self._outbox.run(stop), name="webhook-outbox")
