@@ -119,6 +119,11 @@ counters = sa.Table(
 )
 
 
+def time_of(time_ns: int) -> int:
+    """Return a time as a column can hold it: OTLP's are unsigned 64 bits, SQL's integers signed."""
+    return min(time_ns, 2**63 - 1)
+
+
 def position_of(*, log_time_ms: int, offset: int) -> int:
     """Return a number that grows along a partition, also across a log that was begun anew.
 

@@ -119,24 +119,41 @@ class RecordsSink:
                     await self._patiently(lambda fetch=fetch: self._take(reader, fetch), stop)  # type: ignore[misc]
 
     async def _take(self, reader: Reader, fetch: Fetch) -> None:
-        changes, dead, next_offsets = await asyncio.to_thread(self._decoded, fetch.records)
+        decoded, undecodable, next_offsets = await asyncio.to_thread(self._decoded, fetch.records)
         for at in self._stopped_partitions & set(fetch.records):
             reader.pause([at])
+        refused = await asyncio.to_thread(self._apply, [change for _, change in decoded])
+        dead = undecodable + [self._dead_letter(decoded[index][0], exc) for index, exc in refused]
         if dead:
             await self._log.append(dead)
-        if changes:
-            await asyncio.to_thread(self._store.apply, changes)
         for partition, offsets in next_offsets.items():
             await reader.commit(partition, Work(next_offsets=offsets))
-        self._telemetry.count("clearwatch.sink.sent", len(changes), sink=self.name, what="record")
-        if dead:
-            self._telemetry.count("clearwatch.dead_letters", len(dead), stage=self.name, reason="undecodable")
+        self._telemetry.count("clearwatch.sink.sent", len(decoded) - len(refused), sink=self.name, what="record")
+        for reason, letters in (("undecodable", undecodable), ("refused_by_store", refused)):
+            if letters:
+                self._telemetry.count("clearwatch.dead_letters", len(letters), stage=self.name, reason=reason)
+
+    def _apply(self, changes: Sequence[Change]) -> list[tuple[int, Exception]]:
+        """Store changes together, or each alone where one of them cannot be stored; return those by their index."""
+        if not changes:
+            return []
+        try:
+            self._store.apply(changes)
+        except RetryableError:
+            raise
+        except Exception as exc:
+            if len(changes) == 1:
+                return [(0, exc)]
+            _log.exception("records failed on %d changes, trying each alone", len(changes))
+            alone = ((index, self._apply([change])) for index, change in enumerate(changes))
+            return [(index, refused[0][1]) for index, refused in alone if refused]
+        return []
 
     def _decoded(
         self, records: Mapping[TopicPartition, Sequence[StoredRecord]]
-    ) -> tuple[list[Change], list[Record], dict[int, dict[str, int]]]:
-        """Return the changes, the dead letters, and the offsets to commit by partition and topic."""
-        changes: list[Change] = []
+    ) -> tuple[list[tuple[StoredRecord, Change]], list[Record], dict[int, dict[str, int]]]:
+        """Return the changes with their records, the dead letters, and the offsets by partition and topic."""
+        changes: list[tuple[StoredRecord, Change]] = []
         dead: list[Record] = []
         next_offsets: dict[int, dict[str, int]] = {}
         for (topic, partition), stored in records.items():
@@ -152,7 +169,8 @@ class RecordsSink:
                 except (msgspec.DecodeError, msgspec.ValidationError) as exc:
                     dead.append(self._dead_letter(record, exc))
                 else:
-                    changes.append(Change(log_time_ms=record.log_time_ms, offset=record.offset, value=value))
+                    change = Change(log_time_ms=record.log_time_ms, offset=record.offset, value=value)
+                    changes.append((record, change))
                 next_offsets.setdefault(partition, {})[topic] = record.offset + 1
         return changes, dead, next_offsets
 

@@ -288,7 +288,7 @@ class _Rows:
                 "found_at": change.position,
                 "withdrawn_at": 0,
                 "trace_id": finding.trace_id,
-                "observed_at_ns": finding.observed_at_ns,
+                "observed_at_ns": schema.time_of(finding.observed_at_ns),
                 "seen_at_s": change.log_time_ms / 1000,
                 "body": self._encode(finding),
             }
@@ -302,7 +302,7 @@ class _Rows:
                 "hex": issue.issue_id.replace("-", "").lower(),
                 "sequence": issue.sequence,
                 "status": str(issue.status),
-                "last_seen_ns": issue.last_seen_ns,
+                "last_seen_ns": schema.time_of(issue.last_seen_ns),
                 "changed_at_s": event.at_s,
                 "kind": str(event.kind),
                 "body": self._encode(issue),
@@ -314,7 +314,7 @@ class _Rows:
                 {
                     "finding_id": link.finding_id,
                     "standing": 1,
-                    "observed_at_ns": link.observed_at_ns,
+                    "observed_at_ns": schema.time_of(link.observed_at_ns),
                     "body": self._encode(link),
                     **common,
                 }

@@ -48,6 +48,12 @@ class Up:
 
     def start(self, *, timeout_s: float = 60.0) -> "Up":
         """Start it and wait until it is ready."""
+        self.launch()
+        wait_for(self._is_ready, timeout_s=timeout_s, what=lambda: self.log_tail())
+        return self
+
+    def launch(self) -> None:
+        """Start it without waiting."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with (self.data_dir / "up.log").open("ab") as output:
             self._process = subprocess.Popen(
@@ -57,8 +63,6 @@ class Up:
                 stderr=output,
                 cwd=ROOT,
             )
-        wait_for(self._is_ready, timeout_s=timeout_s, what=lambda: self.log_tail())
-        return self
 
     def _is_ready(self) -> bool:
         assert self._process is not None
@@ -84,7 +88,17 @@ class Up:
         """SIGTERM it, wait, and return its exit code; a no-op where it does not run."""
         if self._process is None:
             return 0
-        self._process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def signal(self, sign: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(sign)
+
+    def wait(self) -> int:
+        """Wait until it has ended by itself, at most a minute, and return its exit code."""
+        assert self._process is not None
         try:
             code = self._process.wait(timeout=60)
         except subprocess.TimeoutExpired:
