@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 async def join(
     reader: Reader, listener: AssignmentListener, stop: asyncio.Event, *, sink: str, telemetry: Telemetry
 ) -> bool:
-    """Start a reader, trying again for as long as the log is unavailable; return False where `stop` came first."""
-    while not stop.is_set():
+    """Start a reader, trying again for as long as the log is unavailable; return False where `stop` came meanwhile."""
+    while True:
         try:
             await reader.start(listener)
         except LogUnavailableError as exc:
@@ -26,9 +26,10 @@ async def join(
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(exc.retry_after_s):
                     await stop.wait()
+            if stop.is_set():
+                return False
         else:
             return True
-    return False
 
 
 def readable(fetch: Fetch, reader: Reader) -> Iterator[tuple[int, Sequence[StoredRecord]]]:

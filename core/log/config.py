@@ -24,7 +24,7 @@ class LogConfig(BaseModel):
     # as many as processes could share the work; more only cost: each is a record per request and a processor per stage
     partitions: int = Field(default=4, ge=1, le=1024)
     max_bytes: int = Field(default=10 * 1024**3, ge=1024)
-    """Bytes of record values that may be stored before retention by size begins."""
+    """Bytes of record values that may be stored before retention by size begins. Stages may go to twice this to work off what was accepted."""
     retention_h: dict[str, float] = {}
     """Hours a topic is kept, where it differs from the default of that topic."""
     retention_interval_s: float = Field(default=10.0, gt=0)
@@ -50,5 +50,6 @@ class LogConfig(BaseModel):
 
     def reserve_bytes(self) -> int:
         """Return how far stages may go over `max_bytes` while they drain what was accepted."""
-        # a tenth: traces and measurements derived from the spans in hand are smaller than they are
-        return max(self.max_bytes // 10, 1024)
+        # as much again: what stages make of the spans in hand is no larger than they are, and spans are released only
+        # after that was stored, so with less room a full log could wait for ever for its own stages
+        return self.max_bytes

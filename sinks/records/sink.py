@@ -141,10 +141,10 @@ class RecordsSink:
             self._store.apply(changes)
         except RetryableError:
             raise
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - whatever one change holds, its neighbours are stored
             if len(changes) == 1:
                 return [(0, exc)]
-            _log.exception("records failed on %d changes, trying each alone", len(changes))
+            _log.error("records failed on %d changes, trying each alone", len(changes), exc_info=True)
             alone = ((index, self._apply([change])) for index, change in enumerate(changes))
             return [(index, refused[0][1]) for index, refused in alone if refused]
         return []

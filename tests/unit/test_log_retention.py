@@ -152,7 +152,7 @@ async def test_a_full_log_still_takes_what_stages_produce_up_to_its_reserve(stor
     await store.append(100)
     produced = Work(produce=(Record(topic=topics.TRACES, partition=0, value=bytes(1000)),))
     await store.join("sessions", topics.TRACES)
-    for _ in range(10):
+    for _ in range(100):
         await reader.commit(0, produced)
     with pytest.raises(LogFullError):
         await reader.commit(0, produced)
