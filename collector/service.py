@@ -4,11 +4,10 @@ import asyncio
 import socket
 from typing import Final
 
-import uvicorn
-
 from collector.config import CollectorConfig, split_address
 from collector.grpc_server import OtlpGrpcServer
-from collector.http_server import OtlpHttpApp, make_server
+from collector.http_listener import HttpServer
+from collector.http_server import OtlpHttpService
 from collector.receiver import Receiver
 from core.clock import Clock
 from core.errors import PermanentError
@@ -35,11 +34,8 @@ class Collector:
         self._config = config
         self._clock = clock
         receiver = Receiver(log=log, config=config, telemetry=telemetry)
-        self._app = OtlpHttpApp(receiver=receiver, config=config, telemetry=telemetry)
+        self._http = HttpServer(OtlpHttpService(receiver=receiver, config=config, telemetry=telemetry))
         self._grpc = OtlpGrpcServer(receiver=receiver, config=config, telemetry=telemetry)
-        self._http: uvicorn.Server | None = None
-        self._http_loop: asyncio.Task[None] | None = None
-        self._socket: socket.socket | None = None
         self.grpc_port = 0
         self.http_port = 0
 
@@ -47,19 +43,16 @@ class Collector:
         """Bind both addresses and serve. Raises AddressInUseError, and then serves neither."""
         http = self._config.http.listen
         try:
-            self._socket = _bind(*split_address(http))
+            listening = bind(*split_address(http))
         except OSError as exc:
             raise AddressInUseError(key="collector.http.listen", address=http, reason=exc.strerror or str(exc)) from exc
         try:
             await self._start_grpc()
         except AddressInUseError:
-            self._socket.close()
-            self._socket = None
+            listening.close()
             raise
-        self.http_port = self._socket.getsockname()[1]
-        self._http = make_server(self._app)
-        await self._http.startup(sockets=[self._socket])
-        self._http_loop = asyncio.create_task(self._http.main_loop(), name="collector-http")
+        self.http_port = listening.getsockname()[1]
+        await self._http.start(listening)
 
     async def _start_grpc(self) -> None:
         listen = self._config.grpc.listen
@@ -67,29 +60,20 @@ class Collector:
         key = "collector.grpc.listen"
         try:
             # gRPC's own answer to a taken port names no cause: ask the system first
-            _bind(host, port).close()
+            bind(host, port).close()
             self.grpc_port = await self._grpc.start(listen)
         except OSError as exc:
             raise AddressInUseError(key=key, address=listen, reason=exc.strerror or str(exc)) from exc
 
     async def stop(self, deadline_s: float) -> None:
         """Refuse new requests and finish those in hand within `deadline_s` seconds, then close. Idempotent."""
-        until_s = self._clock.monotonic_s() + deadline_s
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._grpc.stop(deadline_s), name="collector-grpc-stop")
-            if self._http is not None:
-                tasks.create_task(self._stop_http(self._http, until_s), name="collector-http-stop")
-
-    async def _stop_http(self, server: uvicorn.Server, until_s: float) -> None:
-        server.should_exit = True
-        if self._http_loop is not None:
-            await self._http_loop
-        server.config.timeout_graceful_shutdown = max(0, round(until_s - self._clock.monotonic_s()))
-        await server.shutdown(sockets=[self._socket] if self._socket is not None else None)
-        self._http = self._http_loop = self._socket = None
+            tasks.create_task(self._http.stop(deadline_s), name="collector-http-stop")
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises OSError."""
     family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
         0
     ]
