@@ -88,7 +88,7 @@ def _with_sane_session(span: bytes) -> bytes:
     rebuilt = Span.FromString(span)
     kept = [attribute for attribute in rebuilt.attributes if not _is_scrubbed_session(attribute)]
     for attribute in kept:
-        if attribute.key.encode() in _SESSION_KEYS:
+        if attribute.key.encode() in _SESSION_KEYS and len(attribute.value.string_value) > MAX_SESSION_CHARS:
             attribute.value.string_value = attribute.value.string_value[:MAX_SESSION_CHARS]
     copies = [type(attribute).FromString(attribute.SerializeToString()) for attribute in kept]
     del rebuilt.attributes[:]
