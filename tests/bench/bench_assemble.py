@@ -16,6 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from core import topics
 from core.dialects import decode
 from core.log.port import StoredRecord
+from core.malloc import tune_malloc
 from core.model.trace import Trace
 from core.otlp.build import build_traces_data
 from core.otlp.wire import read_spans
@@ -41,6 +42,7 @@ class _Nothing:
 
 def run() -> list[tuple[str, float, str]]:
     """Return (measure, value, unit) rows: the best of nine rounds, process CPU time; ratios are medians of rounds."""
+    tune_malloc()  # as `up` does
     traces = [_trace(random.Random(seed)) for seed in range(TRACES)]
     records = [
         StoredRecord(
