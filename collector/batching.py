@@ -17,36 +17,39 @@ class AppendBatcher:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._waiting: list[Record] = []
-        self._outcome: asyncio.Future[None] | None = None
+        self._callers: list[asyncio.Future[None]] = []
         self._appending: set[asyncio.Task[None]] = set()
 
     async def append(self, records: Sequence[Record]) -> None:
         """Return when the records are durable. Raises LogFullError, LogUnavailableError."""
-        if self._outcome is None:
-            loop = asyncio.get_running_loop()
-            self._outcome = loop.create_future()
+        loop = asyncio.get_running_loop()
+        # one each: a caller's cancellation is none of the others' business
+        outcome = loop.create_future()
+        if not self._callers:
             loop.call_soon(self._flush)
+        self._callers.append(outcome)
         self._waiting.extend(records)
-        # one caller's cancellation is none of the others' business
-        await asyncio.shield(self._outcome)
+        await outcome
 
     def _flush(self) -> None:
-        records, outcome = self._waiting, self._outcome
-        self._waiting, self._outcome = [], None
-        if outcome is not None:
-            appending = asyncio.get_running_loop().create_task(self._append(records, outcome), name="collector-append")
-            self._appending.add(appending)
-            appending.add_done_callback(self._appending.discard)
+        records, callers = self._waiting, self._callers
+        self._waiting, self._callers = [], []
+        appending = asyncio.get_running_loop().create_task(self._append(records, callers), name="collector-append")
+        self._appending.add(appending)
+        appending.add_done_callback(self._appending.discard)
 
-    async def _append(self, records: Sequence[Record], outcome: "asyncio.Future[None]") -> None:
+    async def _append(self, records: Sequence[Record], callers: "Sequence[asyncio.Future[None]]") -> None:
         try:
             await self._log.append(records)
         except asyncio.CancelledError:
-            outcome.cancel()
+            for outcome in callers:
+                outcome.cancel()
             raise
         except Exception as exc:  # noqa: BLE001 - raised again in every caller
-            outcome.set_exception(exc)
-            # counts as seen although every caller may have gone
-            outcome.exception()
+            for outcome in callers:
+                if not outcome.done():
+                    outcome.set_exception(exc)
         else:
-            outcome.set_result(None)
+            for outcome in callers:
+                if not outcome.done():
+                    outcome.set_result(None)

@@ -78,28 +78,38 @@ class _Transaction:
         self.committed: dict[tuple[str, TopicPartition], int] = {}
         self.state: dict[tuple[str, int, bytes], bytes | None] = {}
         self.groups: dict[str, bool] = {}
-        self.appended: dict[str, int] = {}
 
     def add(self, request: Request) -> None:
         ends, rows, encode = self.ends, self.rows, self._headers.encode
+        headers: Mapping[str, str] | None = None
+        encoded = b""
         for record in request.records:
+            # records that came together mostly share the very same headers
+            if record.headers is not headers:
+                headers, encoded = record.headers, encode(record.headers)
             topic_partition = (record.topic, record.partition)
             end = ends.get(topic_partition)
             if end is None:
                 state = self._partitions[topic_partition]
                 # never backwards, whatever the machine's clock does: closing traces runs on this time
                 log_time_ms = max(self._now_ms, state.last_log_time_ms)
-                end = ends[topic_partition] = [state.next_offset, log_time_ms, 0, state.row_base]
-            rows.append((end[3] + end[0], end[1], record.key, encode(record.headers), record.value))
+                end = ends[topic_partition] = [state.next_offset, log_time_ms, 0, state.row_base, state.next_offset]
+            rows.append((end[3] + end[0], end[1], record.key, encoded, record.value))
             end[0] += 1
             end[2] += len(record.value)
-            self.appended[record.topic] = self.appended.get(record.topic, 0) + 1
         for topic_partition, offset in request.offsets.items():
             self.committed[request.group, topic_partition] = offset
         if request.essential is not None:
             self.groups[request.group] = request.essential
         for change in request.state:
             self.state[request.store, request.partition, change.key] = change.value
+
+    def appended(self) -> dict[str, int]:
+        """Return the number of records for each topic."""
+        counts: dict[str, int] = {}
+        for (topic, _), end in self.ends.items():
+            counts[topic] = counts.get(topic, 0) + end[0] - end[4]
+        return counts
 
     def size(self) -> int:
         """Return the bytes of all values in it."""
@@ -303,7 +313,7 @@ class Writer:
             [(self._state_of(tp), end[0], end[1], end[2]) for tp, end in transaction.ends.items()],
             transaction.committed,
         )
-        for topic, count in transaction.appended.items():
+        for topic, count in transaction.appended().items():
             self._telemetry.count("clearwatch.log.records.appended", count, topic=topic)
         return None
 
