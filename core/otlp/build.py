@@ -1,14 +1,14 @@
 """Puts spans together again: chunks of `TracesData` from slices of wire bytes, with session and user stamped on.
 
-Nothing is parsed but spans whose session id does not look as it should, and nothing is copied but once, at the end:
-runs of spans of one resource and scope share one frame. Framing: https://protobuf.dev/programming-guides/encoding/.
+Only where a session id does not look as it should are spans parsed. Bytes are copied once: runs of spans of one resource
+and scope share one frame. Framing: https://protobuf.dev/programming-guides/encoding/.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from core.otlp.slim import varint
-from core.otlp.stamp import MAX_SESSION_CHARS, stamped, with_sane_sessions
+from core.otlp.stamp import MAX_SESSION_CHARS, names_sane_sessions, stamped, with_sane_session
 from core.otlp.wire import SpanSlice
 
 # tag and length of one nested message: lengths below 2^28 take at most 4 bytes
@@ -25,7 +25,15 @@ def build_traces_data(slices: Sequence[SpanSlice], *, session_id: str, user_id: 
     In each chunk its root, else its first span, carries `session.id` and `user.id` where they are given and the span
     does not have them. Session ids are cut to 250 characters, scrubbed ones removed, in every span.
     """
-    spans = with_sane_sessions([item.span for item in slices])
+    chunks = _stamped(slices, [item.span for item in slices], session_id, user_id, max_bytes)
+    if all(map(names_sane_sessions, chunks)):
+        return chunks
+    return _stamped(slices, [with_sane_session(item.span) for item in slices], session_id, user_id, max_bytes)
+
+
+def _stamped(
+    slices: Sequence[SpanSlice], spans: list[bytes], session_id: str, user_id: str, max_bytes: int
+) -> list[bytes]:
     # room for the two stamps, four bytes of UTF-8 a character, and their framing
     room = 4 * (min(len(session_id), MAX_SESSION_CHARS) + len(user_id)) + 64
     chunks: list[bytes] = []

@@ -1,6 +1,5 @@
 """Stamps the session and the user onto a span, for readers that know only `session.id` and `user.id` (MLflow)."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -25,15 +24,9 @@ def is_scrubbed(text: str) -> bool:
     return text.startswith(_SCRUBBED)
 
 
-def with_sane_sessions(spans: Sequence[bytes]) -> list[bytes]:
-    """Return the spans with session ids cut to 250 characters and scrubbed ones removed, the very bytes otherwise."""
-    joined = b"".join(spans)
-    suspected = [key for key in _SESSION_KEYS if not _is_plainly_sane(joined, key)]
-    if not suspected:
-        return list(spans)
-    return [
-        span if all(_is_plainly_sane(span, key) for key in suspected) else _with_sane_session(span) for span in spans
-    ]
+def names_sane_sessions(data: bytes) -> bool:
+    """Is it plain that no span in these bytes has a session id to be cut or removed? False also where it is not."""
+    return all(_is_plainly_sane(data, key) for key in _SESSION_KEYS)
 
 
 def _is_plainly_sane(data: bytes, key: bytes) -> bool:
@@ -77,7 +70,10 @@ def _plain_pair(data: bytes, start: int, key: bytes) -> bytes:
     return data[start : text_at + length]
 
 
-def _with_sane_session(span: bytes) -> bytes:
+def with_sane_session(span: bytes) -> bytes:
+    """Return the span with session ids cut to 250 characters and scrubbed ones removed, the very bytes otherwise."""
+    if names_sane_sessions(span):
+        return span
     try:
         pairs = [pair for pair in SlimSpan.FromString(span).attributes if key_of(pair) in _SESSION_KEYS]
         values = [value_of(pair) for pair in pairs]

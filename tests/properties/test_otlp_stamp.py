@@ -6,7 +6,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from core.otlp.slim import varint
-from core.otlp.stamp import stamped, with_sane_sessions
+from core.otlp.stamp import names_sane_sessions, stamped, with_sane_session
 
 _SESSION_KEYS = ("session.id", "gen_ai.conversation.id")
 _TEXTS = st.sampled_from(
@@ -55,11 +55,13 @@ def expected(span: bytes) -> list[KeyValue]:
 @given(st.lists(spans(), max_size=4))
 @settings(deadline=None, max_examples=150)
 def test_session_ids_are_mended_wherever_they_stand_and_all_else_stays(given_spans: list[bytes]) -> None:
-    found = with_sane_sessions(given_spans)
+    found = [with_sane_session(span) for span in given_spans]
     assert [list(Span.FromString(span).attributes) for span in found] == [expected(span) for span in given_spans]
     for before, after in zip(given_spans, found, strict=True):
         if list(Span.FromString(before).attributes) == expected(before):
             assert after is before
+        else:
+            assert not names_sane_sessions(b"".join(given_spans))
 
 
 @given(spans())
