@@ -104,7 +104,9 @@ class Assembler:
         elif trace.offsets and offset <= trace.offsets[-1]:
             return  # a replay: its entry covers this record
         if trace.is_capped:
-            self._refuse(trace, [item for item in slices if item.span_id not in trace.spans])
+            fresh = [item for item in slices if item.span_id not in trace.spans]
+            self.tally["clearwatch.spans.duplicate", ""] += len(slices) - len(fresh)
+            self._refuse(trace, fresh)
             return
         added = self._add(trace, slices)
         if not added:
@@ -350,7 +352,8 @@ class Assembler:
 
     def _due_of(self, trace: OpenTrace) -> Due:
         if trace.is_capped:
-            return Due(trace.last_append_s, Action.CLOSE, CloseReason.SIZE)
+            # a closed trace that was reopened by spans over its cap is not closed earlier than it was
+            return Due(max(trace.last_append_s, trace.closed_at_s), Action.CLOSE, CloseReason.SIZE)
         return trace.due(self._config)
 
     def _arm(self, trace: OpenTrace) -> None:
