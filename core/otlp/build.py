@@ -1,7 +1,7 @@
 """Puts spans together again: chunks of `TracesData` from slices of wire bytes, with session and user stamped on.
 
-Only where a session id does not look as it should are spans parsed. Bytes are copied once: runs of spans of one resource
-and scope share one frame. Framing: https://protobuf.dev/programming-guides/encoding/.
+Only where a session id does not look as it should are spans parsed. Bytes are copied once: runs of spans of one
+resource and scope share one frame. Framing: https://protobuf.dev/programming-guides/encoding/.
 """
 
 from collections.abc import Iterator, Sequence

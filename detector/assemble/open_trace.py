@@ -223,5 +223,5 @@ def reopened(trace_id: bytes, entry: Entry) -> OpenTrace:
 
 
 def is_root(slices: Sequence[SpanSlice]) -> bool:
-    """Return whether one of these has no parent; some clients send a parent id of zeros for none."""
-    return any(not item.parent_span_id or not any(item.parent_span_id) for item in slices)
+    """Return whether one of these has no parent."""
+    return any(not item.parent_span_id for item in slices)
