@@ -1,5 +1,6 @@
 """The detector's stages, made from its configuration."""
 
+from core.model.finding import Dimension
 from core.stage import Stage
 from core.telemetry import Telemetry
 from detector.assemble.stage import AssembleStage
@@ -11,11 +12,16 @@ from detector.sessions.stage import SessionsStage
 
 
 def stages(config: DetectorConfig, telemetry: Telemetry) -> dict[str, Stage]:
-    """Return the stages by name, in the order in which records pass through them."""
+    """Return the stages by name, in the order in which records pass through them.
+
+    Without the latency dimension there are no baselines: they look for nothing else.
+    """
+    checks = Checks(config.checks, telemetry, dimensions=config.dimensions)
     made: tuple[Stage, ...] = (
-        AssembleStage(Checks(config.checks, telemetry), config.assemble, telemetry),
+        AssembleStage(checks, config.assemble, telemetry),
         SessionsStage(config=config.sessions, telemetry=telemetry),
         BaselinesStage(config=config.baselines, telemetry=telemetry),
         IssuesStage(config=config.issues, max_age_s=config.max_age_s, telemetry=telemetry),
     )
-    return {stage.name: stage for stage in made}
+    without = set() if Dimension.LATENCY in config.dimensions else {"baselines"}
+    return {stage.name: stage for stage in made if stage.name not in without}

@@ -1,12 +1,12 @@
 """Runs every enabled check over a trace; a check that raises costs its own answer and nothing else."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from core.model.finding import Finding
+from core.model.finding import Dimension, Finding
 from core.model.trace import Trace
 from core.telemetry import Series, Telemetry
 from detector.checks.config import ChecksConfig
@@ -32,16 +32,23 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Checks:
-    """The enabled checks that ship, then `extra` ones, in that order.
+    """The enabled checks that ship, then `extra` ones, in that order; those of other `dimensions` do not run.
 
     Raises ValueError where two checks share a name: their fingerprints would collide.
     """
 
-    def __init__(self, config: ChecksConfig, telemetry: Telemetry, *, extra: Sequence[Check] = ()) -> None:
+    def __init__(
+        self,
+        config: ChecksConfig,
+        telemetry: Telemetry,
+        *,
+        extra: Sequence[Check] = (),
+        dimensions: Collection[Dimension] = tuple(Dimension),
+    ) -> None:
         sections = ((check, config.section(check.name)) for check in DEFAULT_CHECKS)
         made = (*(check.make(section) for check, section in sections if section.enabled), *extra)
-        self._checks = {check.name: check for check in made}
-        if len(self._checks) != len(made):
+        self._checks = {check.name: check for check in made if check.dimension in dimensions}
+        if len({check.name for check in made}) != len(made):
             names = [check.name for check in made]
             raise ValueError(f"checks share a name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
         self._max_findings = config.max_findings_per_check
