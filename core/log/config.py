@@ -24,7 +24,10 @@ class LogConfig(BaseModel):
     # as many as processes could share the work; more only cost: each is a record per request and a processor per stage
     partitions: int = Field(default=4, ge=1, le=1024)
     max_bytes: int = Field(default=10 * 1024**3, ge=1024)
-    """Bytes of record values that may be stored before retention by size begins. Stages may go to twice this to work off what was accepted."""
+    """Bytes of record values that may be stored before retention by size begins.
+
+    Stages may go to twice this to work off what was accepted.
+    """
     retention_h: dict[str, float] = {}
     """Hours a topic is kept, where it differs from the default of that topic."""
     retention_interval_s: float = Field(default=10.0, gt=0)
