@@ -54,7 +54,7 @@ class CollectorConfig(BaseModel):
     # of one record: below Kafka's default limit of 1 MiB for a batch, with room for its own framing
     max_record_bytes: int = Field(default=900_000, ge=1024)
     # what is checked at the door beyond framing and ids. `full`: every request is parsed by protobuf too, so that bad
-    # text or a damaged attribute inside a span is refused (+1 µs of CPU a span, a quarter of the whole cost).
+    # text or a damaged attribute inside a span is always refused (a quarter of the whole cost, docs/adr/004).
     # `framing`: never; such a span is accepted, and the detector dead-letters it. `auto`: parsed while no other request
     # is in hand, that is whenever the receiver is not busy; what load makes it skip is caught by the detector.
     validate_: Literal["auto", "full", "framing"] = Field(default="auto", alias="validate")
