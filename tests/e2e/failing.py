@@ -58,9 +58,9 @@ def trace_request(name: str, *, pad_bytes: int = 0, service: str = "shop") -> An
     return request
 
 
-def trace_body(name: str, *, pad_bytes: int = 0) -> bytes:
+def trace_body(name: str, *, pad_bytes: int = 0, service: str = "shop") -> bytes:
     """Return `trace_request` as bytes."""
-    return bytes(trace_request(name, pad_bytes=pad_bytes).SerializeToString())
+    return bytes(trace_request(name, pad_bytes=pad_bytes, service=service).SerializeToString())
 
 
 def post(up: Up, body: bytes | str, headers: dict[str, str] | None = None, path: str = "/v1/traces") -> httpx.Response:

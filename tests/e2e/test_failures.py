@@ -152,7 +152,7 @@ def test_mlflow_dead_for_longer_than_the_log_keeps_gets_what_is_left(
             route.open()
             eventually(lambda: up.status()["dropped"].get("retention_mlflow-spans", 0) > 0, up)
             insist(up, trace_body("kept"))
-            up.wait_until_idle()
+            up.wait_until_idle(timeout_s=40)
             expect_each_found(up, [*lost, "kept"])
             (issue,) = up.export("issues")
             assert issue["mlflow_url"].startswith(route.url)
@@ -166,13 +166,13 @@ def test_mlflow_away_at_first_and_again_later_costs_nothing_but_time(
     tmp_path: Path, mlflow_server: RunningMlflow
 ) -> None:
     with FlakyRoute(mlflow_server.port) as route, Up(tmp_path / "data", mlflow_url=route.url, **QUICK).start() as up:
-        insist(up, trace_body("away-first"))
+        insist(up, trace_body("away-first", service="away"))
         eventually(lambda: len(answers(up)) == 1, up)
         expect_each_found(up, ["away-first"])
         route.open()
         up.wait_until_idle()
         route.close()
-        insist(up, trace_body("away-again"))
+        insist(up, trace_body("away-again", service="away"))
         eventually(lambda: len(answers(up)) == 2, up)
         expect_each_found(up, ["away-first", "away-again"])
         assert metric(up, "clearwatch_sink_failed_total", reason="unavailable") > 0
