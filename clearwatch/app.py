@@ -19,7 +19,6 @@ from clearwatch.config import Config
 from clearwatch.ops.server import OpsServer
 from collector.service import Collector
 from core.clock import SystemClock
-from core.errors import PermanentError
 from core.log.sqlite import SqliteLog
 from core.runner import StageRunner
 from core.telemetry import Telemetry
@@ -49,8 +48,6 @@ class App:
     """One process with collector, stages, sinks, records and ops over the embedded log."""
 
     def __init__(self, config: Config, *, data_dir: Path, mlflow_url: str) -> None:
-        if config.log.kind != "sqlite":
-            raise PermanentError(f"`log.kind` ({config.log.kind}) is not available yet: use sqlite")
         self._config = config
         self._data_dir = data_dir
         self._mlflow_url = mlflow_url

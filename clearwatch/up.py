@@ -52,6 +52,8 @@ async def _up(config: Config, data_dir: Path, out: Console) -> None:
     stop = asyncio.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    if config.log.kind != "sqlite":
+        raise StartError(f"`log.kind` ({config.log.kind}) is not in this release: leave it at sqlite")
     _refuse_folder(data_dir)
     server, mlflow_url = None, ""
     if config.sinks.mlflow.enabled:

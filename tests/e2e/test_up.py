@@ -82,6 +82,13 @@ def test_a_store_without_issues_is_refused(tmp_path: Path) -> None:
     assert "no issues API" in " ".join(done.stderr.split())
 
 
+def test_a_log_that_this_release_has_not_is_refused(tmp_path: Path) -> None:
+    up = Up(tmp_path / "data", CLEARWATCH__LOG__KIND="kafka")
+    done = up.run("up", "--data-dir", str(up.data_dir), timeout_s=60)
+    assert done.returncode == 2
+    assert "log.kind" in done.stderr
+
+
 def _listens(listen: str) -> bool:
     host, _, port = listen.rpartition(":")
     try:
