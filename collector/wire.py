@@ -7,29 +7,15 @@ in 32 bits and its field number is not 0, groups nest at most 100 deep.
 from typing import Final, TypeAlias
 
 from core.errors import SpanDecodeError
+from core.varint import read_varint
 
 LEN: Final = 2
 Range: TypeAlias = tuple[int, int]
 
 _VARINT, _I64, _START_GROUP, _END_GROUP, _I32 = 0, 1, 3, 4, 5
-_MAX_VARINT_BYTES: Final = 10
 _MAX_TAG: Final = 1 << 32
 # protobuf's default recursion limit
 _MAX_GROUP_DEPTH: Final = 100
-
-
-def read_varint(data: bytes, pos: int, end: int) -> tuple[int, int]:
-    """Return (value, position after it). Raises SpanDecodeError where it does not end before `end`."""
-    value = shift = 0
-    limit = min(end, pos + _MAX_VARINT_BYTES)
-    while pos < limit:
-        byte = data[pos]
-        pos += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, pos
-        shift += 7
-    raise SpanDecodeError(f"bad varint at byte {pos}")
 
 
 def read_tag(data: bytes, pos: int, end: int) -> tuple[int, int, int]:

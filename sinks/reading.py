@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from core import topics
 from core.errors import LogUnavailableError, SchemaTooNewError
@@ -30,6 +30,33 @@ async def join(
                 return False
         else:
             return True
+
+
+async def take_next(
+    reader: Reader,
+    take: Callable[[int, Sequence[StoredRecord]], Awaitable[None]],
+    *,
+    is_full: bool,
+    max_bytes: int,
+    timeout_s: float,
+    sink: str,
+    telemetry: Telemetry,
+) -> None:
+    """Fetch once and hand each partition's readable records to `take`; wait instead while the outbox `is_full`.
+
+    A log that is unavailable is counted and waited for; what it delivers later is not affected.
+    """
+    if is_full:
+        await asyncio.sleep(timeout_s)
+        return
+    try:
+        fetch = await reader.fetch(max_bytes=max_bytes, timeout_s=timeout_s)
+    except LogUnavailableError as exc:
+        telemetry.count("clearwatch.sink.failed", sink=sink, reason="log_unavailable")
+        await asyncio.sleep(exc.retry_after_s)
+        return
+    for partition, records in readable(fetch, reader):
+        await take(partition, records)
 
 
 def readable(fetch: Fetch, reader: Reader) -> Iterator[tuple[int, Sequence[StoredRecord]]]:

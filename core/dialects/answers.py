@@ -185,13 +185,6 @@ def from_response(value: Value | Answer) -> Answer:
     return Answer(Content(state=state_of(raw), text=raw))
 
 
-def of_message(message: Mapping[str, Any]) -> Answer:
-    """Return the answer in one message."""
-    gathered = _Gathered()
-    gathered.message(message)
-    return gathered.answer()
-
-
 def _response(value: Any, gathered: _Gathered, depth: int) -> bool:
     """Gather from a response; False where its shape is unknown."""
     if depth > _MAX_DEPTH:

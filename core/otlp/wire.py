@@ -15,6 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from core.errors import SpanDecodeError
 from core.otlp import repair
 from core.otlp.slim import ParseError, SlimLogRecord, SlimSpan, SlimTraces
+from core.varint import read_varint
 
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
@@ -200,19 +201,3 @@ def _split(data: bytes, at: int, end: int, wanted: int) -> tuple[bytes, list[tup
             raise SpanDecodeError(f"field number 0 at byte {start}")
         others.append(data[start:at])
     return b"".join(others), found
-
-
-def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """Return the varint at `at` and where it ends. Raises SpanDecodeError where it is cut or longer than 10 bytes."""
-    value = shift = 0
-    start = at
-    while at < end:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            break
-    raise SpanDecodeError(f"bad varint at byte {start}")

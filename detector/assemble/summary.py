@@ -4,6 +4,7 @@ import msgspec
 
 from core.model.span import Span
 from core.model.trace import Trace
+from core.model.usage import deepest
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -46,8 +47,8 @@ def summary(trace: Trace) -> Summary:
             with_usage.append(span)
         if span.cost_usd is not None:
             with_cost.append(span)
-    usages = [span.usage for span in _deepest(trace, with_usage) if span.usage is not None]
-    costs = [span.cost_usd for span in _deepest(trace, with_cost) if span.cost_usd is not None]
+    usages = [span.usage for span in deepest(trace, with_usage) if span.usage is not None]
+    costs = [span.cost_usd for span in deepest(trace, with_cost) if span.cost_usd is not None]
     return Summary(
         started_ns=started_ns,
         ended_ns=ended_ns,
@@ -58,17 +59,3 @@ def summary(trace: Trace) -> Summary:
         models=tuple(sorted(models)),
         dialects=tuple(sorted(dialects)),
     )
-
-
-def _deepest(trace: Trace, spans: list[Span]) -> list[Span]:
-    """Return those of the spans that are no ancestor of another; each ancestor is visited once, so cycles end."""
-    if not spans:
-        return spans
-    by_id = trace.by_id
-    above: set[str] = set()
-    for span in spans:
-        parent_id = span.parent_span_id
-        while parent_id not in above and (parent := by_id.get(parent_id)) is not None:
-            above.add(parent_id)
-            parent_id = parent.parent_span_id
-    return [span for span in spans if span.span_id not in above]

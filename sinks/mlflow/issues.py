@@ -14,7 +14,7 @@ import msgspec
 
 from core import topics
 from core.clock import Clock
-from core.errors import LogUnavailableError, PermanentError
+from core.errors import PermanentError
 from core.log.port import Log, Record, StateChange, StoredRecord, Work
 from core.model.issue import IssueEvent, IssueEventKind, IssueFiled, IssueLink, IssueRecord
 from core.telemetry import Telemetry
@@ -39,7 +39,7 @@ from sinks.mlflow.state import (
     link_id_of,
     marker_of,
 )
-from sinks.reading import join, readable
+from sinks.reading import join, take_next
 
 logger = logging.getLogger(__name__)
 
@@ -160,17 +160,15 @@ class IssueFiler:
         await self.outbox.put(partition, entries, Work(state=(self.keep(again),)))
 
     async def _step(self) -> None:
-        if self.outbox.is_full():
-            await asyncio.sleep(_FETCH_TIMEOUT_S)
-            return
-        try:
-            fetch = await self._reader.fetch(max_bytes=_FETCH_BYTES, timeout_s=_FETCH_TIMEOUT_S)
-        except LogUnavailableError as exc:
-            self._telemetry.count("clearwatch.sink.failed", sink=GROUP, reason="log_unavailable")
-            await asyncio.sleep(exc.retry_after_s)
-            return
-        for partition, records in readable(fetch, self._reader):
-            await self._take(partition, records)
+        await take_next(
+            self._reader,
+            self._take,
+            is_full=self.outbox.is_full(),
+            max_bytes=_FETCH_BYTES,
+            timeout_s=_FETCH_TIMEOUT_S,
+            sink=GROUP,
+            telemetry=self._telemetry,
+        )
 
     async def _take(self, partition: int, records: Sequence[StoredRecord]) -> None:
         entries: list[Entry] = []

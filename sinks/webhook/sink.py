@@ -18,12 +18,12 @@ from standardwebhooks import Webhook
 
 from core import topics
 from core.clock import Clock
-from core.errors import LogUnavailableError, PermanentError, RetryableError
+from core.errors import PermanentError, RetryableError
 from core.log.port import Log, StateChange, StoredRecord, Work
 from core.model.issue import IssueEvent, IssueFiled, IssueRecord, IssueStatus
 from core.telemetry import Telemetry
 from sinks.delivery import Done, Entry, Outbox, Schedule, WaitError
-from sinks.reading import join, readable
+from sinks.reading import join, take_next
 from sinks.webhook.config import WebhookConfig
 from sinks.webhook.payload import WORTH_TELLING, Alert, alert_of, body_of
 
@@ -110,17 +110,15 @@ class WebhookSink:
             await self._http.aclose()
 
     async def _step(self) -> None:
-        if self._outbox.is_full():
-            await asyncio.sleep(_FETCH_TIMEOUT_S)
-            return
-        try:
-            fetch = await self._reader.fetch(max_bytes=_FETCH_BYTES, timeout_s=_FETCH_TIMEOUT_S)
-        except LogUnavailableError as exc:
-            self._telemetry.count("clearwatch.sink.failed", sink=GROUP, reason="log_unavailable")
-            await asyncio.sleep(exc.retry_after_s)
-            return
-        for partition, records in readable(fetch, self._reader):
-            await self._take(partition, records)
+        await take_next(
+            self._reader,
+            self._take,
+            is_full=self._outbox.is_full(),
+            max_bytes=_FETCH_BYTES,
+            timeout_s=_FETCH_TIMEOUT_S,
+            sink=GROUP,
+            telemetry=self._telemetry,
+        )
 
     async def _take(self, partition: int, records: Sequence[StoredRecord]) -> None:
         entries: list[Entry] = []

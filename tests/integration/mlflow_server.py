@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,15 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from clearwatch.mlflow_server import free_port
+
 # a start takes 10 s on an idle machine, and most of it is imports: a busy one needs far more
 READY_S = 240.0
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RunningMlflow:
@@ -30,7 +24,7 @@ class RunningMlflow:
     def __init__(self, folder: Path, *, command: tuple[str, ...] = ()) -> None:
         self._folder = folder
         self._prefix = command
-        self.port = free_port()
+        self.port = free_port("127.0.0.1")
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
