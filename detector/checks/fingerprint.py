@@ -9,8 +9,9 @@ type with or without its module, the message with or without the type in front. 
 Failures of model providers are worded differently by each client library, so where the error class is known the class
 stands in place of type and message (`errors.identity_of`).
 
-**No user text.** What a person asked appears in messages between quotes, in URLs and paths: those are masked. Only the
-first line counts, cut after masking, so that neither the length nor the lines of what was masked move the cut.
+**No user text.** What a person asked appears in messages between quotes, in URLs and paths: those are masked. Only one
+line counts (the first, unless `telling_line` knows better), cut after masking, so that neither the length nor the lines
+of what was masked move the cut.
 
 A change of any rule here makes a new `VERSION`: an issue keeps its first fingerprint, and versions alias.
 """
@@ -18,6 +19,8 @@ A change of any rule here makes a new `VERSION`: an issue keeps its first finger
 import hashlib
 import re
 from typing import Final
+
+from detector.checks.telling_line import telling_line
 
 VERSION: Final = "v1"
 
@@ -59,7 +62,6 @@ _NAME_MASK: Final = re.compile(
 _TYPE_PREFIX: Final = re.compile(r"(?P<type>(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*):\s+")
 # a word before a colon names an exception only where it looks like one: "WeatherDown:" might, "Note:" does not
 _TYPE_NAME: Final = re.compile(r"(?:Error|Exception|Warning|Timeout|Interrupt|Failure)$")
-_TRACEBACK: Final = "Traceback (most recent call last)"
 
 
 def _replace(match: "re.Match[str]") -> str:
@@ -67,17 +69,13 @@ def _replace(match: "re.Match[str]") -> str:
 
 
 def _sentence(message: str) -> str:
-    """Return a message without the frames of a Python traceback above it."""
-    text = message.strip()
-    return head_of(text) if text.startswith(_TRACEBACK) else text[:_READ_CHARACTERS]
+    """Return a message from the place on that says what went wrong, without what stands above it."""
+    return (telling_line(message) or message.strip())[:_READ_CHARACTERS]
 
 
 def head_of(message: str) -> str:
-    """Return the line that says what went wrong: the first with text, of a Python traceback the last."""
-    text = message.strip()
-    if text.startswith(_TRACEBACK):
-        return text[-_READ_CHARACTERS:].rstrip().rsplit("\n", 1)[-1].strip()
-    return text[:_READ_CHARACTERS].split("\n", 1)[0].strip()
+    """Return the line that says what went wrong: the first with text, unless a later one is more telling."""
+    return _sentence(message).split("\n", 1)[0].strip()
 
 
 def split_error(message: str, error_type: str = "") -> tuple[str, str]:
@@ -108,7 +106,7 @@ def template_of(message: str) -> str:
     """Return the masked head of a message: at most 200 characters, white space collapsed."""
     # masked first: a quotation may run over several lines, and what stands behind it still says what went wrong
     masked = _MASK.sub(_replace, message.strip()[:_READ_CHARACTERS])
-    return " ".join(head_of(masked).split())[:_TEMPLATE_CHARACTERS]
+    return " ".join(masked.strip().split("\n", 1)[0].split())[:_TEMPLATE_CHARACTERS]
 
 
 def masked_name(name: str) -> str:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 from core.dialects.errors import classify, code_in
 from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import Content, ContentState, ErrorClass, Span, SpanError, SpanKind
@@ -15,6 +17,8 @@ from detector.checks.tool_text import error_text
 
 # an error stands at the start of a result, so a result that was cut at its end can still be read
 _READABLE: Final = (ContentState.PRESENT, ContentState.TRUNCATED)
+# a shorter message was not cut by its client
+_LEAST_CUT_CHARACTERS: Final = 64
 # the tool itself is broken, whatever it was asked
 _GRAVE: Final = frozenset(
     {
@@ -63,7 +67,7 @@ class ToolFailure:
     def inspect(self, trace: Trace) -> Answer:
         """Return one fault for each tool call that failed."""
         faults = [
-            self._failed(trace, span, span.error)
+            self._failed(trace, span, whole_error(span, span.error))
             for span in trace.leaf_faults
             if span.kind is SpanKind.TOOL and span.error is not None
         ]
@@ -124,6 +128,17 @@ class ToolFailure:
             error_type=error_type,
             message=message,
         )
+
+
+def whole_error(span: Span, error: SpanError) -> SpanError:
+    """Return the error with its whole message, where the status has only the beginning of the result.
+
+    Clients cut the description of a status, often in the middle of a traceback; the result has its end.
+    """
+    cut, result = error.message.removesuffix("...").removesuffix("…"), span.output
+    if len(cut) < _LEAST_CUT_CHARACTERS or result.state not in _READABLE or not result.text.startswith(cut):
+        return error
+    return msgspec.structs.replace(error, message=result.text)
 
 
 def _error_of(text: str) -> SpanError:
