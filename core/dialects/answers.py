@@ -131,24 +131,21 @@ class _TextMessage(msgspec.Struct, gc=False):
 _TEXT_MESSAGES: Final = msgspec.json.Decoder(list[_TextMessage]).decode
 
 
-def _plain_answer(raw: str) -> Answer | None:
-    """Return the answer where it is one message of one text, which most are; None for everything else."""
-    try:
-        (message,) = _TEXT_MESSAGES(raw)
-        (part,) = message.parts
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return None
-    if part.type != "text" or state_of(part.content) is not _PRESENT:
-        return None
-    return Answer(Content(state=_PRESENT, text=part.content), finish(message.finish_reason) or _NO_REASON)
-
-
 def from_messages(value: Value) -> Answer | None:
     """Return the answer in a list of messages ([{role, parts|content, ...}], JSON or structured)."""
-    if isinstance(value, str) and (plain := _plain_answer(value)) is not None:
-        return plain
-    if isinstance(value, str) and state_of(value) is ContentState.REDACTED:
-        return Answer(Content(state=ContentState.REDACTED))
+    if isinstance(value, str):
+        # most answers are one message of one text
+        try:
+            (message,) = _TEXT_MESSAGES(value)
+            (part,) = message.parts
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            pass
+        else:
+            said = part.content
+            if part.type == "text" and state_of(said) is _PRESENT:
+                return Answer(Content(_PRESENT, said), finish(message.finish_reason) or _NO_REASON)
+        if state_of(value) is ContentState.REDACTED:
+            return Answer(Content(state=ContentState.REDACTED))
     messages = structure(value)
     if messages is None:
         return None if value is None else Answer(Content(state=ContentState.PRESENT, text=str(value)))

@@ -143,4 +143,5 @@ DIALECT = Dialect(
         (Field.SESSION, name, ("gen_ai.conversation.id",)),
     ),
     read=read,
+    reads_extras_only=True,
 )

@@ -91,3 +91,5 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
     read: Callable[[Reading], None] | None = None
+    reads_extras_only: bool = False
+    """`read` has work only where there are events or flattened keys; else it would but take the answer in OUTPUT."""

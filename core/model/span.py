@@ -69,7 +69,7 @@ class FinishReason(enum.StrEnum):
     UNKNOWN = ""
 
 
-class ToolCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
     """A call that an LLM asked for, or that a tool span made. `arguments` is the raw text (JSON as a rule)."""
 
     name: str
@@ -77,7 +77,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     arguments: str = ""
 
 
-class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Content(msgspec.Struct, frozen=True, gc=False):
     """Text of a span, in or out.
 
     `text` is plain text where the dialect lets it be found cheaply (an LLM's answer, a tool's result), else the raw
@@ -90,7 +90,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     refusal: str = ""
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one call. `input_tokens` includes cached ones, `output_tokens` includes reasoning (OTel GenAI)."""
 
     input_tokens: int = 0
@@ -112,7 +112,7 @@ class SpanError(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Span(msgspec.Struct, frozen=True, gc=False):
     """A span. Ids are lower-case hex; times are nanoseconds since the epoch as the client sent them.
 
-    Not `kw_only`, for decoding alone, which would spend a tenth of its time on 27 keywords: write the names.
+    Like its parts not `kw_only`, for decoding alone, which would spend a tenth of its time on keywords: write names.
     """
 
     trace_id: str
@@ -145,6 +145,8 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     session_id: str = ""
     user_id: str = ""
     dropped_attributes: int = 0
+    odd_session: bool = False
+    """Whether a session id on it may be longer than readers take or scrubbed: look before its bytes are forwarded."""
 
     @property
     def duration_ms(self) -> float:

@@ -7,6 +7,7 @@ later version that is final and no fragment no longer has them.
 
 import itertools
 import logging
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -35,6 +36,7 @@ from detector.assemble.summary import Summary, summary
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
+_odd_session = operator.attrgetter("odd_session")
 
 
 class Inspected(Protocol):
@@ -160,6 +162,8 @@ class Publisher:
             session_id=trace.session_id,
             user_id=seen.user_id,
             max_bytes=self._config.chunk_bytes,
+            # spans that could not be decoded are not known
+            mend_sessions=bool(records) or any(map(_odd_session, spans)),
         )
         whole = summary(seen)
         version = self._version(trace, seen, due, whole, findings, answers, chunk_count=len(chunks))

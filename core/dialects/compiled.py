@@ -1,0 +1,107 @@
+"""All dialects compiled into one table of keys, and plans: what a span's attributes, taken together, say.
+
+A key of the table stands for a number; the numbers of a span's attributes, in their order, name its plan. Most spans
+share a few plans, so which key wins for which field is worked out once.
+"""
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from core.dialects.registry import DIALECTS
+from core.dialects.table import FIELDS, Convert, Dialect, Field
+from core.dialects.values import text
+
+_UNMARKED: Final = 1_000
+# a plan is about 1 kB
+_PLAN_MAX_ENTRIES: Final = 2_000
+_PLAN_MAX_KEYS: Final = 64
+
+Meaning: TypeAlias = tuple[int, int, Convert]
+"""Of a key: its number, the number of its mark alone (for a value that says nothing; 0 = none), how to read it."""
+
+FLAT: Final = 1
+"""The number of a flattened key; 0 is that of a key which nobody knows."""
+
+
+class _Sense(msgspec.Struct, frozen=True):
+    """What a number stands for."""
+
+    field: int = -1
+    rank: int = 0
+    mark: int = _UNMARKED
+    """Place of the dialect that the key is a mark of."""
+    names_session: bool = False
+
+
+def _compile() -> tuple[dict[bytes, Meaning], list[_Sense], tuple[bytes, ...]]:
+    table: dict[bytes, Meaning] = {}
+    senses = [_Sense(), _Sense()]
+    prefixes: list[bytes] = []
+    for place, dialect in enumerate(DIALECTS):
+        for field, convert, keys in dialect.rows:
+            for key in keys:
+                # a key says one thing: the first dialect that lists it says which
+                if key.encode() in table:
+                    continue
+                mark = place if key in dialect.marks else _UNMARKED
+                names_session = field is Field.SESSION
+                bare = len(senses) + 1 if names_session or mark != _UNMARKED else 0
+                table[key.encode()] = (len(senses), bare, convert)
+                senses += (
+                    _Sense(int(field), len(senses), mark, names_session),
+                    _Sense(mark=mark, names_session=names_session),
+                )
+        prefixes += (prefix.encode() for prefix in dialect.prefixes)
+        for key in dialect.marks:
+            if key.encode() not in table:
+                table[key.encode()] = (len(senses), len(senses), text)
+                senses.append(_Sense(mark=place))
+    return table, senses, tuple(prefixes)
+
+
+MEANINGS, _SENSES, PREFIXES = _compile()
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How to read a span whose attributes have these meanings in this order."""
+
+    pick: Callable[[Sequence[Any]], tuple[Any, ...]]
+    """Values with None at their end -> by field, the value that wins."""
+    dialect: Dialect | None
+    """The dialect that is marked, if any."""
+    is_flat: bool
+    odd_session: bool
+    """Whether session ids are said by several keys, or by one whose value says nothing."""
+
+
+_plans: dict[tuple[int, ...], Plan] = {}
+
+
+def plan_of(numbers: tuple[int, ...]) -> Plan:
+    """Return the plan for these meanings."""
+    return _plans.get(numbers) or _plan(numbers)
+
+
+def _plan(numbers: tuple[int, ...]) -> Plan:
+    winners = [-1] * FIELDS
+    place = _UNMARKED
+    sessions = [number for number in numbers if _SENSES[number].names_session]
+    for at, number in enumerate(numbers):
+        sense = _SENSES[number]
+        place = min(place, sense.mark)
+        if sense.field >= 0:
+            held = winners[sense.field]
+            if held < 0 or sense.rank < _SENSES[numbers[held]].rank:
+                winners[sense.field] = at
+    dialect = None if place == _UNMARKED else DIALECTS[place]
+    odd_session = len(sessions) > 1 or any(_SENSES[number].field < 0 for number in sessions)
+    plan = Plan(operator.itemgetter(*winners), dialect, FLAT in numbers, odd_session)
+    # hundreds of flattened keys make plans that are long and never come again
+    if len(numbers) <= _PLAN_MAX_KEYS:
+        if len(_plans) >= _PLAN_MAX_ENTRIES:
+            _plans.clear()
+        _plans[numbers] = plan
+    return plan
