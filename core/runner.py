@@ -26,8 +26,9 @@ from core import topics
 from core.clock import Clock
 from core.errors import LogUnavailableError, SchemaTooNewError
 from core.log.port import Fetch, Log, Reader, Record, StoredRecord, Work
-from core.runner_partition import RunningPartition, schema_of
+from core.runner_partition import RunningPartition
 from core.stage import Processor, Recall, RecallNeeded, Stage
+from core.stops import StoppedPartition
 from core.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -115,6 +116,7 @@ class StageRunner:
         async with self._working:
             for number in partitions:
                 self._owned.pop(number, None)
+                self._telemetry.stops.forget(self._stage.name, number)
 
     async def _fetch(self, stop: asyncio.Event) -> Fetch | None:
         """Return the next fetch, or None on stop or while the log is unavailable."""
@@ -251,8 +253,11 @@ class StageRunner:
         if partition.dead_letters_in_a_row > _MOST_DEAD_LETTERS_IN_A_ROW:
             self._halt(
                 partition,
+                record.topic,
+                record.offset,
                 "dead_letters",
-                f"{record.topic}@{record.offset}: {_MOST_DEAD_LETTERS_IN_A_ROW} records in a row failed",
+                f"{_MOST_DEAD_LETTERS_IN_A_ROW} records in a row failed, so it is no fault of theirs: "
+                "see the process's own log; a restart goes on from here",
             )
             return
         logger.error(
@@ -281,14 +286,18 @@ class StageRunner:
         self._telemetry.count("clearwatch.dead_letters", stage=self._stage.name, reason=type(error).__name__)
 
     def _stop_at(self, partition: RunningPartition, record: StoredRecord) -> None:
-        error = SchemaTooNewError(topic=record.topic, schema=schema_of(record), supported=topics.SCHEMA)
-        self._halt(partition, "schema_too_new", f"{record.topic}@{record.offset}: {error}")
+        error = SchemaTooNewError(topic=record.topic, schema=topics.schema_of(record.headers), supported=topics.SCHEMA)
+        self._halt(partition, record.topic, record.offset, "schema_too_new", str(error))
 
-    def _halt(self, partition: RunningPartition, reason: str, why: str) -> None:
+    def _halt(self, partition: RunningPartition, topic: str, offset: int, reason: str, why: str) -> None:
         partition.is_stopped = True
+        stopped = StoppedPartition(
+            group=self._stage.name, topic=topic, partition=partition.number, offset=offset, reason=why
+        )
+        self._telemetry.stops.add(stopped)
         self._reader.pause([(topic, partition.number) for topic in self._stage.topics])
         self._telemetry.count("clearwatch.stage.failures", stage=self._stage.name, reason=reason)
-        logger.error("stage %s stops partition %d: %s", self._stage.name, partition.number, why)
+        logger.error("%s", stopped)
 
     # -- processors
 
@@ -317,7 +326,9 @@ class StageRunner:
             raise
         except Exception:
             logger.exception("stage %s cannot restore partition %d", self._stage.name, partition.number)
-            self._halt(partition, "restore", "what is committed cannot be restored")
+            topic = self._stage.topics[0]
+            why = "what is committed cannot be restored: see the process's own log; a restart tries again"
+            self._halt(partition, topic, partition.resume_at.get(topic, 0), "restore", why)
 
     async def _replay(self, partition: RunningPartition, topic: str, offsets: Sequence[int]) -> None:
         records = await self._insist(lambda: self._reader.read_at(topic, partition.number, offsets))

@@ -98,15 +98,9 @@ class RunningPartition:
         """Return as many of the records as one call may take; none where the first is of a newer release."""
         size = 0
         for end in range(start, min(len(records), start + _MOST_CALL_RECORDS)):
-            if schema_of(records[end]) > topics.SCHEMA:
+            if topics.schema_of(records[end].headers) > topics.SCHEMA:
                 return records[start:end]
             size += len(records[end].value)
             if size >= self._call_bytes:
                 return records[start : end + 1]
         return records[start : start + _MOST_CALL_RECORDS]
-
-
-def schema_of(record: StoredRecord) -> int:
-    """Return the schema that a record was written with; this release's where its header is missing or no number."""
-    text = record.headers.get(topics.HEADER_SCHEMA, "")
-    return int(text) if text.isdecimal() else topics.SCHEMA

@@ -11,6 +11,8 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from core.stops import Stops
+
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 Series: TypeAlias = tuple[str, Labels]
 
@@ -39,6 +41,7 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "clearwatch.stage.failures": Metric(
         "counter", "{failure}", "ticks that raised, partitions stopped", ("stage", "reason")
     ),
+    "clearwatch.partitions.stopped": Metric("gauge", "{partition}", "partitions that a group reads no further", ()),
     "clearwatch.stage.lag": Metric("gauge", "{record}", "records not yet committed", ("group",)),
     "clearwatch.traces.open": Metric("gauge", "{trace}", "traces being assembled", ()),
     "clearwatch.traces.closed": Metric("counter", "{trace}", "trace versions closed", ("reason",)),
@@ -58,14 +61,19 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
 
 
 class Telemetry:
-    """Counts and gauges of this process. Thread-safe; names and labels are checked against the catalogue."""
+    """Counts and gauges of this process, and what has stopped in it (`stops`).
+
+    Thread-safe; names and labels are checked against the catalogue.
+    """
 
     def __init__(self) -> None:
+        self.stops = Stops()
         self._lock = threading.Lock()
         self._counters: dict[tuple[str, Labels], float] = {}
         self._gauges: dict[tuple[str, Labels], Callable[[], float]] = {}
         # checking and sorting labels costs five times what counting does; as many entries as there are series
         self._keys: dict[tuple[object, ...], tuple[str, Labels]] = {}
+        self.gauge("clearwatch.partitions.stopped", lambda: len(self.stops.now()))
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
         """Add to a counter. Raises KeyError for a name or label outside the catalogue."""

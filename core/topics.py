@@ -6,6 +6,7 @@ which are random in every SDK (W3C Trace Context level 2 makes the rightmost sev
 """
 
 import zlib
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -41,6 +42,12 @@ ORIGIN_BACKFILL: Final = "backfill"
 ORIGIN_REPLAY: Final = "replay"
 SIGNAL_TRACES: Final = "traces"
 SIGNAL_LOGS: Final = "logs"
+
+
+def schema_of(record_headers: Mapping[str, str]) -> int:
+    """Return the schema that a record was written with; this release's where its header is missing or no number."""
+    text = record_headers.get(HEADER_SCHEMA, "")
+    return int(text) if text.isdecimal() else SCHEMA
 
 
 def partition_for(key: bytes, partitions: int) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from core import topics
 from core.errors import LogUnavailableError, SchemaTooNewError
 from core.log.port import AssignmentListener, Fetch, Reader, StoredRecord
+from core.stops import StoppedPartition
 from core.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -55,25 +56,36 @@ async def take_next(
         telemetry.count("clearwatch.sink.failed", sink=sink, reason="log_unavailable")
         await asyncio.sleep(exc.retry_after_s)
         return
-    for partition, records in readable(fetch, reader):
+    for partition, records in readable(fetch, reader, sink=sink, telemetry=telemetry):
         await take(partition, records)
 
 
-def readable(fetch: Fetch, reader: Reader) -> Iterator[tuple[int, Sequence[StoredRecord]]]:
+def readable(
+    fetch: Fetch, reader: Reader, *, sink: str = "", telemetry: Telemetry | None = None
+) -> Iterator[tuple[int, Sequence[StoredRecord]]]:
     """Yield (partition, records) up to the first record of a newer schema; such a partition is paused, never skipped.
 
-    Its offset stays where it is: after an upgrade it goes on from there.
+    Its offset stays where it is: after an upgrade it goes on from there. /readyz shows it meanwhile.
     """
-    for (topic, partition), records in fetch.records.items():
-        too_new = next((i for i, record in enumerate(records) if _schema_of(record) > topics.SCHEMA), len(records))
+    for (_, partition), records in fetch.records.items():
+        schemas = [topics.schema_of(record.headers) for record in records]
+        too_new = next((i for i, schema in enumerate(schemas) if schema > topics.SCHEMA), len(records))
         if too_new < len(records):
-            error = SchemaTooNewError(topic=topic, schema=_schema_of(records[too_new]), supported=topics.SCHEMA)
-            logger.error("%s[%d]@%d: %s", topic, partition, records[too_new].offset, error)
-            reader.pause([(topic, partition)])
+            stop_at(records[too_new], reader, group=sink, telemetry=telemetry)
         if too_new:
             yield partition, records[:too_new]
 
 
-def _schema_of(record: StoredRecord) -> int:
-    text = record.headers.get(topics.HEADER_SCHEMA, "")
-    return int(text) if text.isdigit() else topics.SCHEMA
+def stop_at(record: StoredRecord, reader: Reader, *, group: str, telemetry: Telemetry | None) -> None:
+    """Read a partition no further than a record that a newer release wrote, and say so until this one is upgraded."""
+    schema = topics.schema_of(record.headers)
+    stopped = StoppedPartition(
+        group=group,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        reason=str(SchemaTooNewError(topic=record.topic, schema=schema, supported=topics.SCHEMA)),
+    )
+    if telemetry is None or telemetry.stops.add(stopped):
+        logger.error("%s", stopped)
+    reader.pause([(record.topic, record.partition)])

@@ -37,7 +37,10 @@ _Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 class OpsServer:
-    """Health, metrics, the API and the page. `readiness` returns why the process is not ready; nothing: it is."""
+    """Health, metrics, the API and the page.
+
+    `readiness` returns why the process is not ready; nothing: it is, unless one of its partitions has stopped.
+    """
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class OpsServer:
         self._config = config
         self._store = store
         self._clock = clock or SystemClock()
+        self._telemetry = telemetry
         self._metrics = Metrics(telemetry=telemetry, version=version)
         self._status = StatusReader(
             version=version,
@@ -171,7 +175,7 @@ class OpsServer:
         return hmac.compare_digest(given.encode(), self._config.token.get_secret_value().encode())
 
     async def _ready(self, _: Request) -> Response:
-        reasons = list(self._readiness())
+        reasons = [*self._readiness(), *map(str, self._telemetry.stops.now())]
         return _json({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
     async def _get_metrics(self, _: Request) -> Response:

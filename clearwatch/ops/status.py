@@ -49,8 +49,8 @@ class TriageStatus(msgspec.Struct, frozen=True, kw_only=True):
     mode: str = "off"
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """`/api/v1/status`: sums over all processes. The names are public."""
+class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`/api/v1/status`: sums over all processes. The names are public; `stopped` is there where there is any."""
 
     version: str
     uptime_s: float
@@ -63,6 +63,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     lag: Mapping[str, int]
     dead_letters: int
     dropped: Mapping[str, int]
+    stopped: tuple[str, ...] = ()
+    """Partitions of the running process that are read no further, each with its reason."""
 
 
 class StatusReader:
@@ -105,6 +107,7 @@ class StatusReader:
             series=series,
             open_traces=open_traces,
             lag=lag,
+            stopped=tuple(map(str, self._telemetry.stops.now())),
         )
 
     def _stored(self) -> tuple[Numbers, tuple[Series, ...]]:
@@ -134,6 +137,7 @@ def compose(
     series: Iterable[Series],
     open_traces: int,
     lag: Mapping[str, int],
+    stopped: tuple[str, ...] = (),
 ) -> Status:
     """Return the status that these numbers make."""
     totals: dict[str, float] = defaultdict(float)
@@ -159,6 +163,7 @@ def compose(
         lag=lag,
         dead_letters=int(totals["clearwatch.dead_letters"]),
         dropped={reason: int(n) for reason, n in sorted(dropped.items()) if n},
+        stopped=stopped,
     )
 
 

@@ -58,6 +58,8 @@ def status_view(status: Status, *, is_live: bool) -> RenderableType:
     table.add_row("dead letters", Text(f"{status.dead_letters:,}", "bold red" if status.dead_letters else ""))
     dropped = ", ".join(f"{reason} {n:,}" for reason, n in status.dropped.items())
     table.add_row("dropped", safe(dropped or "nothing"))
+    for reason in status.stopped:
+        table.add_row("stopped", safe(reason, "bold red"))
     return table
 
 

@@ -15,13 +15,13 @@ import msgspec
 
 from core import topics
 from core.clock import Clock
-from core.errors import RetryableError, SchemaTooNewError
+from core.errors import RetryableError
 from core.log.port import Fetch, Log, Reader, Record, StoredRecord, TopicPartition, Work
 from core.model.finding import FindingRecord
 from core.model.issue import IssueRecord
 from core.model.trace import TraceRecord
 from core.telemetry import Telemetry
-from sinks.reading import join
+from sinks.reading import join, stop_at
 from sinks.records.store import Change, RecordStore
 
 _log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class RecordsSink:
             topics.ISSUES: msgspec.msgpack.Decoder(IssueRecord).decode,
         }
         self._applying = asyncio.Lock()
-        self._stopped_partitions: set[TopicPartition] = set()
+        self._stopped: dict[TopicPartition, StoredRecord] = {}
 
     @property
     def name(self) -> str:
@@ -120,8 +120,8 @@ class RecordsSink:
 
     async def _take(self, reader: Reader, fetch: Fetch) -> None:
         decoded, undecodable, next_offsets = await asyncio.to_thread(self._decoded, fetch.records)
-        for at in self._stopped_partitions & set(fetch.records):
-            reader.pause([at])
+        for at in self._stopped.keys() & fetch.records.keys():
+            stop_at(self._stopped[at], reader, group=self.name, telemetry=self._telemetry)
         refused = await asyncio.to_thread(self._apply, [change for _, change in decoded])
         dead = undecodable + [self._dead_letter(decoded[index][0], exc) for index, exc in refused]
         if dead:
@@ -158,14 +158,11 @@ class RecordsSink:
         next_offsets: dict[int, dict[str, int]] = {}
         for (topic, partition), stored in records.items():
             for record in stored:
-                try:
-                    _check_schema(record)
-                    value = self._decode[topic](record.value)
-                except SchemaTooNewError as exc:
-                    if (topic, partition) not in self._stopped_partitions:
-                        self._stopped_partitions.add((topic, partition))
-                        _log.error("partition %s[%d] is not read on: %s", topic, partition, exc)
+                if topics.schema_of(record.headers) > topics.SCHEMA:
+                    self._stopped.setdefault((topic, partition), record)
                     break
+                try:
+                    value = self._decode[topic](record.value)
                 except (msgspec.DecodeError, msgspec.ValidationError) as exc:
                     dead.append(self._dead_letter(record, exc))
                 else:
@@ -244,12 +241,6 @@ class RecordsSink:
 
     def _retain_some(self) -> int:
         return self._store.retain(now_s=self._clock.now_s(), retention_s=self._retention_s)
-
-
-def _check_schema(record: StoredRecord) -> None:
-    written = int(record.headers.get(topics.HEADER_SCHEMA, topics.SCHEMA))
-    if written > topics.SCHEMA:
-        raise SchemaTooNewError(topic=record.topic, schema=written, supported=topics.SCHEMA)
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:

@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationError
 from clearwatch.ops.config import OpsConfig
 from clearwatch.ops.server import OpsServer
 from core.clock import ManualClock
+from core.stops import StoppedPartition
 from core.telemetry import Telemetry
 from sinks.records.store import RecordStore
 from tests.unit.records_kit import (
@@ -194,6 +195,17 @@ async def test_readiness_gives_its_reasons(kit: Kit) -> None:
     answer = await kit.get("/readyz")
     assert (answer.status_code, answer.json()["reasons"]) == (503, ["starting"])
     assert (await kit.get("/healthz")).text == "ok\n"
+
+
+async def test_a_stopped_partition_is_not_ready_and_shown_with_what_to_do(kit: Kit) -> None:
+    reason = "record of spans has schema 2, this release reads up to 1: upgrade before reading on"
+    kit.telemetry.stops.add(StoppedPartition(group="assemble", topic="spans", partition=3, offset=41, reason=reason))
+    answer = await kit.get("/readyz")
+    shown = [f"assemble: stopped at spans[3]@41: {reason}"]
+    assert (answer.status_code, answer.json()) == (503, {"ready": False, "reasons": shown})
+    assert (await kit.get("/api/v1/live")).json()["status"]["stopped"] == shown
+    kit.telemetry.stops.forget("assemble", 3)
+    assert (await kit.get("/readyz")).status_code == 200
 
 
 async def test_records_that_cannot_be_read_are_503_with_a_delay(kit: Kit) -> None:

@@ -232,6 +232,9 @@ async def test_a_newer_schema_stops_the_partition_after_the_records_before_it(be
     assert len(bench.stage.times) == 1
     assert bench.telemetry.total("clearwatch.dead_letters") == 0
     assert bench.telemetry.total("clearwatch.stage.failures", reason="schema_too_new") == 1
+    (stopped,) = bench.telemetry.stops.now()
+    assert (stopped.group, stopped.topic, stopped.partition, stopped.offset) == ("gather", topics.SPANS, 0, 1)
+    assert stopped.reason.endswith("schema 2, this release reads up to 1: upgrade before reading on")
     assert bench.lag() == 2
 
 

@@ -108,6 +108,7 @@ async def test_a_newer_schema_stops_its_partition_and_is_not_a_dead_letter(kit: 
     assert kit.store.trace(TRACE)
     assert list(kit.store.findings()) == []
     assert kit.telemetry.total("clearwatch.dead_letters") == 0
+    assert [(s.group, s.topic, s.offset) for s in kit.telemetry.stops.now()] == [("records", topics.FINDINGS, 0)]
 
 
 class Flaky(RecordStore):
