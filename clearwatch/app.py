@@ -9,7 +9,7 @@ within the deadline is still in the log and is taken up at the next start.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from clearwatch.config import Config
 from clearwatch.ops.server import OpsServer
 from collector.service import Collector
 from core.clock import SystemClock
+from core.log.port import Log
 from core.log.sqlite import SqliteLog
 from core.runner import StageRunner
 from core.telemetry import Telemetry
@@ -31,6 +32,8 @@ from sinks.webhook.sink import WebhookSink
 
 logger = logging.getLogger(__name__)
 
+# by name, whether they are switched on or not
+_SINKS = frozenset({"records", "mlflow", "webhook"})
 LOG_FILE = "log.sqlite3"
 DRAIN_S = 20.0
 LOOP_PROBE_S = 0.25
@@ -98,6 +101,7 @@ class App:
         async with _Closing() as closing:
             await log.start()
             closing.add("log", log.stop)
+            await forget_removed(log, keep={*runners, *_SINKS})
             await asyncio.to_thread(store.open)
             closing.add("records", lambda: asyncio.to_thread(store.close))
             await ops.start()
@@ -154,11 +158,13 @@ class App:
     def _lag(
         log: SqliteLog, sinks: list[Sink], runners: Mapping[str, StageRunner]
     ) -> Callable[[], Awaitable[Mapping[str, int]]]:
+        running = {*runners, *(sink.name for sink in sinks)}
+
         async def lag() -> Mapping[str, int]:
             # what a stage has in hand counts, or a checkpointed trace would stand nowhere while it closes
             busy = {name: 1 for name, runner in runners.items() if runner.is_busy or not runner.is_ready}
             # the log before the outboxes: an entry leaves the log's lag in the same commit that puts it there
-            found = dict(await log.lag())
+            found = {group: n for group, n in (await log.lag()).items() if _owner_of(group) in running}
             found |= {name: max(least, found.get(name, 0)) for name, least in busy.items()}
             return found | {f"{sink.name}.outbox": sink.waiting() for sink in sinks if sink.name != "records"}
 
@@ -169,6 +175,23 @@ class App:
             before = time.monotonic()
             await asyncio.sleep(LOOP_PROBE_S)
             self._loop_lag_s = max(0.0, time.monotonic() - before - LOOP_PROBE_S)
+
+
+async def forget_removed(log: Log, *, keep: Collection[str]) -> None:
+    """Forget the consumer groups in the log whose stage or sink (`keep`, by name) is no more.
+
+    A stage that was switched off would hold back deletion by size until the log is full. A sink that was switched off
+    holds back nothing, so it keeps its place and does not tell everything again when it comes back.
+    """
+    for group, behind in (await log.lag()).items():
+        if _owner_of(group) not in keep:
+            await log.forget(group)
+            logger.info("consumer group %s is forgotten, %d records unread: nothing runs it any more", group, behind)
+
+
+def _owner_of(group: str) -> str:
+    """Return the stage or sink that a group belongs to: a sink's second one is named after it (`mlflow-spans`)."""
+    return group.partition("-")[0]
 
 
 async def _finish(tasks: list[asyncio.Task[None]], deadline: float) -> None:

@@ -28,6 +28,13 @@ class LogFullError(LogUnavailableError):
         super().__init__(f"log holds {stored_bytes} bytes, `log.max_bytes` is {max_bytes}", retry_after_s=5.0)
 
 
+class GroupInUseError(PermanentError):
+    """A consumer group has a member, so it cannot be forgotten."""
+
+    def __init__(self, group: str) -> None:
+        super().__init__(f"consumer group {group} has a member: stop it before forgetting the group")
+
+
 class SchemaTooNewError(PermanentError):
     """A record was written by a newer release: stop the partition, never dead-letter it."""
 

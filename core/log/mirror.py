@@ -5,7 +5,7 @@ that the file really had.
 """
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from core.log.port import TopicPartition
 
@@ -70,9 +70,14 @@ class Mirror:
         self,
         ends: Iterable[tuple[PartitionState, int, int, int]],
         committed: Mapping[tuple[str, TopicPartition], int],
+        forgotten: Collection[str] = (),
     ) -> None:
-        """Apply one transaction: (partition, next offset, last log time, bytes added) and offsets committed."""
+        """Apply one transaction: (partition, next offset, last log time, bytes added), groups forgotten, offsets."""
         with self._lock:
+            for group in forgotten:
+                self._topics.pop(group, None)
+                self._essential.pop(group, None)
+                self._committed = {key: offset for key, offset in self._committed.items() if key[0] != group}
             for state, next_offset, last_log_time_ms, added in ends:
                 state.next_offset = next_offset
                 state.last_log_time_ms = last_log_time_ms

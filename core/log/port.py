@@ -161,7 +161,18 @@ class Log(Protocol):
         ...
 
     async def lag(self) -> Mapping[str, int]:
-        """Return, for each consumer group known, the records not yet committed: one consistent snapshot."""
+        """Return, for each consumer group known, the records not yet committed: one consistent snapshot.
+
+        Known are the groups that a reader was made for and those that committed offsets in an earlier run.
+        """
+        ...
+
+    async def forget(self, group: str) -> None:
+        """Delete a consumer group, that is its offsets: it leaves `lag` and holds back no deletion. Idempotent.
+
+        Its state stays. Should it ever come back, it begins at the earliest record, as a new group does. Raises
+        GroupInUseError while the group has a member (Kafka: GROUP_NOT_EMPTY), LogUnavailableError.
+        """
         ...
 
     async def stop(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from core import topics
 from core.clock import Clock
-from core.errors import LogUnavailableError
+from core.errors import GroupInUseError, LogUnavailableError
 from core.log.config import LogConfig
 from core.log.database import MEMORY, OFFSET_BITS, FileLock, connect_writer, prepare, unavailable
 from core.log.member import SqliteReader
@@ -109,6 +109,12 @@ class SqliteLog:
         """Return, for each group, the records not yet committed."""
         return self.mirror.lag()
 
+    async def forget(self, group: str) -> None:
+        """Delete a group's offsets. Raises GroupInUseError, LogUnavailableError."""
+        if group in self._members:
+            raise GroupInUseError(group)
+        await self._submit(Request(future=self._future(), group=group, forget=True))
+
     async def stop(self) -> None:
         """Write what waits, close. Idempotent."""
         await asyncio.to_thread(self._close)
@@ -124,6 +130,7 @@ class SqliteLog:
         if member.group in self._members:
             raise ValueError(f"group {member.group} has a reader already")
         self._members[member.group] = member
+        self.mirror.register(member.group, member.topics, essential=member.essential)  # it may have been forgotten
         try:
             await self._submit(
                 Request(

@@ -37,7 +37,9 @@ _LEAST_WRITTEN_BYTES: Final = 4 * 16_384
 class Request:
     """One atomic change that somebody waits for. `error` is set where it failed."""
 
-    __slots__ = ("error", "essential", "future", "group", "offsets", "partition", "records", "size", "state", "store")
+    __slots__ = (
+        "error", "essential", "forget", "future", "group", "offsets", "partition", "records", "size", "state", "store",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class Request:
         records: Sequence[Record] = (),
         group: str = "",
         essential: bool | None = None,
+        forget: bool = False,
         offsets: Mapping[TopicPartition, int] | None = None,
         partition: int = 0,
         store: str = "",
@@ -55,6 +58,7 @@ class Request:
         self.records = records
         self.group = group
         self.essential = essential
+        self.forget = forget
         self.offsets = offsets or {}
         self.partition = partition
         self.store = store
@@ -78,8 +82,11 @@ class _Transaction:
         self.committed: dict[tuple[str, TopicPartition], int] = {}
         self.state: dict[tuple[str, int, bytes], bytes | None] = {}
         self.groups: dict[str, bool] = {}
+        self.forgotten: set[str] = set()
 
     def add(self, request: Request) -> None:
+        if request.forget:
+            self._forget(request.group)
         ends, rows, encode = self.ends, self.rows, self._headers.encode
         headers: Mapping[str, str] | None = None
         encoded = b""
@@ -104,6 +111,12 @@ class _Transaction:
         for change in request.state:
             self.state[request.store, request.partition, change.key] = change.value
 
+    def _forget(self, group: str) -> None:
+        """Drop a group and whatever requests before this one set of it; what later ones set is written after."""
+        self.forgotten.add(group)
+        self.groups.pop(group, None)
+        self.committed = {key: offset for key, offset in self.committed.items() if key[0] != group}
+
     def appended(self) -> dict[str, int]:
         """Return the number of records for each topic."""
         counts: dict[str, int] = {}
@@ -117,6 +130,9 @@ class _Transaction:
         return changed + sum([end[2] for end in self.ends.values()])
 
     def write(self, connection: sqlite3.Connection) -> None:
+        for group in self.forgotten:
+            connection.execute("DELETE FROM offsets WHERE consumer_group = ?", (group,))
+            connection.execute("DELETE FROM consumer_groups WHERE name = ?", (group,))
         if self.rows:
             connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?)", self.rows)
             connection.executemany(
@@ -312,6 +328,7 @@ class Writer:
         self._mirror.appended(
             [(self._state_of(tp), end[0], end[1], end[2]) for tp, end in transaction.ends.items()],
             transaction.committed,
+            transaction.forgotten,
         )
         for topic, count in transaction.appended().items():
             self._telemetry.count("clearwatch.log.records.appended", count, topic=topic)

@@ -8,7 +8,7 @@ import pytest
 
 from core import topics
 from core.clock import Clock, ManualClock
-from core.errors import LogUnavailableError
+from core.errors import GroupInUseError, LogUnavailableError
 from core.log.config import LogConfig
 from core.log.port import Fetch, Log, Reader, Record, StateChange, StoredRecord, TopicPartition, Work
 from core.log.sqlite import SqliteLog
@@ -331,6 +331,32 @@ async def test_lag_counts_a_group_from_the_moment_it_is_made(subject: Subject) -
     assert dict(await subject.log.lag()) == {"g": 2}
 
 
+async def test_a_forgotten_group_leaves_lag_and_begins_anew_with_its_state(subject: Subject) -> None:
+    await subject.log.append([record(b"a"), record(b"b")])
+    reader = await subject.reader("gone")
+    await reader.commit(0, Work(store="state.g", state=(StateChange(key=b"k", value=b"v"),)))
+    await reader.commit(0, Work(next_offsets={topics.SPANS: 1}))
+    await subject.reader("stays")
+    await reader.stop()
+    await subject.log.forget("gone")
+    await subject.log.forget("gone")
+    await subject.log.forget("never heard of")
+    assert dict(await subject.log.lag()) == {"stays": 2}
+    again = await subject.reader("gone")
+    assert dict(await subject.log.lag()) == {"stays": 2, "gone": 2}
+    assert [r.offset for r in (await read_all(again, 2))[topics.SPANS, 0]] == [0, 1]
+    assert list(await again.load_state("state.g", 0)) == [(b"k", b"v")]
+
+
+async def test_a_group_with_a_member_is_not_forgotten(subject: Subject) -> None:
+    await subject.log.append([record(b"a")])
+    reader = await subject.reader("g")
+    with pytest.raises(GroupInUseError, match="consumer group g has a member"):
+        await subject.log.forget("g")
+    await reader.commit(0, Work(next_offsets={topics.SPANS: 1}))
+    assert dict(await subject.log.lag()) == {"g": 0}
+
+
 async def test_lag_never_shows_a_step_half_done(subject: Subject) -> None:
     """A step that moves one record on from spans to traces keeps the sum of both groups' lags."""
     count = 60
@@ -439,6 +465,17 @@ async def test_stop_settles_what_was_taken(subject: Subject) -> None:
     async with asyncio.timeout(10):
         outcomes = await asyncio.gather(*appending, return_exceptions=True)
     assert all(o is None or isinstance(o, LogUnavailableError) for o in outcomes)
+
+
+async def test_a_forgotten_group_is_still_forgotten_after_a_restart(durable: Subject) -> None:
+    await durable.log.append([record(b"a")])
+    reader = await durable.reader("gone")
+    await reader.stop()
+    await durable.reopen()
+    assert dict(await durable.log.lag()) == {"gone": 1}
+    await durable.log.forget("gone")
+    await durable.reopen()
+    assert dict(await durable.log.lag()) == {}
 
 
 async def test_everything_is_there_after_a_restart(durable: Subject) -> None:

@@ -195,6 +195,16 @@ async def test_groups_of_an_earlier_run_are_respected_before_they_are_back(store
 
 
 @small
+async def test_a_forgotten_group_holds_back_no_deletion(store: Store) -> None:
+    gone = await store.join("removed-stage")
+    await store.append(100)
+    await gone.stop()
+    await store.log.forget("removed-stage")
+    await store.append(50)
+    assert store.deleted(reason="size") >= 50
+
+
+@small
 async def test_one_refused_append_does_not_refuse_its_neighbours(store: Store) -> None:
     await store.join("assemble")
     outcomes = await asyncio.gather(store.append(60), store.append(60), store.append(30), return_exceptions=True)
