@@ -60,14 +60,47 @@ class Trace:
         unique = {span.span_id: span for span in sorted(spans, key=_IN_START_ORDER)}
         self.spans: tuple[Span, ...] = tuple(unique.values())
         self.by_id: Mapping[str, Span] = unique
-        self.llm_spans: Sequence[Span] = [span for span in self.spans if span.kind is _LLM]
-        self.tool_spans: Sequence[Span] = [span for span in self.spans if span.kind is _TOOL]
-        self.failed_spans: Sequence[Span] = [span for span in self.spans if span.error is not None]
         self.version = version or version_of(bytes.fromhex(i) for i in unique)
         self.is_final = is_final
         self.is_fragment = is_fragment
         self.close_reason = close_reason
         self.routing_key = routing_key or default_routing_key(self.spans)
+        self._index()
+
+    def _index(self) -> None:
+        """Find in one pass what nearly every reader asks for."""
+        llm_spans: list[Span] = []
+        tool_spans: list[Span] = []
+        failed_spans: list[Span] = []
+        roots: list[Span] = []
+        orphans: list[Span] = []
+        session_id = user_id = ""
+        by_id = self.by_id
+        for span in self.spans:
+            kind, parent_id = span.kind, span.parent_span_id
+            if kind is _LLM:
+                llm_spans.append(span)
+            elif kind is _TOOL:
+                tool_spans.append(span)
+            if span.error is not None:
+                failed_spans.append(span)
+            if not parent_id:
+                roots.append(span)
+            elif parent_id not in by_id:
+                orphans.append(span)
+            session_id = session_id or span.session_id
+            user_id = user_id or span.user_id
+        self.llm_spans: Sequence[Span] = llm_spans
+        self.tool_spans: Sequence[Span] = tool_spans
+        self.failed_spans: Sequence[Span] = failed_spans
+        self.roots: Sequence[Span] = roots
+        """The spans without a parent id."""
+        self.orphans: Sequence[Span] = orphans
+        """The spans whose parent id is not in the trace."""
+        self.session_id = session_id
+        """The session of the first span that has one, in start order."""
+        self.user_id = user_id
+        """The user of the first span that has one, in start order."""
 
     @functools.cached_property
     def children(self) -> Mapping[str, tuple[Span, ...]]:
@@ -78,21 +111,10 @@ class Trace:
                 found.setdefault(span.parent_span_id, []).append(span)
         return {parent: tuple(children) for parent, children in found.items()}
 
-    @functools.cached_property
-    def roots(self) -> tuple[Span, ...]:
-        """Return the spans without a parent id."""
-        return tuple(span for span in self.spans if not span.parent_span_id)
-
     @property
     def root(self) -> Span | None:
         """Return the first root, or None."""
         return self.roots[0] if self.roots else None
-
-    @functools.cached_property
-    def orphans(self) -> tuple[Span, ...]:
-        """Return the spans whose parent id is not in the trace."""
-        lost = {span.parent_span_id for span in self.spans}.difference(self.by_id, ("",))
-        return tuple(span for span in self.spans if span.parent_span_id in lost) if lost else ()
 
     @functools.cached_property
     def leaf_faults(self) -> tuple[Span, ...]:
@@ -101,16 +123,6 @@ class Trace:
             return ()
         repeated = {span.parent_span_id for span in self.failed_spans}
         return tuple(span for span in self.failed_spans if span.span_id not in repeated)
-
-    @functools.cached_property
-    def session_id(self) -> str:
-        """Return the session of the first span that has one, in start order."""
-        return next((span.session_id for span in self.spans if span.session_id), "")
-
-    @functools.cached_property
-    def user_id(self) -> str:
-        """Return the user of the first span that has one, in start order."""
-        return next((span.user_id for span in self.spans if span.user_id), "")
 
     @property
     def started_ns(self) -> int:
@@ -128,14 +140,19 @@ def default_routing_key(spans: Iterable[Span], *, experiment: str = "") -> str:
 
     A named experiment reads `experiment:<id>`; services stand as they are.
     """
-    spans = tuple(spans)
-    named = experiment or min((s.experiment for s in spans if s.experiment), default="")
-    if named:
-        return f"experiment:{named}"
-    root = next((s for s in spans if not s.parent_span_id and s.service), None)
-    if root is not None:
-        return root.service
-    return min((s.service for s in spans if s.service), default="unknown_service")
+    named = smallest = of_root = ""
+    for span in spans:
+        service = span.service
+        if span.experiment and (not named or span.experiment < named):
+            named = span.experiment
+        if service:
+            if not smallest or service < smallest:
+                smallest = service
+            if not of_root and not span.parent_span_id:
+                of_root = service
+    if experiment or named:
+        return f"experiment:{experiment or named}"
+    return of_root or smallest or "unknown_service"
 
 
 class TraceVersion(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):

@@ -26,33 +26,30 @@ def summary(trace: Trace) -> Summary:
     Frameworks repeat the usage of a model call on the agent and chain spans above it; a span with usage below it is
     therefore left out, and likewise one with cost.
     """
-    started_ns = ended_ns = error_count = 0
+    spans = trace.spans
+    started_ns, ended_ns = (spans[0].start_ns, spans[0].end_ns) if spans else (0, 0)
     models: set[str] = set()
     dialects: set[str] = set()
     with_usage: list[Span] = []
     with_cost: list[Span] = []
-    if trace.spans:
-        started_ns, ended_ns = trace.spans[0].start_ns, trace.spans[0].end_ns
-    for span in trace.spans:
+    for span in spans:
         if span.start_ns < started_ns:
             started_ns = span.start_ns
         if span.end_ns > ended_ns:
             ended_ns = span.end_ns
-        if span.error is not None:
-            error_count += 1
-        if span.model:
-            models.add(span.model)
+        models.add(span.model)
         dialects.add(span.dialect)
         if span.usage is not None:
             with_usage.append(span)
         if span.cost_usd is not None:
             with_cost.append(span)
+    models.discard("")
     usages = [span.usage for span in deepest(trace, with_usage) if span.usage is not None]
     costs = [span.cost_usd for span in deepest(trace, with_cost) if span.cost_usd is not None]
     return Summary(
         started_ns=started_ns,
         ended_ns=ended_ns,
-        error_count=error_count,
+        error_count=len(trace.failed_spans),
         input_tokens=sum([usage.input_tokens for usage in usages]),
         output_tokens=sum([usage.output_tokens for usage in usages]),
         cost_usd=sum(costs) if costs else None,

@@ -11,7 +11,7 @@ from core.model.trace import Trace
 from core.telemetry import Series, Telemetry
 from detector.checks.config import ChecksConfig
 from detector.checks.defaults import DEFAULT_CHECKS
-from detector.checks.port import Answer, Check
+from detector.checks.port import Check
 
 __all__ = ["DEFAULT_CHECKS", "FAILED", "Checks", "Inspection"]
 
@@ -66,8 +66,10 @@ class Checks:
         findings: list[Finding] = []
         outcomes: list[str] = []
         for name, check in self._checks.items():
-            answer = self._ask(check, trace)
-            if answer is None:
+            try:
+                answer = check.inspect(trace)
+            except Exception:  # noqa: BLE001 - third parties write checks; one that fails must not cost the trace
+                self._failed(name, trace)
                 outcomes.append(FAILED)
                 continue
             outcomes.append(answer.outcome)
@@ -87,16 +89,12 @@ class Checks:
         self._known[outcomes] = answers, series
         return answers, series
 
-    def _ask(self, check: Check, trace: Trace) -> Answer | None:
-        try:
-            return check.inspect(trace)
-        except Exception:  # noqa: BLE001 - third parties write checks; one that fails must not cost the trace
-            self._telemetry.count("clearwatch.check.failures", check=check.name)
-            count = self._failures[check.name] = self._failures.get(check.name, 0) + 1
-            # at 1, 10, 100, …: a check that fails on every trace would fill the disk
-            if str(count).rstrip("0") == "1":
-                _log.exception("check %s failed on trace %s (failure %d of it)", check.name, trace.trace_id, count)
-            return None
+    def _failed(self, name: str, trace: Trace) -> None:
+        """Count and, at 1, 10, 100, …, log the exception at hand: a check that always fails would fill the disk."""
+        self._telemetry.count("clearwatch.check.failures", check=name)
+        count = self._failures[name] = self._failures.get(name, 0) + 1
+        if str(count).rstrip("0") == "1":
+            _log.exception("check %s failed on trace %s (failure %d of it)", name, trace.trace_id, count)
 
     def _bounded(self, name: str, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
         kept = findings[: self._max_findings]
