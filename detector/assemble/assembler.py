@@ -14,6 +14,7 @@ Guarantees:
 
 import heapq
 import itertools
+import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -129,6 +130,34 @@ class Assembler:
 
     def due(self, now_s: float) -> tuple[OpenTrace, Due] | None:
         """Return the next trace with something to do at `now_s` or before, and what; nothing is changed by asking."""
+        if (found := self._first_due(now_s)) is not None:
+            return found
+        if len(self._open) > self._config.max_open:
+            trace = next(iter(self._open.values()))
+            reason = CloseReason.ROOT if trace.has_root else CloseReason.PROVISIONAL
+            return trace, Due(
+                now_s, Action.CLOSE, CloseReason.LATE if trace.is_late else reason, trace.has_root, is_eviction=True
+            )
+        return None
+
+    def to_close(self, now_s: float, *, max_traces: int, max_bytes: int) -> list[tuple[OpenTrace, Due]]:
+        """Take the traces that are due first, as long as they are only to be closed and their spans are at hand.
+
+        At most `max_bytes` of spans, or one trace. The caller calls `closed` for each before it asks anything else.
+        """
+        taken: list[tuple[OpenTrace, Due]] = []
+        left = max_bytes
+        while len(taken) < max_traces and (found := self._first_due(now_s)) is not None:
+            trace, due = found
+            left -= trace.size_bytes
+            if due.action is not Action.CLOSE or trace.missing or (taken and left < 0):
+                break
+            heapq.heappop(self._deadlines)
+            trace.armed_s = math.inf
+            taken.append(found)
+        return taken
+
+    def _first_due(self, now_s: float) -> tuple[OpenTrace, Due] | None:
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now_s:
             at_s, trace_id = deadlines[0]
@@ -142,12 +171,6 @@ class Assembler:
                 heapq.heapreplace(deadlines, (due.at_s, trace_id))
                 continue
             return trace, due
-        if len(self._open) > self._config.max_open:
-            trace = next(iter(self._open.values()))
-            reason = CloseReason.ROOT if trace.has_root else CloseReason.PROVISIONAL
-            return trace, Due(
-                now_s, Action.CLOSE, CloseReason.LATE if trace.is_late else reason, trace.has_root, is_eviction=True
-            )
         return None
 
     def next_wake_s(self) -> float | None:

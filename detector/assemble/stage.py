@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from core import topics
 from core.errors import SpanDecodeError
@@ -11,11 +12,15 @@ from core.stage import Recall, RecallNeeded
 from core.telemetry import Telemetry
 from detector.assemble.assembler import Assembler
 from detector.assemble.config import AssembleConfig
-from detector.assemble.open_trace import Action
+from detector.assemble.open_trace import Action, Due, OpenTrace
 from detector.assemble.publication import Inspector, Publisher
 
 NAME = "assemble"
 STORE = "state.assemble"
+
+# traces that are published together: enough to keep caches warm, few enough to stay in them, decoded
+BATCH_TRACES: Final = 32
+BATCH_BYTES: Final = 256 * 1024
 
 
 class AssembleStage:
@@ -143,7 +148,14 @@ class AssembleProcessor:
     def _settle(self, *, horizon_s: float) -> None:
         """Do everything that is due by now, in the order of the deadlines. Raises RecallNeeded."""
         assembler, now_s = self._assembler, self._now_s
-        while (found := assembler.due(now_s)) is not None:
+        while True:
+            ready = assembler.to_close(now_s, max_traces=BATCH_TRACES, max_bytes=BATCH_BYTES)
+            if ready:
+                self._publish(ready)
+                continue
+            found = assembler.due(now_s)
+            if found is None:
+                return
             trace, due = found
             if due.action is Action.CHECKPOINT:
                 assembler.checkpoint(trace)
@@ -152,9 +164,16 @@ class AssembleProcessor:
                 raise RecallNeeded(Recall(topic=topics.SPANS, offsets=offsets))
             if due.is_eviction:
                 assembler.tally["clearwatch.dropped", "open_trace_evicted"] += 1
-            if trace.spans:
-                self._produced += self._publisher.publish(trace, due)
-                assembler.tally["clearwatch.traces.closed", due.reason] += 1
+            self._publish((found,))
+
+    def _publish(self, batch: Sequence[tuple[OpenTrace, Due]]) -> None:
+        assembler = self._assembler
+        # one whose every span is gone has nothing to tell
+        left = [found for found in batch if found[0].spans]
+        self._produced += self._publisher.publish(left)
+        for _, due in left:
+            assembler.tally["clearwatch.traces.closed", due.reason] += 1
+        for trace, due in batch:
             if due.action is Action.PUBLISH:
                 assembler.published(trace, at_s=due.at_s)
             else:
