@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 _SINKS = frozenset({"records", "mlflow", "webhook"})
 LOG_FILE = "log.sqlite3"
 DRAIN_S = 20.0
+# of that: for requests in hand. A client that has sent half of one must not use up the time of the stages
+COLLECTOR_DRAIN_S = 5.0
 LOOP_PROBE_S = 0.25
 
 
@@ -107,7 +109,7 @@ class App:
             await ops.start()
             closing.add("ops", ops.stop)
             await collector.start()
-            closing.add("collector", lambda: collector.stop(DRAIN_S))
+            closing.add("collector", lambda: collector.stop(COLLECTOR_DRAIN_S))
             started(
                 Addresses(
                     grpc=_address(config.collector.grpc.listen, collector.grpc_port),
@@ -132,7 +134,7 @@ class App:
             self._phase = "stopping"
             logger.info("stopping: taking no more, finishing what was taken")
             deadline = time.monotonic() + DRAIN_S
-            await collector.stop(DRAIN_S)
+            await collector.stop(COLLECTOR_DRAIN_S)
             stop_stages.set()
             await _finish(working, deadline)
             stop_sinks.set()

@@ -6,11 +6,13 @@
 | message above the limit | RESOURCE_EXHAUSTED without RetryInfo: OTLP clients drop it, as they should |
 | too many bytes in flight | RESOURCE_EXHAUSTED with RetryInfo |
 | log cannot store | UNAVAILABLE with RetryInfo |
+| a fault of ours | INTERNAL |
 
 gRPC's own limit stands a quarter above ours, so that requests a little too large are counted; what exceeds that, or
 inflates to more, is refused inside gRPC with the same status and reaches no counter.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn, TypeAlias
 
@@ -22,6 +24,8 @@ from collector.config import CollectorConfig
 from collector.receiver import Accepted, OverloadedError, Receiver, RequestTooLargeError
 from core.errors import ClearwatchError, RetryableError
 from core.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
 
 Context: TypeAlias = "aio.ServicerContext[bytes, bytes]"
 Take: TypeAlias = Callable[[bytes, str], Awaitable[Accepted]]
@@ -79,6 +83,11 @@ class OtlpGrpcServer:
                 accepted = await self._take(take, request, context)
             except ClearwatchError as exc:
                 await self._fail(context, exc)
+            except Exception:
+                logger.exception("a request failed, by no fault of its own")
+                self._telemetry.count("clearwatch.collector.requests", transport="grpc", status="INTERNAL")
+                await context.abort(grpc.StatusCode.INTERNAL, "internal error")
+                raise AssertionError("abort returns never") from None
             self._telemetry.count("clearwatch.collector.requests", transport="grpc", status="OK")
             if accepted.rejected:
                 return answers.partial_success_proto(accepted.rejected, accepted.reason)

@@ -22,6 +22,7 @@ from collector.http_messages import (
     HttpTimeouts,
     SlowRequestError,
     encode_answer,
+    head_without_upgrade,
 )
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Host(Protocol):
     loop: asyncio.AbstractEventLoop
     connections: "set[Connection]"
     date: bytes
+    is_stopping: bool
 
     def forget(self, connection: "Connection") -> None:
         """Take note that a connection has ended."""
@@ -57,18 +59,20 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: collections.deque[HttpRequest] = collections.deque()
         self._coming: HttpRequest | None = None
+        # a request that offers to go on in another protocol, until its headers are parsed again
+        self._offered: HttpRequest | None = None
         self._chunks: list[bytes] = []
         self._size = 0
         self._head_size = 0
         self._in_head = False
         self._answering: asyncio.Task[None] | None = None
+        self._answered: HttpRequest | None = None
         # nothing more is taken: after a fatal failure, the end of input or a request that closes
         self._deaf = False
         self._stopping = False
         self._paused = False
         self._write_blocked = False
         self._lingering = False
-        self._lost = False
         self._since_s = 0.0
 
     @property
@@ -83,21 +87,22 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._since_s = self._loop.time()
         self._server.connections.add(self)
+        if self._server.is_stopping:
+            self.shut_down()  # accepted before the listening socket was closed
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
             return
-        in_head = self._in_head
+        coming, size = self._coming, self._size
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._deaf = True  # no other protocol is spoken here; its request is answered as any other
+            self._feed(data)
         except httptools.HttpParserError as exc:
             self._refuse(BadHttpError(f"not HTTP: {exc}"))
-        if in_head and self._in_head:
-            self._head_size += len(data)
+        if coming is not None and self._coming is coming:
+            # whatever brings no body is held by the parser: headers, trailers, extensions of chunks
+            self._head_size = self._head_size + len(data) if self._size == size else 0
             if self._head_size > _MAX_HEAD_BYTES:
-                self._refuse(BadHttpError(f"request line and headers exceed {_MAX_HEAD_BYTES} bytes"))
+                self._refuse(BadHttpError(f"headers or trailers exceed {_MAX_HEAD_BYTES} bytes"))
 
     def eof_received(self) -> bool:
         self._deaf = True
@@ -112,9 +117,10 @@ class Connection(asyncio.Protocol):
         self._drop_coming()
         while self._waiting:
             self._service.release(self._waiting.popleft())
-        self._lost = True
         if self._answering is None:
             self._server.forget(self)
+        else:
+            self._answering.add_done_callback(self._answered_nobody)
 
     def pause_writing(self) -> None:
         self._write_blocked = True
@@ -152,17 +158,22 @@ class Connection(asyncio.Protocol):
         if request is None:
             return
         request.method = parser.get_method()
-        request.keep_alive = (
-            parser.should_keep_alive() and not parser.should_upgrade() and parser.get_http_version() != "1.0"
-        )
         headers = request.headers
+        if parser.should_upgrade() and request.method != b"CONNECT":
+            self._offered, self._coming = request, None
+            return
+        is_1_0 = parser.get_http_version() == "1.0"
+        request.keep_alive = parser.should_keep_alive() and not parser.should_upgrade() and not is_1_0
+        if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            self._refuse(BadHttpError("transfer-encoding is not chunked alone"))
+            return
         limit = self._service.max_body_bytes
         # httptools has refused what is not a number
         declared = int(headers.get(b"content-length", b"0"))
         expects = headers.get(b"expect", b"").lower() == b"100-continue"
         if declared > (limit if expects else limit * _DRAIN_FACTOR):
             self._refuse(self._service.refuse_size())
-        elif expects and self._answering is None:
+        elif expects and self._answering is None and not is_1_0:
             # behind another request the client waits for its own patience, as RFC 9110 10.1.1 allows
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -194,6 +205,32 @@ class Connection(asyncio.Protocol):
 
     # ours
 
+    def _feed(self, data: bytes) -> None:
+        """Parse; raises HttpParserError. An upgrade is declined, its request is one as any other (RFC 9110 7.8).
+
+        httptools takes everything behind the headers of such a request for the other protocol, its body too (Java's
+        client offers h2c with each first POST): it is shown the headers again without the offer.
+        """
+        while data:
+            try:
+                self._parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as exc:
+                offered, self._offered = self._offered, None
+                if offered is None:
+                    self._deaf = True  # CONNECT: answered, and nothing behind it is HTTP
+                    return
+                version = self._parser.get_http_version()
+                self._parser = httptools.HttpRequestParser(self)
+                self._parser.feed_data(head_without_upgrade(offered, version))
+                data = data[exc.args[0] :]
+
+    def _answered_nobody(self, _: "asyncio.Task[None]") -> None:
+        # not in the task itself: one that is cancelled before it began runs nothing of it
+        if self._answered is not None:
+            self._service.release(self._answered)
+        self._server.forget(self)
+
     def _fail_coming(self, request: HttpRequest, failure: Exception) -> None:
         request.failure = failure
         self._chunks.clear()
@@ -219,10 +256,14 @@ class Connection(asyncio.Protocol):
 
     def _enqueue(self, request: HttpRequest) -> None:
         if self._answering is None:
-            self._answering = self._loop.create_task(self._answer(request), name=_TASK)
+            self._start_on(request)
         else:
             self._waiting.append(request)
             self._adjust_reading()
+
+    def _start_on(self, request: HttpRequest) -> None:
+        self._answered = request
+        self._answering = self._loop.create_task(self._answer(request), name=_TASK)
 
     def _adjust_reading(self) -> None:
         ahead = self._answering is not None and (bool(self._waiting) or self._coming is not None)
@@ -244,8 +285,6 @@ class Connection(asyncio.Protocol):
             answer = HttpAnswer(500, b"", b"", close=True)
         finally:
             self._answering = None
-            if self._lost:
-                self._server.forget(self)
         if self._transport.is_closing():
             return
         following = bool(self._waiting) or self._coming is not None
@@ -256,7 +295,7 @@ class Connection(asyncio.Protocol):
             self._close(linger=request.failure is not None)
             return
         if self._waiting:
-            self._answering = self._loop.create_task(self._answer(self._waiting.popleft()), name=_TASK)
+            self._start_on(self._waiting.popleft())
         if self._paused:
             self._adjust_reading()
 

@@ -4,11 +4,15 @@ import asyncio
 import email.utils
 import logging
 import socket
+from typing import Final
 
 from collector.http_connection import Connection
 from collector.http_messages import HttpService, HttpTimeouts
 
 logger = logging.getLogger(__name__)
+
+# connections that wait to be accepted
+BACKLOG: Final = 2048
 
 
 class HttpServer:
@@ -20,6 +24,7 @@ class HttpServer:
         self.loop: asyncio.AbstractEventLoop
         self.connections: set[Connection] = set()
         self.date = b""
+        self.is_stopping = False
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._gone = asyncio.Event()
@@ -28,13 +33,14 @@ class HttpServer:
         """Serve from now on; the socket is the server's, closed by `stop`."""
         self.loop = asyncio.get_running_loop()
         self._tick()
-        self._server = await self.loop.create_server(lambda: Connection(self), sock=listening)
+        self._server = await self.loop.create_server(lambda: Connection(self), sock=listening, backlog=BACKLOG)
 
     async def stop(self, grace_s: float) -> None:
         """Take no connection, answer what has begun within `grace_s` seconds, cut off the rest. Idempotent."""
         server, self._server = self._server, None
         if server is None:
             return
+        self.is_stopping = True
         server.close()
         for connection in list(self.connections):
             connection.shut_down()

@@ -82,6 +82,18 @@ class HttpService(Protocol):
         ...
 
 
+def head_without_upgrade(request: HttpRequest, version: str) -> bytes:
+    """Return the head of a request (method, url, headers) as if it had not offered another protocol."""
+    lines = [b"%b %b HTTP/%b" % (request.method, request.url, version.encode())]
+    for name, value in request.headers.items():
+        if name == b"connection":
+            options = {option.strip().lower() for option in value.split(b",")}
+            value = b", ".join(sorted(options & {b"close", b"keep-alive"}))
+        if name not in (b"upgrade", b"http2-settings"):
+            lines.append(b"%b: %b" % (name, value))
+    return b"\r\n".join((*lines, b"", b""))
+
+
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in http.HTTPStatus
 }

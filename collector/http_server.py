@@ -11,6 +11,7 @@
 | a request that does not arrive in time | 408 |
 | too many bytes in flight | 429 with Retry-After |
 | log cannot store | 503 with Retry-After |
+| a fault of ours | 500 |
 
 413 for a decompression bomb: RFC 9110 15.5.14 speaks of content "larger than the server is willing to process", and
 OTLP does not list it among the retryable codes, which is right, as the same bytes will never be taken.
@@ -18,6 +19,7 @@ Bodies of failures are `google.rpc.Status` in the request's encoding (JSON where
 """
 
 import asyncio
+import logging
 import math
 from functools import lru_cache
 from typing import Final
@@ -33,6 +35,8 @@ from collector.otlp_json import logs_from_json, traces_from_json
 from collector.receiver import Accepted, InvalidExperimentError, OverloadedError, Receiver, RequestTooLargeError
 from core.errors import ClearwatchError, RetryableError, SpanDecodeError
 from core.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
 
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
@@ -78,6 +82,9 @@ class OtlpHttpService:
             answer = _failed(_http_error(exc), as_json)
         except _HttpError as exc:
             answer = _failed(exc, as_json)
+        except Exception:
+            logger.exception("a request failed, by no fault of its own")
+            answer = _failed(_HttpError(500, answers.INTERNAL, "internal error", close=True), as_json)
         finally:
             self.release(request)
         self._telemetry.count("clearwatch.collector.requests", transport="http", status=str(answer.status))
@@ -150,7 +157,7 @@ def _failed(exc: _HttpError, as_json: bool) -> HttpAnswer:
 
 
 def _http_error(exc: ClearwatchError) -> _HttpError:
-    """Translate what a request failed with. Re-raises what is none of the request's business."""
+    """Translate what a request failed with."""
     message = str(exc)
     if isinstance(exc, RequestTooLargeError | InflatedTooLargeError):
         return _HttpError(413, answers.RESOURCE_EXHAUSTED, message, close=True)
@@ -167,4 +174,4 @@ def _http_error(exc: ClearwatchError) -> _HttpError:
         if isinstance(exc, OverloadedError):
             return _HttpError(429, answers.RESOURCE_EXHAUSTED, message, delay)
         return _HttpError(503, answers.UNAVAILABLE, message, delay)
-    raise exc
+    return _HttpError(500, answers.INTERNAL, message, close=True)

@@ -13,6 +13,8 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 # RFC 9110 means the zlib format by "deflate"
 _ZLIB: Final = zlib.MAX_WBITS
 _WINDOW_BITS: Final = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _ZLIB}
+# encoders write one. What follows a member is copied for each: a body of empty ones would take minutes
+MAX_MEMBERS: Final = 64
 IDENTITY: Final = ("", "identity")
 
 
@@ -40,8 +42,8 @@ class InflatedTooLargeError(PermanentError):
 def inflate(body: bytes, *, encoding: str, max_bytes: int) -> bytes:
     """Return the decompressed body; never holds more than `max_bytes` + 1 bytes of output.
 
-    Several gzip members after one another are one body (RFC 1952). Raises UnknownEncodingError, CorruptBodyError,
-    InflatedTooLargeError.
+    Several gzip members after one another are one body (RFC 1952), `MAX_MEMBERS` at most. Raises
+    UnknownEncodingError, CorruptBodyError, InflatedTooLargeError.
     """
     window_bits = _WINDOW_BITS.get(encoding)
     if window_bits is None:
@@ -50,6 +52,8 @@ def inflate(body: bytes, *, encoding: str, max_bytes: int) -> bytes:
     size = 0
     rest = body
     while rest or not found:
+        if len(found) == MAX_MEMBERS:
+            raise CorruptBodyError(encoding, f"it has more than {MAX_MEMBERS} members")
         stream = isal_zlib.decompressobj(wbits=window_bits)
         try:
             piece = stream.decompress(rest, max_bytes - size + 1)

@@ -2,19 +2,16 @@
 
 import asyncio
 import socket
-from typing import Final
 
 from collector.config import CollectorConfig, split_address
 from collector.grpc_server import OtlpGrpcServer
-from collector.http_listener import HttpServer
+from collector.http_listener import BACKLOG, HttpServer
 from collector.http_server import OtlpHttpService
 from collector.receiver import Receiver
 from core.clock import Clock
 from core.errors import PermanentError
 from core.log.port import Log
 from core.telemetry import Telemetry
-
-_BACKLOG: Final = 2048
 
 
 class AddressInUseError(PermanentError):
@@ -81,7 +78,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        bound.listen(_BACKLOG)
+        bound.listen(BACKLOG)
     except OSError:
         bound.close()
         raise

@@ -1,6 +1,7 @@
 """HTTP/1.1 as clients speak it, over both event loops: raw bytes in, raw bytes out."""
 
 import asyncio
+import gzip
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -142,10 +143,23 @@ def test_expect_100_is_told_to_continue_unless_the_body_is_too_large(run: Run) -
         b"garbage\r\n\r\n",
         b"POST /v1/traces HTTP/1.1\r\ncontent-length: x\r\n\r\n",
         b"POST /v1/traces HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/traces HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n",
         b"POST /v1/traces HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nnothex\r\n",
+        b"POST /v1/traces HTTP/1.1\r\ncontent-length: 3\r\ncontent-length: 0\r\n\r\nabc",
+        b"POST /v1/traces HTTP/1.1\r\ncontent-length: 3, 3\r\n\r\nabc",
+        b"POST /v1/traces HTTP/1.1\r\ncontent-length: +3\r\n\r\nabc",
+        b"POST /v1/traces HTTP/1.1\r\ntransfer-encoding : chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/traces HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/traces HTTP/1.1\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        b"POST /v1/traces HTTP/1.1\r\nx-a: b\r\n folded: c\r\ncontent-length: 0\r\n\r\n",
+        b"POST /v1/traces HTTP/1.1\nhost: t\ncontent-length: 0\n\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
     ],
-    ids=["no-http", "length", "smuggling", "chunk"],
-)
+    ids=[
+        "no-http", "length", "length-and-chunked", "chunked-and-length", "chunk", "two-lengths", "list-of-lengths",
+        "signed-length", "space-before-colon", "two-codings", "chunked-not-last", "folded", "bare-lf", "tls",
+    ],
+)  # fmt: skip
 def test_what_is_not_http_is_400_after_what_came_before_it_and_closes(run: Run, sent: bytes) -> None:
     async def scenario() -> None:
         async with serving() as rig:
@@ -171,6 +185,91 @@ def test_endless_headers_are_refused(run: Run) -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize("endless", [b"0\r\nx-trailer: ", b"1;extension="], ids=["trailer", "chunk-extension"])
+def test_what_brings_no_body_is_bounded_as_headers_are(run: Run, endless: bytes) -> None:
+    async def scenario() -> None:
+        async with serving() as rig:
+            reader, writer = await rig.connect()
+            writer.write(b"POST /v1/traces HTTP/1.1\r\n%btransfer-encoding: chunked\r\n\r\n%b" % (TYPE, endless))
+            for _ in range(100):
+                writer.write(b"y" * 10_000)
+                await writer.drain()
+                await asyncio.sleep(0)
+            assert statuses(await reader.read()) == [400]
+            writer.close()
+
+    run(scenario)
+
+
+def test_a_body_in_very_many_chunks_is_no_endless_header(run: Run) -> None:
+    async def scenario() -> None:
+        async with serving() as rig:
+            log_text = bytes(make_request(text="x" * 200_000).SerializeToString())
+            reader, writer = await rig.connect()
+            writer.write(b"POST /v1/traces HTTP/1.1\r\n%btransfer-encoding: chunked\r\n\r\n" % TYPE)
+            writer.write(
+                b"".join(b"%x;e=1\r\n%b\r\n" % (2, log_text[i : i + 2]) for i in range(0, len(log_text) & ~1, 2))
+            )
+            writer.write(b"%x\r\n%b\r\n" % (1, log_text[-1:]) if len(log_text) % 2 else b"")
+            writer.write(b"0\r\nx-trailer: ignored\r\n\r\n")
+            writer.write_eof()
+            assert statuses(await reader.read()) == [200]
+            assert len(rig.log.spans()) == 3
+            writer.close()
+
+    run(scenario)
+
+
+def test_an_offer_of_another_protocol_is_declined_and_the_body_is_stored(run: Run) -> None:
+    """Java's HttpClient offers h2c with its first POST: an OK for a body that was taken for HTTP/2 would lose spans."""
+    offer = b"host: t\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__"
+    whole = WHOLE.replace(b"host: t", offer)
+    chunked = whole.partition(b"content-length")[0] + b"transfer-encoding: chunked\r\n\r\n"
+    chunked += b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    cut = whole.index(b"\r\n\r\n") + 4
+
+    async def scenario() -> None:
+        async with serving() as rig:
+            for sent in (whole, chunked):
+                assert statuses(await rig.talk(sent + WHOLE)) == [200, 200]
+            assert statuses(await rig.talk(whole[:30], whole[30 : cut + 7], whole[cut + 7 :])) == [200]
+            assert statuses(await rig.talk(whole * 2000)) == [200] * 2000
+            assert len(rig.log.spans()) == 3 * (4 + 1 + 2000)
+            closing = whole.replace(b"Upgrade, HTTP2", b"close, Upgrade, HTTP2")
+            assert statuses(await rig.talk(closing + WHOLE)) == [200]
+
+    run(scenario)
+
+
+def test_a_client_of_http_1_0_is_not_told_to_continue(run: Run) -> None:
+    async def scenario() -> None:
+        async with serving() as rig:
+            old = WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"host: t", b"expect: 100-continue")
+            assert statuses(await rig.talk(old)) == [200]
+
+    run(scenario)
+
+
+def test_a_fault_of_ours_is_500_counted_and_holds_nothing(run: Run) -> None:
+    async def scenario() -> None:
+        async with serving() as rig:
+            rig.log.failure = ZeroDivisionError("a bug")
+            assert statuses(await rig.talk(WHOLE)) == [500]
+            assert rig.telemetry.total("clearwatch.collector.requests", status="500") == 1
+
+    run(scenario)
+
+
+def test_a_body_of_very_many_gzip_members_is_refused_at_once(run: Run) -> None:
+    async def scenario() -> None:
+        async with serving() as rig:
+            body = gzip.compress(b"") * 100_000
+            head = b"POST /v1/traces HTTP/1.1\r\n%bcontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
+            assert statuses(await rig.talk(head % (TYPE, len(body)) + body)) == [400]
+
+    run(scenario)
+
+
 def test_a_body_far_above_the_limit_is_413_and_its_client_reads_that(run: Run) -> None:
     async def scenario() -> None:
         async with serving(max_request_bytes=2048, max_in_flight_bytes=4096) as rig:
@@ -183,17 +282,17 @@ def test_a_body_far_above_the_limit_is_413_and_its_client_reads_that(run: Run) -
     run(scenario)
 
 
-def test_connection_close_http_1_0_head_and_upgrades_end_the_connection_after_the_answer(run: Run) -> None:
+def test_connection_close_http_1_0_head_and_tunnels_end_the_connection_after_the_answer(run: Run) -> None:
     async def scenario() -> None:
         async with serving() as rig:
             closing = WHOLE.replace(b"host: t", b"connection: close")
             old = WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0")
-            upgrade = WHOLE.replace(b"host: t", b"connection: upgrade\r\nupgrade: h2c")
-            for sent in (closing, old, upgrade):
+            tunnel = b"CONNECT t:1 HTTP/1.1\r\nhost: t\r\n\r\nnot http"
+            for sent, status in ((closing, 200), (old, 200), (tunnel, 404)):
                 reader, writer = await rig.connect()
                 writer.write(sent)
                 answered = await reader.read()
-                assert statuses(answered) == [200]
+                assert statuses(answered) == [status]
                 assert b"connection: close" in answered
                 writer.close()
             answered = await rig.talk(b"HEAD /v1/traces HTTP/1.1\r\nhost: t\r\n\r\n")
@@ -271,6 +370,20 @@ def test_stop_answers_what_has_begun_with_close_and_cuts_off_the_rest_at_the_dea
             assert b"connection: close" in answered
             await stopping
             idle.close()
+            writer.close()
+        async with serving() as rig:
+            rig.log.gate = asyncio.Event()
+            reader, writer = await rig.connect()
+            writer.write(WHOLE)
+            await rig.log.entered.wait()
+            # begun, and cut off before its answer's task has run at all
+            (connection,) = rig.server.connections
+            rig.log.gate.set()
+            assert statuses(await reader.readuntil(b"content-length: 0\r\n\r\n")) == [200]
+            connection.data_received(WHOLE)
+            connection.abort()
+            await rig.server.stop(5)
+            assert rig.server.connections == set()
             writer.close()
         async with serving() as rig:
             rig.log.gate = asyncio.Event()
