@@ -3,7 +3,7 @@
 import re
 
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import always, kinds
+from core.dialects.values import always, kinds, name
 from core.model.span import SpanKind
 
 # agent loops of several frameworks (smolagents, Vercel AI 7) name their turns so and say no kind
@@ -27,6 +27,19 @@ DIALECT = Dialect(
             ("llm.request.type",),
         ),
         (Field.KIND, always(SpanKind.DB), ("db.system.name", "db.system")),
+        # the narrowest that is named; names of semantic-conventions 1.26 and later, then of those before
+        (
+            Field.DATA_SOURCE,
+            name,
+            (
+                "db.collection.name",
+                "db.sql.table",
+                "db.mongodb.collection",
+                "db.cassandra.table",
+                "db.namespace",
+                "db.name",
+            ),
+        ),
         (Field.KIND, always(SpanKind.RPC), ("rpc.system", "rpc.system.name")),
         (Field.KIND, always(SpanKind.HTTP), ("http.request.method", "http.method")),
     ),

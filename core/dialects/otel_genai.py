@@ -141,6 +141,7 @@ DIALECT = Dialect(
         ),
         (Field.FIRST_TOKEN_S, seconds_or_ms, ("gen_ai.server.time_to_first_token",)),
         (Field.SESSION, name, ("gen_ai.conversation.id",)),
+        (Field.DATA_SOURCE, name, ("gen_ai.data_source.id",)),
     ),
     read=read,
     reads_extras_only=True,

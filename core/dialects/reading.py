@@ -126,7 +126,7 @@ def _span(
     (
         _, agent, model, provider, tool_name, call_id, arguments, result, given, output, tokens_in, tokens_out,
         cached, reasoning, usage, cost, stopped, first_token_s, session, user, metadata, error_type, error_message,
-        code,
+        code, data_source,
     ) = found  # fmt: skip
     dropped = slim.dropped_attributes_count
     content_in: Content | None = None
@@ -193,6 +193,7 @@ def _span(
         user or "",
         dropped,
         plan.odd_session or (session is not None and len(session) > MAX_SESSION_CHARS),
+        data_source or "",
     )
 
 

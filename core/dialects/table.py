@@ -41,6 +41,7 @@ class Field(enum.IntEnum):
     ERROR_TYPE = 21
     ERROR_MESSAGE = 22
     ERROR_CODE = 23
+    DATA_SOURCE = 24
 
 
 FIELDS = len(Field)

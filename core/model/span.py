@@ -147,6 +147,8 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     dropped_attributes: int = 0
     odd_session: bool = False
     """Whether a session id on it may be longer than readers take or scrubbed: look before its bytes are forwarded."""
+    data_source: str = ""
+    """What a RETRIEVER or DB span asked: the index, collection, table or database that it names."""
 
     @property
     def duration_ms(self) -> float:
@@ -155,10 +157,16 @@ class Span(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def target(self) -> str:
-        """Return what one would fix, in whichever dialect: tool name, else kind with agent or model, else the name."""
+        """Return what one would fix, in whichever dialect.
+
+        The tool's name; else the kind with its model, data source or agent; the raw name where the kind is unknown.
+        """
         if self.tool is not None and self.tool.name:
             return self.tool.name
         if self.kind is SpanKind.UNKNOWN:
             return self.name
-        owner = self.model if self.kind in (SpanKind.LLM, SpanKind.EMBEDDING, SpanKind.RERANKER) else self.agent
+        if self.kind in (SpanKind.LLM, SpanKind.EMBEDDING, SpanKind.RERANKER):
+            owner = self.model
+        else:
+            owner = (self.data_source if self.kind in (SpanKind.RETRIEVER, SpanKind.DB) else "") or self.agent
         return f"{self.kind}:{owner}" if owner else (self.name if self.kind is SpanKind.TOOL else str(self.kind))

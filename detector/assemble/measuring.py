@@ -92,6 +92,7 @@ class Measurer:
                 kind,
                 tool.name if tool is not None else "",
                 span.agent,
+                span.data_source,
                 model,
                 span.name if kind is _UNKNOWN or kind is _TOOL else "",
             )

@@ -7,7 +7,7 @@ so a parent of unknown kind that stands in another partition than its child is r
 that `slow_trace` stands beside `slow_span`; it is the only one that tells of many calls each a little slow.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -35,6 +35,18 @@ TIMED_KINDS: Final = frozenset(
         SpanKind.UNKNOWN,
     }
 )
+
+
+_WORDS: Final[Mapping[SpanKind, tuple[str, str]]] = {
+    SpanKind.LLM: ("LLM call", "to"),
+    SpanKind.RETRIEVER: ("Retrieval", "from"),
+    SpanKind.EMBEDDING: ("Embedding call", "to"),
+    SpanKind.RERANKER: ("Reranker call", "to"),
+    SpanKind.GUARDRAIL: ("Guardrail step", "of"),
+    SpanKind.HTTP: ("HTTP call", "of"),
+    SpanKind.RPC: ("RPC call", "of"),
+    SpanKind.DB: ("DB call", "to"),
+}
 
 
 class Slow(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +91,7 @@ def finding_of(slow: Slow, config: BaselinesConfig) -> Finding:
         severity=Severity.MEDIUM if is_grave else Severity.LOW,
         fingerprint=fingerprint,
         routing_key=m.routing_key,
-        title=f"{target or 'Unnamed'} is slow" if not m.is_trace else f"Traces of {target or 'unnamed'} are slow",
+        title=f"{_label(m.kind, target)} is slow" if not m.is_trace else f"Traces of {target or 'unnamed'} are slow",
         rationale=(
             f"took {_duration(m.duration_ms)}; p{config.quantile * 100:g} of the last {slow.observations} "
             f"was {_duration(slow.usual_ms)}"
@@ -104,6 +116,16 @@ def _encloses(outer: Slow, inner: Slow) -> bool:
     return (a.started_ns, a.ended_ns) != (b.started_ns, b.ended_ns) and (
         a.started_ns <= b.started_ns and b.ended_ns <= a.ended_ns
     )
+
+
+def _label(kind: SpanKind, target: str) -> str:
+    """Return how a title names an operation: `llm:gpt-4o` is an LLM call to gpt-4o."""
+    owner = target.removeprefix(f"{kind}:")
+    words = _WORDS.get(kind)
+    if words is None or owner == target != kind:
+        return target or "Unnamed"
+    noun, preposition = words
+    return f"{noun} {preposition} {owner}" if owner != target else noun
 
 
 def _duration(duration_ms: float) -> str:

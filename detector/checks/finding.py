@@ -92,8 +92,11 @@ def label_of(span: Span) -> str:
             return f"Agent {span.agent}" if span.agent else "Agent"
         case SpanKind.UNKNOWN | SpanKind.TOOL:
             return masked_name(span.name) or "Unnamed span"
+        case SpanKind.RETRIEVER if span.data_source:
+            return f"Retrieval from {span.data_source}"
         case SpanKind.HTTP | SpanKind.RPC | SpanKind.DB:
-            return f"{span.kind.upper()} call"
+            call = f"{span.kind.upper()} call"
+            return f"{call} to {span.data_source}" if span.kind is SpanKind.DB and span.data_source else call
         case _:
             return f"{span.kind.capitalize()} step of {span.agent}" if span.agent else f"{span.kind.capitalize()} step"
 

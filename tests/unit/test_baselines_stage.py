@@ -97,6 +97,24 @@ def test_a_new_key_learns_before_it_speaks() -> None:
     assert baselines.take(measured(49, 60_000.0)) == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "operation", "title"),
+    [
+        (SpanKind.RETRIEVER, "retriever:travel-guides", "Retrieval from travel-guides is slow"),
+        (SpanKind.RETRIEVER, "retriever", "Retrieval is slow"),
+        (SpanKind.LLM, "llm:gpt-4o", "LLM call to gpt-4o is slow"),
+        (SpanKind.DB, "db:orders", "DB call to orders is slow"),
+        (SpanKind.TOOL, "get_weather", "get_weather is slow"),
+        (SpanKind.UNKNOWN, "llm:odd name", "llm:odd name is slow"),
+    ],
+)
+def test_a_title_names_what_is_slow(kind: SpanKind, operation: str, title: str) -> None:
+    baselines = Baselines()
+    warm(baselines, kind=kind, operation=operation)
+    (found,) = baselines.take(measured(99, 4_200.0, kind=kind, operation=operation))
+    assert found.title == title
+
+
 def test_a_slow_call_is_found_with_its_figures() -> None:
     baselines = Baselines()
     warm(baselines)

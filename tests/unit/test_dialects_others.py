@@ -1,6 +1,7 @@
 """OpenInference, MLflow, the fallback, resources, and usage over a trace."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -148,3 +149,23 @@ def test_usage_survives_parents_that_form_a_circle() -> None:
     call = Usage(input_tokens=10)
     trace = Trace(trace_id="aa", spans=[_span(1, 2), _span(2, 1), _span(3, 1, call)])
     assert billable_usage(trace) == call
+
+
+@pytest.mark.parametrize(
+    ("attributes", "target"),
+    [
+        ({"gen_ai.operation.name": "retrieval", "gen_ai.data_source.id": "guides"}, "retriever:guides"),
+        ({"gen_ai.operation.name": "retrieval", "gen_ai.agent.name": "travel"}, "retriever:travel"),
+        ({"gen_ai.operation.name": "retrieval"}, "retriever"),
+        ({"db.system.name": "postgresql", "db.namespace": "shop", "db.collection.name": "orders"}, "db:orders"),
+        ({"db.system": "mysql", "db.name": "shop"}, "db:shop"),
+        # it grounds its answers in it, but what one would fix is the model or the agent
+        (
+            {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.data_source.id": "guides"},
+            "llm:gpt-4o",
+        ),
+        ({"gen_ai.operation.name": "invoke_agent", "gen_ai.data_source.id": "guides"}, "agent"),
+    ],
+)
+def test_what_a_retrieval_or_a_query_asked_is_its_target(attributes: dict[str, Any], target: str) -> None:
+    assert read_span(attributes).target == target
