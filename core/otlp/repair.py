@@ -56,6 +56,32 @@ def _mirror() -> tuple[dict[str, Any], frozenset[str]]:
 _MIRROR, _STRINGS = _mirror()
 
 
+def _checker() -> Any:
+    """Return `TracesData` with every message field singular.
+
+    A parser merges what repeats into one message: it checks as much as the real schema, and keeps next to nothing.
+    """
+    pool = descriptor_pool.DescriptorPool()
+
+    def merge(described: descriptor_pb2.DescriptorProto) -> None:
+        for field in described.field:
+            if field.type == _MESSAGE:
+                field.label = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
+        for nested in described.nested_type:
+            merge(nested)
+
+    for module in (common_pb2, resource_pb2, trace_pb2):
+        file = descriptor_pb2.FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
+        for described in file.message_type:
+            merge(described)
+        pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("opentelemetry.proto.trace.v1.TracesData"))
+
+
+check_traces: Final = _checker().FromString
+"""Raises ParseError where `TracesData` would; what it returns is of no use."""
+
+
 def mended(message: str, data: bytes) -> bytes:
     """Return `data` as it is where it parses, else with its text made UTF-8. Raises ParseError if that is no help."""
     try:

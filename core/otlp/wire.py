@@ -6,11 +6,10 @@ opentelemetry/proto/trace/v1/trace.proto.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
-from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from core.errors import SpanDecodeError
 from core.otlp import repair
@@ -69,24 +68,36 @@ def read_spans(data: bytes) -> tuple[list[SpanSlice], list[DecodeFailure]]:
     spans: list[SpanSlice] = []
     failures: list[DecodeFailure] = []
     try:
-        TracesData.FromString(data)
+        repair.check_traces(data)
     except ParseError:
         found = _mended_spans(data, failures)
     else:
         found = _sound_spans(data)
-    for resource, scope, span in found:
-        trace_id, span_id, parent_id = _ids(span)
-        if len(trace_id) != TRACE_ID_BYTES or trace_id == _NO_TRACE:
-            failures.append(DecodeFailure(reason=f"bad trace id: {trace_id.hex()!r}", data=span))
-        elif len(span_id) != SPAN_ID_BYTES or span_id == _NO_SPAN:
-            failures.append(DecodeFailure(reason=f"bad span id: {span_id.hex()!r}", data=span))
-        else:
-            spans.append(SpanSlice(trace_id, span_id, parent_id, resource, scope, span))
+    for resource, scope, payloads in found:
+        for span in payloads:
+            # the usual order of fields, each of full length; the slices reach beyond no message that parses
+            if len(span) >= _IDS_BYTES:
+                first, trace_id, second, span_id, third, parent_id = _unpack_ids(span)
+                is_usual = first == b"\x0a\x10" and second == b"\x12\x08" and third == b"\x22\x08"
+            else:
+                is_usual = False
+            if not is_usual:
+                parsed = SlimSpan.FromString(span)
+                trace_id, span_id, parent_id = parsed.trace_id, parsed.span_id, parsed.parent_span_id
+            if len(trace_id) != TRACE_ID_BYTES or trace_id == _NO_TRACE:
+                failures.append(DecodeFailure(reason=f"bad trace id: {trace_id.hex()!r}", data=span))
+            elif len(span_id) != SPAN_ID_BYTES or span_id == _NO_SPAN:
+                failures.append(DecodeFailure(reason=f"bad span id: {span_id.hex()!r}", data=span))
+            else:
+                # a parent of zeros, which some clients send, is none
+                if not parent_id.strip(b"\0"):
+                    parent_id = b""
+                spans.append(SpanSlice(trace_id, span_id, parent_id, resource, scope, span))
     return spans, failures
 
 
-def _sound_spans(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Yield (resource, scope, span) of data that parses: protobuf splits it, and keeps what the schema leaves out."""
+def _sound_spans(data: bytes) -> Iterator[tuple[bytes, bytes, Sequence[bytes]]]:
+    """Yield (resource, scope, spans) of data that parses: protobuf splits it, and keeps what the schema leaves out."""
     known: dict[bytes, bytes] = {}
     for outer in SlimTraces.FromString(data).resource_spans:
         inners: list[tuple[bytes, list[bytes]]] = []
@@ -99,29 +110,16 @@ def _sound_spans(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
         resource = outer.SerializeToString()
         resource = known.setdefault(resource, resource)
         for scope, payloads in inners:
-            for payload in payloads:
-                yield resource, scope, payload
+            yield resource, scope, payloads
 
 
-def _mended_spans(data: bytes, failures: list[DecodeFailure]) -> Iterator[tuple[bytes, bytes, bytes]]:
+def _mended_spans(data: bytes, failures: list[DecodeFailure]) -> Iterator[tuple[bytes, bytes, Sequence[bytes]]]:
     """Yield (resource, scope, span) of damaged data, each made to parse; what cannot be is a failure."""
     for resource, scope, payload in _walk(data, repair.RESOURCE_SPANS, repair.SCOPE_SPANS, failures):
         try:
-            yield resource, scope, repair.mended(repair.SPAN, payload)
+            yield resource, scope, (repair.mended(repair.SPAN, payload),)
         except ParseError as exc:
             failures.append(DecodeFailure(reason=f"bad span: {exc}", data=payload))
-
-
-def _ids(span: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return trace, span and parent id of a span that parses; a parent of zeros, which some clients send, is none."""
-    # the usual order of fields, each of full length; the slices reach beyond no message that parses
-    if len(span) >= _IDS_BYTES:
-        first, trace_id, second, span_id, third, parent_id = _unpack_ids(span)
-        if first == b"\x0a\x10" and second == b"\x12\x08" and third == b"\x22\x08":
-            return trace_id, span_id, b"" if parent_id == _NO_SPAN else parent_id
-    parsed = SlimSpan.FromString(span)
-    parent_id = parsed.parent_span_id
-    return parsed.trace_id, parsed.span_id, parent_id if parent_id.strip(b"\0") else b""
 
 
 def read_log_records(data: bytes) -> tuple[list[LogSlice], list[DecodeFailure]]:

@@ -1,5 +1,6 @@
 """What must hold for any spans and any damage."""
 
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given, settings
@@ -9,6 +10,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from core.dialects import decode
 from core.errors import SpanDecodeError
 from core.otlp.build import build_traces_data
+from core.otlp.repair import check_traces
+from core.otlp.slim import ParseError
 from core.otlp.wire import read_spans
 
 _KEYS = st.sampled_from(
@@ -110,6 +113,55 @@ def test_damage_raises_nothing_but_a_decode_error(data: TracesData, draw: st.Dat
         decode(piece)
     for chunk in build_traces_data(slices, session_id="s", user_id="u", max_bytes=500):
         TracesData.FromString(chunk)
+
+
+@given(requests(), st.data())
+@settings(deadline=None, max_examples=100)
+def test_the_check_of_a_request_accepts_what_the_schema_accepts(data: TracesData, draw: st.DataObject) -> None:
+    raw = bytearray(data.SerializeToString())
+    for _ in range(draw.draw(st.integers(0, 3)) if raw else 0):
+        raw[draw.draw(st.integers(0, len(raw) - 1))] = draw.draw(st.integers(0, 255))
+    assert _accepts(check_traces, bytes(raw)) == _accepts(TracesData.FromString, bytes(raw))
+
+
+def _accepts(parse: Callable[[bytes], object], raw: bytes) -> bool:
+    try:
+        parse(raw)
+    except ParseError:
+        return False
+    return True
+
+
+_SESSIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["session.id", "gen_ai.conversation.id", "mlflow.trace.session", "metadata"]),
+        st.one_of(
+            st.text(max_size=10),
+            st.sampled_from(
+                ["s" * 250, "s" * 251, "é" * 200, "[REDACTED]", "<REDACTED> 1", "[Scrubbed due to x]", "null"]
+            ),
+            st.just('{"session_id": "[REDACTED]"}'),
+        ),
+    ),
+    max_size=4,
+)
+
+
+@given(st.lists(_SESSIONS, min_size=1, max_size=3))
+@settings(deadline=None, max_examples=200)
+def test_no_session_id_needs_mending_on_a_span_that_decoding_does_not_call_odd(
+    sessions: list[list[tuple[str, str]]],
+) -> None:
+    data = TracesData()
+    scope = data.resource_spans.add().scope_spans.add()
+    for number, pairs in enumerate(sessions, 1):
+        span = scope.spans.add(trace_id=b"t" * 16, span_id=number.to_bytes(8, "big"))
+        for key, text in pairs:
+            span.attributes.add(key=key).value.string_value = text
+    slices, _ = read_spans(data.SerializeToString())
+    mend = any(decode(piece).odd_session for piece in slices)
+    known = build_traces_data(slices, session_id="", user_id="", max_bytes=10**6, mend_sessions=mend)
+    assert known == build_traces_data(slices, session_id="", user_id="", max_bytes=10**6)
 
 
 @given(st.binary(max_size=200))
