@@ -267,6 +267,29 @@ async def test_a_log_that_cannot_store_is_503_and_unavailable_with_a_delay(
     assert rig.telemetry.total("clearwatch.collector.spans.received") == 0
 
 
+async def test_a_fault_of_ours_is_500_and_internal_and_tells_nothing_of_itself(rig: Rig) -> None:
+    rig.log.failure = ZeroDivisionError("a secret")
+    answer = await rig.post(GOOD)
+    assert (answer.status_code, b"secret" in answer.content) == (500, False)
+    with pytest.raises(aio.AioRpcError) as caught:
+        await rig.export(GOOD)
+    assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.INTERNAL, "internal error")
+    assert (rig.answered("http", "500"), rig.answered("grpc", "INTERNAL")) == (1, 1)
+
+
+async def test_a_grpc_client_that_goes_away_holds_nothing_and_its_neighbours_are_answered(rig: Rig) -> None:
+    rig.log.gate = asyncio.Event()
+    async with aio.insecure_channel(f"127.0.0.1:{rig.collector.grpc_port}") as channel:
+        calls = [channel.unary_unary(TRACES, _bytes, _bytes)(GOOD) for _ in range(2)]
+        await rig.log.entered.wait()
+        calls[0].cancel()
+        staying = asyncio.ensure_future(calls[1])
+        with pytest.raises(asyncio.CancelledError):
+            await calls[0]
+        rig.log.gate.set()
+        assert await staying == b""
+
+
 @pytest.mark.parametrize("rig", [{"max_in_flight_bytes": 40_000, "max_request_bytes": 30_000}], indirect=True)
 async def test_more_bytes_in_flight_than_the_bound_are_429_and_resource_exhausted_with_a_delay(rig: Rig) -> None:
     rig.log.gate = asyncio.Event()
