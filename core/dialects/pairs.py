@@ -7,8 +7,8 @@ when full, and never changes a result.
 from typing import Any, Final, TypeAlias
 
 from core.dialects.compiled import FLAT, MEANINGS, PREFIXES
-from core.dialects.values import text
-from core.otlp.slim import ParseError, heads, key_of, text_of, value_of
+from core.dialects.values import count, text
+from core.otlp.slim import ParseError, count_at, heads, key_of, text_of, value_of
 
 Hit: TypeAlias = tuple[int, Any]
 """The number of what the key says, and the value."""
@@ -27,16 +27,25 @@ _BY_BEGINNING: Final = {b"\x0a%c%b" % (len(key), key): meaning for key, meaning 
 
 def read_pair(pair: bytes) -> Hit:
     """Return what an encoded attribute says."""
-    if len(pair) >= 2:
+    # the usual encoding: field 1 first, a key shorter than 128 bytes (as all in the table are), then the value
+    if len(pair) >= 2 and (usual := _BY_BEGINNING.get(pair[: 2 + pair[1]])) is not None:
+        number, bare, convert = usual
         at = 2 + pair[1]
-        usual = _BY_BEGINNING.get(pair[:at])
         # `text_at`, written out
-        if usual is not None and pair.startswith(head := heads[len(pair) - at], at):
-            number, bare, convert = usual
+        if pair.startswith(head := heads[len(pair) - at], at):
             said = text_of(pair[at + len(head) :])
-            if convert is text or (value := convert(said)) is not None:
-                return number, said if convert is text else value
-            return (bare, None) if bare else SKIP
+            value = said if convert is text else convert(said)
+        elif (found := count_at(pair, at)) is not None:
+            value = found if convert is count else convert(found)
+        else:
+            return _read_unusual(pair)
+        if value is not None:
+            return number, value
+        return (bare, None) if bare else SKIP
+    return _read_unusual(pair)
+
+
+def _read_unusual(pair: bytes) -> Hit:
     try:
         key = key_of(pair)
         meaning = MEANINGS.get(key)

@@ -19,6 +19,7 @@ MAX_REPR_CHARS: Final = 20_000
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
+_NO_NAMES: Final = frozenset({"<not specified>", "None", "null", "Unknown", "unknown"})
 # the first two characters of every marker that `is_scrubbed` knows
 _MARKER_STARTS: Final = frozenset({"[S", "__", "<R", "[R"})
 
@@ -67,8 +68,8 @@ def text(value: Value) -> str | None:
 
 def name(value: Value) -> str | None:
     """Return a name; None for empty and scrubbed ones, and for what clients write where they know none."""
-    found = text(value)
-    if not found or found in ("<not specified>", "None", "null", "Unknown", "unknown") or is_scrubbed(found):
+    found = value if isinstance(value, str) else text(value)
+    if not found or found in _NO_NAMES or (found[:2] in _MARKER_STARTS and is_scrubbed(found)):
         return None
     return found
 

@@ -22,6 +22,8 @@ _BYTES, _INT64, _DOUBLE, _BOOL = _Field.TYPE_BYTES, _Field.TYPE_INT64, _Field.TY
 _INT32, _UINT32, _FIXED64, _FIXED32 = _Field.TYPE_INT32, _Field.TYPE_UINT32, _Field.TYPE_FIXED64, _Field.TYPE_FIXED32
 # matches nothing: no field has the number 0
 _NO_HEAD: Final = b"\x00\x00"
+# how `KeyValue.value` begins where it is one integer of 0, 1, … bytes
+_COUNT_HEADS: Final = tuple(b"\x12%c\x18" % (size + 1) for size in range(4))
 # what a reader may nest; protobuf itself refuses beyond 100
 _MAX_DEPTH = 32
 
@@ -129,6 +131,21 @@ def text_at(pair: bytes, at: int) -> str | None:
     """Return the text of an encoded KeyValue whose key ends at `at`; None where no text, and nothing else, follows."""
     head = heads[len(pair) - at]
     return text_of(pair[at + len(head) :]) if pair.startswith(head, at) else None
+
+
+def count_at(pair: bytes, at: int) -> int | None:
+    """Return the integer of an encoded KeyValue whose key ends at `at`; None where not one below 2^21 alone follows."""
+    # tag and length of the value, tag of its integer
+    size = len(pair) - at - 3
+    if not 1 <= size <= 3 or not pair.startswith(_COUNT_HEADS[size], at):
+        return None
+    low, middle, high = pair[at + 3], pair[-2], pair[-1]
+    # every byte but the last says that another follows
+    if high >= 0x80 or (size > 1 and (low < 0x80 or middle < 0x80)):
+        return None
+    if size == 1:
+        return high
+    return low & 0x7F | high << 7 if size == 2 else low & 0x7F | (middle & 0x7F) << 7 | high << 14
 
 
 def varint(value: int) -> bytes:
