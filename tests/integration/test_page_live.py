@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
+from core.stops import StoppedPartition
 from sinks.records.store import RecordStore
 from tests.integration.test_ops_http import Kit
 from tests.unit.records_kit import ISSUE, NOW_S, change, event, filed, issue, link, trace
@@ -72,6 +73,16 @@ async def test_counts_follow_without_a_reload(kit: Kit, page: Page) -> None:
     kit.lag = {"records": 3}
     await expect(value).to_have_text("1,005", timeout=10_000)
     await expect(page.locator("#lag")).to_contain_text("3")
+
+
+async def test_a_stopped_partition_is_shown_with_what_to_do(kit: Kit, page: Page) -> None:
+    await page.goto(kit.server.url)
+    await expect(page.locator("#connection")).to_have_text("live")
+    await expect(page.get_by_role("alert")).to_be_hidden()
+    reason = "<b>record</b> of spans has schema 2: upgrade before reading on"
+    kit.telemetry.stops.add(StoppedPartition(group="assemble", topic="spans", partition=3, offset=41, reason=reason))
+    await expect(page.get_by_role("alert")).to_contain_text(f"spans[3]@41: {reason}", timeout=10_000)
+    await expect(page.get_by_role("alert")).to_contain_text("1 partition stopped: nothing is lost")
 
 
 async def test_content_is_text_and_links_only_lead_to_http(kit: Kit, page: Page) -> None:
