@@ -65,11 +65,12 @@ class _Job:
     """A trace that is being published: what each step has made of it."""
 
     __slots__ = (
-        *("trace", "due", "noted", "slices", "forwarded", "spans", "seen", "findings", "answers", "chunks", "records"),
-        "failure",
+        *("trace", "due", "noted", "slices", "forwarded", "spans", "seen", "findings", "answers", "chunks", "whole"),
+        *("records", "failure"),
     )
 
     seen: Trace
+    whole: Summary
 
     def __init__(self, trace: OpenTrace, due: Due) -> None:
         self.trace = trace
@@ -118,7 +119,7 @@ class Publisher:
         """
         jobs = [_Job(trace, due) for trace, due in batch]
         # step by step, not trace by trace: code that runs again at once finds the processor's caches warm
-        for step in (self._read, self._inspect, self._build, self._write):
+        for step in (self._read, self._index, self._inspect, self._build, self._write, self._measure):
             for job in jobs:
                 if job.failure is None:
                     try:
@@ -172,7 +173,7 @@ class Publisher:
     def _read(self, job: "_Job") -> None:
         job.spans, job.records = self._decoded(job.trace, job.slices)
 
-    def _inspect(self, job: "_Job") -> None:
+    def _index(self, job: "_Job") -> None:
         trace, due = job.trace, job.due
         if not trace.routing_key:
             trace.routing_key = default_routing_key(job.spans, experiment=trace.experiment)
@@ -185,7 +186,9 @@ class Publisher:
             is_fragment=trace.is_fragment,
             close_reason=due.reason,
         )
-        job.findings, job.answers = self._inspected(job.seen, trace.origin)
+
+    def _inspect(self, job: "_Job") -> None:
+        job.findings, job.answers = self._inspected(job.seen, job.trace.origin)
 
     def _build(self, job: "_Job") -> None:
         # spans that could not be decoded are not known
@@ -201,13 +204,11 @@ class Publisher:
 
     def _write(self, job: "_Job") -> None:
         trace, due, seen, findings = job.trace, job.due, job.seen, job.findings
-        whole = summary(seen)
+        job.whole = whole = summary(seen)
         version = self._version(trace, seen, due, whole, findings, job.answers, chunk_count=len(job.chunks))
         job.records += self._traces(trace, version, job.chunks)
         if findings or trace.findings:
             job.records += self._findings(trace, findings, may_withdraw=due.is_final and not trace.is_fragment)
-        if trace.origin == topics.ORIGIN_LIVE:
-            self._measure(trace, seen, due, whole)
 
     def _decoded(self, trace: OpenTrace, slices: Sequence[SpanSlice]) -> tuple[list[Span], list[Record]]:
         try:
@@ -350,13 +351,18 @@ class Publisher:
             for value in values
         ]
 
-    def _measure(self, trace: OpenTrace, seen: Trace, due: Due, whole: Summary) -> None:
+    def _measure(self, job: "_Job") -> None:
+        trace, seen = job.trace, job.seen
+        if trace.origin != topics.ORIGIN_LIVE:
+            return
         spans: Sequence[Span] = seen.spans
         if trace.published:
             fresh = {span_id.hex() for span_id in itertools.islice(trace.spans, trace.published, None)}
             spans = [span for span in spans if span.span_id in fresh]
         # once a trace: a late version must not count it twice
-        is_whole = due.is_final and not trace.is_fragment and not trace.is_measured
+        is_whole = job.due.is_final and not trace.is_fragment and not trace.is_measured
         root = seen.root if is_whole else None
-        self._measurer.add(spans, routing_key=trace.routing_key, session_id=trace.session_id, root=root, whole=whole)
+        self._measurer.add(
+            spans, routing_key=trace.routing_key, session_id=trace.session_id, root=root, whole=job.whole
+        )
         trace.is_measured = trace.is_measured or root is not None
