@@ -18,6 +18,7 @@ import msgspec
 from clearwatch.config import Config
 from clearwatch.ops.server import OpsServer
 from collector.service import Collector
+from core import topics
 from core.clock import SystemClock
 from core.log.port import Log
 from core.log.sqlite import SqliteLog
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 # by name, whether they are switched on or not
 _SINKS = frozenset({"records", "mlflow", "webhook"})
+_RECEIVED = "clearwatch.collector.spans.received"
 LOG_FILE = "log.sqlite3"
 DRAIN_S = 20.0
 # of that: for requests in hand. A client that has sent half of one must not use up the time of the stages
@@ -106,6 +108,9 @@ class App:
             await forget_removed(log, keep={*runners, *_SINKS})
             await asyncio.to_thread(store.open)
             closing.add("records", lambda: asyncio.to_thread(store.close))
+            counted = sum(s.value for s in await asyncio.to_thread(store.series) if s.name == _RECEIVED)
+            # the log counts in the transaction of the spans; the counters of a process that was killed are a second old
+            telemetry.count(_RECEIVED, max(0, log.units(topics.SPANS) - int(counted)))
             await ops.start()
             closing.add("ops", ops.stop)
             await collector.start()

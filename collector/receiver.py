@@ -113,7 +113,7 @@ class Receiver:
         )
         self._in_hand += 1
         try:
-            await self._append(sliced.parts, headers)
+            await self._append(sliced.parts, headers, spans=sliced.accepted)
         finally:
             self._in_hand -= 1
         self._telemetry.count("clearwatch.collector.spans.received", sliced.accepted)
@@ -137,11 +137,20 @@ class Receiver:
             self._telemetry.count("clearwatch.dropped", without_trace, reason="log_without_trace")
         return Accepted(accepted=kept + without_trace)
 
-    async def _append(self, parts: tuple[Part, ...], headers: dict[str, str]) -> None:
+    async def _append(self, parts: tuple[Part, ...], headers: dict[str, str], *, spans: int = 0) -> None:
         if parts:
-            await self._batcher.append(
-                [Record(topic=topics.SPANS, partition=p.partition, value=p.value, headers=headers) for p in parts]
-            )
+            # stored together or not at all: the first may count for all
+            records = [
+                Record(
+                    topic=topics.SPANS,
+                    partition=part.partition,
+                    value=part.value,
+                    headers=headers,
+                    units=0 if number else spans,
+                )
+                for number, part in enumerate(parts)
+            ]
+            await self._batcher.append(records)
 
 
 @lru_cache(maxsize=1024)

@@ -29,6 +29,7 @@ CREATE TABLE topic_partitions (
     next_offset INTEGER NOT NULL DEFAULT 0,
     last_log_time_ms INTEGER NOT NULL DEFAULT 0,
     stored_bytes INTEGER NOT NULL DEFAULT 0,
+    units INTEGER NOT NULL DEFAULT 0,
     UNIQUE (topic, partition)
 );
 CREATE TABLE records (
@@ -145,6 +146,9 @@ def prepare(connection: sqlite3.Connection, path: str, partitions: Iterable[tupl
             f"BEGIN; {_TABLES} PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
         )
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(topic_partitions)")}
+    if "units" not in columns:  # a file of before they were counted; whoever does not know the column ignores it
+        connection.execute("ALTER TABLE topic_partitions ADD COLUMN units INTEGER NOT NULL DEFAULT 0")
     found = set(connection.execute("SELECT topic, partition FROM topic_partitions"))
     stored, asked = {t: 0 for t, _ in found}, {t: 0 for t, _ in wanted}
     for counts, pairs in ((stored, found), (asked, wanted)):

@@ -13,7 +13,9 @@ from core.log.port import TopicPartition
 class PartitionState:
     """Where one topic partition begins and ends. `row_base` is the rowid of its offset 0."""
 
-    __slots__ = ("last_log_time_ms", "next_offset", "row_base", "start_offset", "stored_bytes", "topic_partition")
+    __slots__ = (
+        "last_log_time_ms", "next_offset", "row_base", "start_offset", "stored_bytes", "topic_partition", "units",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -24,6 +26,7 @@ class PartitionState:
         next_offset: int = 0,
         last_log_time_ms: int = 0,
         stored_bytes: int = 0,
+        units: int = 0,
     ) -> None:
         self.topic_partition = topic_partition
         self.row_base = row_base
@@ -31,6 +34,7 @@ class PartitionState:
         self.next_offset = next_offset
         self.last_log_time_ms = last_log_time_ms
         self.stored_bytes = stored_bytes
+        self.units = units
 
 
 class Mirror:
@@ -68,17 +72,18 @@ class Mirror:
 
     def appended(
         self,
-        ends: Iterable[tuple[PartitionState, int, int, int]],
+        ends: Iterable[tuple[PartitionState, int, int, int, int]],
         committed: Mapping[tuple[str, TopicPartition], int],
         forgotten: Collection[str] = (),
     ) -> None:
-        """Apply one transaction: (partition, next offset, last log time, bytes added), groups forgotten, offsets."""
+        """Apply one transaction: (partition, next offset, log time, bytes, units), groups forgotten, offsets."""
         with self._lock:
             for group in forgotten:
                 self._topics.pop(group, None)
                 self._essential.pop(group, None)
                 self._committed = {key: offset for key, offset in self._committed.items() if key[0] != group}
-            for state, next_offset, last_log_time_ms, added in ends:
+            for state, next_offset, last_log_time_ms, added, units in ends:
+                state.units += units
                 state.next_offset = next_offset
                 state.last_log_time_ms = last_log_time_ms
                 state.stored_bytes += added
@@ -93,6 +98,11 @@ class Mirror:
             state.start_offset = start_offset
             state.stored_bytes -= removed_bytes
             self.stored_bytes -= removed_bytes
+
+    def units(self, topic: str) -> int:
+        """Return the units of every record that was ever appended to a topic."""
+        with self._lock:
+            return sum(state.units for (name, _), state in self.partitions.items() if name == topic)
 
     def committed(self, group: str, topic_partition: TopicPartition) -> int | None:
         """Return the offset that was committed, or None."""

@@ -27,6 +27,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A record to append.
 
     `partition` is explicit: the caller hashes its key with `core.topics.partition_for`, so that every client agrees.
+    `units` are what is to be counted with it (spans); a log that can sums them up in the same transaction.
     """
 
     topic: str
@@ -34,6 +35,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     value: bytes
     key: bytes = b""
     headers: Mapping[str, str] = {}
+    units: int = 0
 
 
 class StoredRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -105,6 +105,10 @@ class SqliteLog:
             telemetry=self._telemetry,
         )
 
+    def units(self, topic: str) -> int:
+        """Return the units of every record that was ever appended to a topic: exact, also after a kill."""
+        return self.mirror.units(topic)
+
     async def lag(self) -> Mapping[str, int]:
         """Return, for each group, the records not yet committed."""
         return self.mirror.lag()
@@ -172,7 +176,7 @@ class SqliteLog:
 
     def _load(self, connection: sqlite3.Connection) -> None:
         rows = connection.execute(
-            "SELECT id, topic, partition, start_offset, next_offset, last_log_time_ms, stored_bytes"
+            "SELECT id, topic, partition, start_offset, next_offset, last_log_time_ms, stored_bytes, units"
             " FROM topic_partitions ORDER BY id"
         )
         self.mirror.load(
@@ -184,8 +188,9 @@ class SqliteLog:
                     next_offset=end,
                     last_log_time_ms=log_time_ms,
                     stored_bytes=size,
+                    units=units,
                 )
-                for row_id, topic, partition, start, end, log_time_ms, size in rows
+                for row_id, topic, partition, start, end, log_time_ms, size, units in rows
             ),
             ((name, bool(essential)) for name, essential in connection.execute("SELECT * FROM consumer_groups")),
             connection.execute("SELECT consumer_group, topic, partition, next_offset FROM offsets"),

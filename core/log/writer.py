@@ -100,10 +100,11 @@ class _Transaction:
                 state = self._partitions[topic_partition]
                 # never backwards, whatever the machine's clock does: closing traces runs on this time
                 log_time_ms = max(self._now_ms, state.last_log_time_ms)
-                end = ends[topic_partition] = [state.next_offset, log_time_ms, 0, state.row_base, state.next_offset]
+                end = ends[topic_partition] = [state.next_offset, log_time_ms, 0, state.row_base, state.next_offset, 0]
             rows.append((end[3] + end[0], end[1], record.key, encoded, record.value))
             end[0] += 1
             end[2] += len(record.value)
+            end[5] += record.units
         for topic_partition, offset in request.offsets.items():
             self.committed[request.group, topic_partition] = offset
         if request.essential is not None:
@@ -136,9 +137,9 @@ class _Transaction:
         if self.rows:
             connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?)", self.rows)
             connection.executemany(
-                "UPDATE topic_partitions SET next_offset = ?, last_log_time_ms = ?, stored_bytes = stored_bytes + ?"
-                " WHERE id = ?",
-                [(end[0], end[1], end[2], end[3] >> OFFSET_BITS) for end in self.ends.values()],
+                "UPDATE topic_partitions SET next_offset = ?, last_log_time_ms = ?, stored_bytes = stored_bytes + ?,"
+                " units = units + ? WHERE id = ?",
+                [(end[0], end[1], end[2], end[5], end[3] >> OFFSET_BITS) for end in self.ends.values()],
             )
         if self.state:
             connection.executemany(
@@ -326,7 +327,7 @@ class Writer:
             self._roll_back()
             return unavailable(exc, self._path) if is_trouble_of_file(exc) else exc
         self._mirror.appended(
-            [(self._state_of(tp), end[0], end[1], end[2]) for tp, end in transaction.ends.items()],
+            [(self._state_of(tp), end[0], end[1], end[2], end[5]) for tp, end in transaction.ends.items()],
             transaction.committed,
             transaction.forgotten,
         )

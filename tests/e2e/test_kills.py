@@ -40,7 +40,7 @@ def post(up: Up, body: bytes) -> None:
 
 
 def outcome(up: Up, *, adaptive: bool) -> dict[str, Any]:
-    """Return what must be equal: trace versions, findings, issues and their counts.
+    """Return what must be equal: spans received, trace versions, findings, issues and their counts.
 
     What is slow depends on what was learned before, and so on the order in which traces of several partitions close,
     which no two live runs share; `adaptive` says whether these findings count.
@@ -52,6 +52,7 @@ def outcome(up: Up, *, adaptive: bool) -> dict[str, Any]:
     return {
         "versions": versions,
         "findings": {(f["trace_id"], f["check"], f["span_ids"][0], f["fingerprint"], f["issue_id"]) for f in findings},
+        "received": up.status()["spans"]["received"],
         "issues": {i["issue_id"]: (i["trace_count"], i["session_count"], i["finding_count"]) for i in issues},
     }
 

@@ -313,3 +313,31 @@ async def test_a_writer_that_dies_refuses_instead_of_letting_callers_wait_for_ev
     await log.stop()
     async with opened(tmp_path / "log.db") as again:
         assert [r.value for r in await stored(again)] == [b"before"]
+
+
+async def test_units_are_counted_with_their_records_over_restarts_and_failures(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    for spans_before in (0, 5):
+        async with opened(path) as log:
+            assert log.units(topics.SPANS) == spans_before
+            records = spans(b"a", b"b")
+            await log.append([Record(topic=topics.SPANS, partition=0, value=b"c", units=5), *records])
+            assert log._connection is not None
+            log._connection.execute("PRAGMA max_page_count = 1")
+            with pytest.raises(LogUnavailableError):
+                await log.append([Record(topic=topics.SPANS, partition=0, value=bytes(100_000), units=7)])
+            assert log.units(topics.SPANS) == spans_before + 5
+            assert log.units(topics.TRACES) == 0
+
+
+async def test_a_file_of_before_units_were_counted_is_read_on(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    async with opened(path) as log:
+        await log.append(spans(b"old"))
+    connection = sqlite3.connect(path)
+    connection.execute("ALTER TABLE topic_partitions DROP COLUMN units")
+    connection.close()
+    async with opened(path) as log:
+        await log.append([Record(topic=topics.SPANS, partition=0, value=b"new", units=2)])
+        assert [record.value for record in await stored(log)] == [b"old", b"new"]
+        assert log.units(topics.SPANS) == 2
