@@ -9,8 +9,10 @@ from core import topics
 from core.model.finding import Finding, Withdrawal
 from core.model.trace import CloseReason, version_of
 from core.otlp.wire import read_spans
+from detector.assemble.assembler import Assembler
 from detector.assemble.config import AssembleConfig
-from tests.properties.assembler_model import START_S, Sent, World
+from detector.assemble.stage import BATCH_TRACES
+from tests.properties.assembler_model import START_S, Sent, World, encoded
 
 ROOT = Sent(number=1, parent=0)
 CHILD = Sent(number=2)
@@ -40,6 +42,29 @@ def test_everything_due_is_closed_before_a_record_is_applied() -> None:
     world.run()
     assert [v.span_count for v in world.versions()] == [1, 2]
     assert [v.close_reason for v in world.versions()] == [CloseReason.ROOT, CloseReason.LATE]
+
+
+def test_traces_that_are_due_together_are_published_in_the_order_of_their_deadlines() -> None:
+    world = World()
+    many = 2 * BATCH_TRACES + 3
+    for trace in range(many, 0, -1):
+        world.append((many - trace) * 0.01, [Sent(number=1, parent=0, trace=trace)])
+    world.drain()
+    world.pass_time(100)
+    assert [int(v.trace_id, 16) for v in world.versions()] == list(range(many, 0, -1))
+
+
+@pytest.mark.parametrize(("max_traces", "max_bytes", "taken"), [(9, 10**6, 3), (2, 10**6, 2), (9, 1, 1)])
+def test_traces_are_taken_for_closing_up_to_a_number_and_a_size(max_traces: int, max_bytes: int, taken: int) -> None:
+    assembler = Assembler(AssembleConfig())
+    for number in (1, 2, 3):
+        slices, _ = read_spans(encoded([Sent(number=1, parent=0, trace=number)]))
+        assembler.take(slices[0].trace_id, slices, offset=number, now_s=number, origin="live", experiment="")
+    found = assembler.to_close(100, max_traces=max_traces, max_bytes=max_bytes)
+    assert [trace.trace_id[-1] for trace, _ in found] == [1, 2, 3][:taken]
+    for trace, due in found:
+        assembler.closed(trace, at_s=due.at_s)
+    assert assembler.open_count == 3 - taken
 
 
 def test_trace_without_root_is_published_provisionally_and_closes_when_idle() -> None:
