@@ -60,15 +60,13 @@ def _read_unusual(pair: bytes) -> Hit:
     return (bare, None) if bare else SKIP
 
 
-class _Memo(dict[bytes, Hit]):
-    """What small attributes say, by their bytes."""
-
-    def __missing__(self, pair: bytes) -> Hit:
-        if len(self) >= _MEMO_MAX_ENTRIES:
-            self.clear()
-        hit = self[pair] = read_pair(pair)
-        return hit
+memo: Final[dict[bytes, Hit]] = {}
+"""What attributes shorter than `MEMO_MAX_BYTES` say, as far as it is remembered."""
 
 
-memo: Final = _Memo()
-"""What an attribute says; for those shorter than `MEMO_MAX_BYTES`."""
+def read_new(pair: bytes) -> Hit:
+    """Return what an attribute says that the memo does not hold, and remember it."""
+    if len(memo) >= _MEMO_MAX_ENTRIES:
+        memo.clear()
+    hit = memo[pair] = read_pair(pair)
+    return hit

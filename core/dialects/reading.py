@@ -9,7 +9,7 @@ from core.dialects import fallback
 from core.dialects.answers import Answer
 from core.dialects.compiled import FLAT, Plan, plan_of
 from core.dialects.errors import classify, code_in, split_type
-from core.dialects.pairs import MEMO_MAX_BYTES, SKIP, memo, read_pair
+from core.dialects.pairs import MEMO_MAX_BYTES, SKIP, memo, read_new, read_pair
 from core.dialects.registry import DIALECTS
 from core.dialects.table import Dialect, Event, Field, Reading
 from core.dialects.values import state_of, text
@@ -75,11 +75,11 @@ def decode(piece: SpanSlice) -> Span:
         raise SpanDecodeError(str(exc)) from exc
     numbers: list[int] = []
     values: list[Any] = []
-    said, skip = memo, SKIP
+    remembered, skip = memo.get, SKIP
     # a slice: iterating over a repeated field costs more
     for pair in slim.attributes[:]:
         # hashing a long text costs more than reading its key
-        hit = said[pair] if len(pair) < MEMO_MAX_BYTES else read_pair(pair)
+        hit = (remembered(pair) or read_new(pair)) if len(pair) < MEMO_MAX_BYTES else read_pair(pair)
         if hit is not skip:
             number, value = hit
             numbers.append(number)
