@@ -155,6 +155,10 @@ class Outbox:
         """Return whether its owner should stop reading: the log keeps the rest."""
         return self.waiting() >= self._max_entries
 
+    def lanes(self, partition: int) -> tuple[str, ...]:
+        """Return the lanes of a partition in which something waits or is in flight."""
+        return tuple(lane for number, lane in self._lanes if number == partition)
+
     def restore(self, partition: int, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """Take a partition's entries out of its stored state; other keys are ignored."""
         found = [msgspec.msgpack.decode(v, type=Entry) for k, v in entries if k.startswith(ENTRY_PREFIX)]

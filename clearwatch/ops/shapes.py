@@ -74,11 +74,26 @@ class EvidenceShape(msgspec.Struct, frozen=True, kw_only=True):
     trace: TraceSummary | None = None
 
 
+class FeedbackShape(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person said of a trace in MLflow; `contradicts` names MLflow's issue whose feedback it overrides."""
+
+    trace_id: str
+    kind: str
+    name: str
+    value: str
+    is_negative: bool
+    rationale: str
+    author: str
+    contradicts: str
+    changed_at: str
+
+
 class IssueDetailShape(IssueShape, frozen=True, kw_only=True):
     """An issue with its newest evidence; `evidence_total` counts all of it."""
 
     evidence: tuple[EvidenceShape, ...]
     evidence_total: int
+    feedback: tuple[FeedbackShape, ...] = ()
 
 
 def issue_shape(row: IssueRow, *, now_s: float) -> IssueShape:
@@ -121,6 +136,10 @@ def detail_shape(detail: IssueDetail, *, now_s: float) -> IssueDetailShape:
         **msgspec.structs.asdict(issue_shape(detail.row, now_s=now_s)),
         evidence=tuple(_evidence(each) for each in detail.evidence),
         evidence_total=detail.evidence_total,
+        feedback=tuple(
+            FeedbackShape(**{name: getattr(said, name) for name in FeedbackShape.__struct_fields__})
+            for said in detail.feedback
+        ),
     )
 
 

@@ -120,6 +120,10 @@ def issue_view(detail: IssueDetailShape) -> RenderableType:
         parts.append(Padding(Group(*lines), (1, 0, 0, 0)))
     shown = f"evidence: {len(detail.evidence):,} of {detail.evidence_total:,}, the newest first"
     parts += [Padding(Text(shown, "dim"), (1, 0, 0, 0)), _evidence_table(detail)]
+    for said in detail.feedback:
+        verdict = "contradicts this: " if said.contradicts else "negative: " if said.is_negative else ""
+        who = said.author or "somebody"
+        parts.append(safe(f"{who} on {said.trace_id}: {verdict}{said.name} = {said.value} {said.rationale}".rstrip()))
     return Group(*parts)
 
 

@@ -98,7 +98,34 @@ class HumanStatus(msgspec.Struct, frozen=True, kw_only=True, tag="human_status")
     name: str = ""
 
 
-FindingRecord: TypeAlias = Finding | Withdrawal | HumanStatus
+class Feedback(msgspec.Struct, frozen=True, kw_only=True, tag="feedback"):
+    """A person's word on a trace in MLflow, in its latest state; a repeat has the same `feedback_id`, `changed_at`."""
+
+    feedback_id: str
+    """MLflow's assessment id."""
+    trace_id: str
+    routing_key: str
+    kind: str
+    """feedback or expectation."""
+    name: str
+    value: str
+    """JSON, cut."""
+    is_negative: bool = False
+    """Clearly so: false, or a word for it; never by a number, whose scale nobody knows."""
+    rationale: str = ""
+    author: str = ""
+    """Empty where MLflow does not say (an edit of our own feedback)."""
+    span_id: str = ""
+    session_id: str = ""
+    contradicts: str = ""
+    """MLflow's id of the issue whose feedback on this trace the person overrode or edited."""
+    changed_at: str
+    """RFC 3339, as MLflow writes it."""
+    at_s: float
+    """When it was read there."""
+
+
+FindingRecord: TypeAlias = Finding | Withdrawal | HumanStatus | Feedback
 
 
 def finding_id_of(*, unit: str, check: str, culprit: str, fingerprint: str) -> str:

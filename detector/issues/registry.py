@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from core.log.port import StateChange
-from core.model.finding import Finding, FindingRecord, HumanStatus, Severity, Withdrawal
+from core.model.finding import Feedback, Finding, FindingRecord, HumanStatus, Severity, Withdrawal
 from core.model.issue import Issue, IssueEvent, IssueEventKind, IssueLink, IssueStatus, issue_id_of
 from core.telemetry import Telemetry
 from detector.issues.config import IssuesConfig
@@ -70,6 +70,8 @@ class Registry:
                 self._withdraw(record, at_s, muted)
             case HumanStatus():
                 self._obey(record, at_s)
+            case Feedback():
+                pass  # kept by the records; an issue of its own is a check's to make
 
     def _take_finding(self, finding: Finding, at_s: float, muted: bool) -> None:
         finding = dated(finding, at_s)

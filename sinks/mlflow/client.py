@@ -9,6 +9,7 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -19,6 +20,8 @@ from core.errors import PermanentError, RetryableError
 from sinks.delivery import PeerUnavailableError
 from sinks.mlflow.config import MlflowConfig
 
+# of our assessments
+SOURCE_ID: Final = "clearwatch"
 _OK: Final = range(200, 300)
 _OVERLOADED: Final = frozenset({408, 425, 429, 502, 503, 504})
 _DENIED: Final = frozenset({401, 403})
@@ -57,6 +60,9 @@ class MlflowIssue(msgspec.Struct, frozen=True, kw_only=True):
     severity: str = ""
     created_by: str = ""
     source_run_id: str = ""
+    created_timestamp: int = 0
+    """Milliseconds since the epoch, as the next one."""
+    last_updated_timestamp: int = 0
 
 
 class MlflowRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +83,15 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, str]
     span_id: str = ""
     issue_name: str = ""
+
+
+class TraceAssessments(msgspec.Struct, frozen=True, kw_only=True):
+    """A trace's assessments as MLflow shows them."""
+
+    trace_id: str
+    started_ms: int
+    session_id: str = ""
+    assessments: tuple[Mapping[str, Any], ...] = ()
 
 
 class MlflowClient:
@@ -250,6 +265,27 @@ class MlflowClient:
         found = await self._call("GET", f"/api/3.0/mlflow/traces/{trace_id}")
         return list(found["trace"]["trace_info"].get("assessments", []))
 
+    async def traces_before(
+        self, experiment_id: str, before_ms: int, oldest_ms: int, *, most: int
+    ) -> Sequence[TraceAssessments]:
+        """Return traces that started at or before a time, the latest first, with assessments and without spans."""
+        body = {
+            "locations": [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment_id}}],
+            "filter": f"timestamp_ms <= {before_ms} AND timestamp_ms > {oldest_ms}",
+            "order_by": ["timestamp_ms DESC"],
+            "max_results": most,
+        }
+        found = (await self._call("POST", "/api/3.0/mlflow/traces/search", body)).get("traces", [])
+        return tuple(
+            TraceAssessments(
+                trace_id=str(trace["trace_id"]),
+                started_ms=int(datetime.fromisoformat(trace["request_time"]).timestamp() * 1000),
+                session_id=str(trace.get("trace_metadata", {}).get("mlflow.trace.session", "")),
+                assessments=tuple(trace.get("assessments", ())),
+            )
+            for trace in found
+        )
+
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         content = msgspec.json.encode(body) if body is not None else None
         headers = {"content-type": "application/json"} if body is not None else {}
@@ -316,7 +352,7 @@ def _assessment_body(trace_id: str, assessment: Assessment) -> dict[str, Any]:
         "assessment_id": assessment.assessment_id,
         "assessment_name": assessment.name,
         "trace_id": trace_id,
-        "source": {"source_type": "CODE", "source_id": "clearwatch"},
+        "source": {"source_type": "CODE", "source_id": SOURCE_ID},
         "rationale": assessment.rationale,
         "metadata": dict(assessment.metadata),
     }

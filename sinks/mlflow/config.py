@@ -3,7 +3,7 @@
 import os
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 
 class MlflowConfig(BaseModel):
@@ -27,8 +27,13 @@ class MlflowConfig(BaseModel):
     """Sent as X-MLFLOW-WORKSPACE where set."""
     deployment: str = Field(default="default", min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_.:/ -]+$")
     """One run per (experiment, deployment): give two monitors of the same applications different names."""
-    forward: Literal["all", "none"] = "all"
-    """`none` where the applications send their spans to MLflow themselves."""
+    forward: Literal["all", "flagged", "none"] = "all"
+    """`flagged`: only traces with a finding, and `forward_share` of the rest; the others can still be sent later, for
+    as long as the log has them. `none` where the applications send their spans to MLflow themselves."""
+    forward_share: float = Field(default=0.05, ge=0, le=1)
+    """Share of the traces without a finding that `flagged` forwards all the same; decided by the trace id."""
+    max_held: int = Field(default=50_000, ge=100)
+    """Traces of one partition that `flagged` remembers (some 400 bytes each), so that they can be sent later."""
     # 64 to 512 spans a request is where MLflow's ingestion is fastest; its cost is per trace
     batch_spans: int = Field(default=512, ge=1, le=10_000)
     batch_bytes: int = Field(default=4 * 1024 * 1024, ge=64 * 1024)
@@ -37,6 +42,9 @@ class MlflowConfig(BaseModel):
     """Effects on issues in flight at a time; one issue's are always in order."""
     max_links_per_issue: int = Field(default=50, ge=1)
     """The first so many traces of an issue are linked, later ones ever more rarely, besides the latest few."""
+    max_issues: int = Field(default=2_000, ge=10)
+    """Issues of one partition kept with their links (some 15 KB each), and ten times as many without (1 KB); beyond
+    that the one unchanged for longest is forgotten, and found again in MLflow when it comes back."""
     # more pending effects than this and the sink stops reading: the log keeps the rest
     max_outbox: int = Field(default=20_000, ge=100)
     connect_timeout_s: float = Field(default=5.0, gt=0)
@@ -44,11 +52,24 @@ class MlflowConfig(BaseModel):
     timeout_s: float = Field(default=60.0, gt=0)
     poll_s: float = Field(default=30.0, gt=0)
     """How often people's edits of issues are read; MLflow has no webhook for them."""
+    feedback_traces: int = Field(default=200, ge=0, le=2_000)
+    """Traces of an experiment that are looked at for people's feedback at each poll, half of them new ones; 0: none."""
+    feedback_window_s: float = Field(default=86_400.0, gt=0)
+    """How far back traces are looked at."""
     update_s: float = Field(default=30.0, ge=0)
-    """An issue's description and severity are written at most this often."""
+    """An issue's description and severity are written at most this often, and once more when it falls quiet."""
     refresh_s: float = Field(default=10.0, gt=0)
     """How often a run's tags and metrics are written."""
     running_s: float = Field(default=600.0, gt=0)
     """A run is RUNNING while traces arrived within this time, else FINISHED."""
     drain_s: float = Field(default=10.0, gt=0)
     """What is in flight at a stop may take this long."""
+
+    @model_validator(mode="after")
+    def _shares_what_is_left(self) -> "MlflowConfig":
+        fields = type(self).model_fields
+        given = [name for name in ("forward_share", "max_held") if getattr(self, name) != fields[name].default]
+        if given and self.forward != "flagged":
+            names = " and ".join(f"`{name}`" for name in given)
+            raise ValueError(f"{names} only mean something with `forward: flagged`; `forward` is {self.forward}")
+        return self

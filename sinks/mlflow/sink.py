@@ -11,10 +11,13 @@ from core.telemetry import Telemetry
 from sinks.delivery import Backoff
 from sinks.mlflow.client import MlflowClient
 from sinks.mlflow.config import MlflowConfig
-from sinks.mlflow.issues import GROUP, IssueFiler
+from sinks.mlflow.effects import GROUP
+from sinks.mlflow.feedback import FeedbackPoller
+from sinks.mlflow.issues import IssueFiler
 from sinks.mlflow.runs import MonitorRuns, RunFigures
 from sinks.mlflow.spans import SpanForwarder
-from sinks.mlflow.updates import IssueUpdates, every
+from sinks.mlflow.updates import IssueUpdates
+from sinks.mlflow.waiting import every
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ class MlflowSink:
             config=config,
             telemetry=telemetry,
             clock=clock,
-            spans_acked_until_s=self._spans.acked_until_s,
+            fate_of=self._spans.fate,
         )
         self._updates = IssueUpdates(
             log=log,
@@ -50,6 +53,16 @@ class MlflowSink:
             config=config,
             telemetry=telemetry,
             clock=clock,
+        )
+        self._feedback = FeedbackPoller(
+            log=log,
+            filer=self._filer,
+            client=self._client,
+            runs=self._runs,
+            config=config,
+            telemetry=telemetry,
+            clock=clock,
+            routing_keys=self._routing_keys,
         )
 
     @property
@@ -77,6 +90,7 @@ class MlflowSink:
                 tasks.create_task(self._spans.run(stop), name="mlflow-spans"),
                 tasks.create_task(self._repeat(self._updates.write_due, _UPDATE_TICK_S, stop), name="mlflow-updates"),
                 tasks.create_task(self._repeat(self._updates.poll, self._config.poll_s, stop), name="mlflow-poll"),
+                tasks.create_task(self._repeat(self._feedback.poll, self._config.poll_s, stop), name="mlflow-feedback"),
                 tasks.create_task(self._refresh_runs(stop), name="mlflow-runs"),
                 tasks.create_task(self._greet(stop), name="mlflow-greet"),
             ]
@@ -111,14 +125,14 @@ class MlflowSink:
         await self._runs.refresh({key: self._figures_reader(key) for key in self._routing_keys()})
 
     def _routing_keys(self) -> set[str]:
-        return {*self._spans.totals(), *(filed.issue.routing_key for filed in self._filer.filed.values())}
+        return {*self._spans.totals(), *(filed.issue.routing_key for filed in self._filer.filed)}
 
     def _figures_reader(self, routing_key: str) -> Callable[[], RunFigures]:
         return lambda: self._figures(routing_key)
 
     def _figures(self, routing_key: str) -> RunFigures:
         totals = self._spans.totals().get(routing_key)
-        issues = [f.issue for f in self._filer.filed.values() if f.issue.routing_key == routing_key]
+        issues = [filed.issue for filed in self._filer.filed if filed.issue.routing_key == routing_key]
         last_seen_s = max((issue.last_seen_ns / 1e9 for issue in issues), default=0.0)
         worst = sorted(issues, key=lambda issue: (-issue.trace_count, issue.title))
         return RunFigures(

@@ -20,6 +20,7 @@ CAUSE_CHARS: Final = 250
 _MARKER: Final = "clearwatch/"
 # `status_to_write` of a regression: pending, but only where MLflow says resolved
 REOPEN: Final = "reopen"
+_DIGEST: Final = "sha256:"
 
 
 class Fields(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,8 @@ class Linked(msgspec.Struct, frozen=True, kw_only=True):
     category: Dimension
     findings: tuple[str, ...]
     link: IssueLink
+    is_written: bool = False
+    """MLflow has the link and the feedback, or had them: what is no longer there then, a person took away."""
 
 
 class FiledIssue(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +70,8 @@ class FiledIssue(msgspec.Struct, frozen=True, kw_only=True):
     latest_from: int = 0
     """Index in `links` from which on they are the rotating latest ones."""
     rotated_at_s: float = 0.0
+    is_slim: bool = False
+    """Its links and description were forgotten to save memory; its next event brings the description back."""
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True, tag="file"):
@@ -80,6 +85,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, tag="link"):
 
     issue_id: str
     link: IssueLink
+    is_again: bool = False
+    """Written before, for a run that was deleted since: MLflow hides what it wrote then, and keeps its ids taken."""
 
 
 class Unlink(msgspec.Struct, frozen=True, kw_only=True, tag="unlink"):
@@ -90,7 +97,31 @@ class Unlink(msgspec.Struct, frozen=True, kw_only=True, tag="unlink"):
     category: Dimension
 
 
-Effect: TypeAlias = File | Link | Unlink
+class Forward(msgspec.Struct, frozen=True, kw_only=True, tag="forward"):
+    """See to it that MLflow gets this trace: a finding names it."""
+
+    trace_id: str
+
+
+Effect: TypeAlias = File | Link | Unlink | Forward
+
+
+def lane_of(effect: Effect) -> str:
+    """Return what orders an effect: an issue's filing, or one (issue, trace)."""
+    match effect:
+        case File():
+            return effect.issue_id
+        case Forward():
+            return f"/{effect.trace_id}"
+        case Link():
+            return f"{effect.issue_id}/{effect.link.trace_id}"
+        case Unlink():
+            return f"{effect.issue_id}/{effect.trace_id}"
+
+
+def mlflow_trace_id(trace_id: str) -> str:
+    """Return the id under which MLflow stores a trace that came by OTLP."""
+    return "tr-" + trace_id.removeprefix("tr-")
 
 
 def marker_of(issue: Issue) -> str:
@@ -105,9 +136,11 @@ def link_id_of(*, mlflow_issue_id: str, trace_id: str) -> str:
     return "a-" + uuid.uuid5(NAMESPACE, f"link|{mlflow_issue_id}|{trace_id}").hex
 
 
-def feedback_id_of(*, trace_id: str, category: Dimension) -> str:
-    """Return the assessment id of the feedback on one dimension of a trace."""
-    return "a-" + uuid.uuid5(NAMESPACE, f"feedback|{trace_id}|{category}").hex
+def feedback_id_of(*, trace_id: str, category: Dimension, run_id: str = "") -> str:
+    """Return the assessment id of the feedback on one dimension of a trace; `run_id` where its first run is gone."""
+    return (
+        "a-" + uuid.uuid5(NAMESPACE, "|".join(("feedback", trace_id, str(category), *([run_id] if run_id else [])))).hex
+    )
 
 
 def fields_of(issue: Issue, *, linked: int) -> Fields:
@@ -118,6 +151,42 @@ def fields_of(issue: Issue, *, linked: int) -> Fields:
         severity=str(Severity(issue.severity)),
         status=str(IssueStatus(issue.status)),
     )
+
+
+def changes_of(filed: FiledIssue) -> dict[str, str]:
+    """Return what should be written: severity and description unless a person edited them; status where asked to."""
+    if filed.written is None:
+        return {}
+    wanted = fields_of(filed.issue, linked=len(filed.links))
+    changes = {
+        field: getattr(wanted, field)
+        for field in ("severity", "description")
+        if field not in filed.edited and not is_same(getattr(wanted, field), getattr(filed.written, field))
+    }
+    if filed.status_to_write == REOPEN:
+        # a regression reopens what was resolved; what a person rejected stays rejected
+        if filed.written.status == "resolved":
+            changes["status"] = "pending"
+    elif filed.status_to_write and filed.status_to_write != filed.written.status:
+        changes["status"] = filed.status_to_write
+    return changes
+
+
+def is_due(filed: FiledIssue) -> bool:
+    """Return whether MLflow has to be read or written for this issue."""
+    if not filed.mlflow_issue_id or filed.is_slim:
+        return False
+    return bool(filed.written is None or filed.status_to_write or changes_of(filed))
+
+
+def digest_of(text: str) -> str:
+    """Return what stands for a text that was forgotten; of a digest, the digest itself."""
+    return text if text.startswith(_DIGEST) else _DIGEST + hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_same(text: str, known: str) -> bool:
+    """Return whether a text is the one that is known, maybe by its digest alone."""
+    return text == known or (known.startswith(_DIGEST) and digest_of(text) == known)
 
 
 def describe(issue: Issue, *, linked: int) -> str:

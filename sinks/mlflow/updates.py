@@ -4,7 +4,6 @@ Before a write the issue is read; whatever differs from what we last wrote (or w
 stayed unknown) is a person's, and that field is left alone from then on.
 """
 
-import asyncio
 import logging
 from typing import Final
 
@@ -16,16 +15,34 @@ from core.errors import PermanentError
 from core.log.port import Log, Record
 from core.model.finding import HumanStatus
 from core.telemetry import Telemetry
-from sinks.mlflow.client import MlflowClient, MlflowIssue, MlflowMissingError
+from sinks.mlflow.client import MlflowClient, MlflowFailedError, MlflowIssue, MlflowMissingError
 from sinks.mlflow.config import MlflowConfig
-from sinks.mlflow.issues import GROUP, IssueFiler
+from sinks.mlflow.effects import GROUP
+from sinks.mlflow.issues import IssueFiler
 from sinks.mlflow.runs import MonitorRuns
-from sinks.mlflow.state import REOPEN, Fields, FiledIssue, fields_of
+from sinks.mlflow.state import Fields, FiledIssue, changes_of, digest_of, fields_of, is_due, is_same
 
 logger = logging.getLogger(__name__)
 
 _NEVER: Final = float("-inf")
 _REPORTED_KEPT: Final = 8
+# an issue whose events pause this long, with nothing left to be done in MLflow, is written at once
+_QUIET_S: Final = 2.0
+_FIELDS: Final = ("name", "description", "severity", "status")
+
+
+class _Paces(msgspec.Struct):
+    """When an issue was written, on the monotonic clock."""
+
+    written_s: float = _NEVER
+    """In step with `update_s`, or because it was urgent."""
+    touched_s: float = _NEVER
+    """For whatever reason; what a poll read before that is older than what we know."""
+    settled_s: float = _NEVER
+    """Out of step, because it had fallen quiet."""
+    sequence: int = -1
+    changed_s: float = _NEVER
+    """When this sequence was first seen."""
 
 
 class IssueUpdates:
@@ -49,31 +66,57 @@ class IssueUpdates:
         self._config = config
         self._telemetry = telemetry
         self._clock = clock
-        self._touched_at: dict[str, float] = {}
+        self._paces: dict[str, _Paces] = {}
 
     def waiting(self) -> int:
         """Return how many filed issues read otherwise in MLflow than they should."""
-        return sum(1 for issue_id in self._filer.changed if _is_due(self._filer.filed[issue_id]))
+        found = [self._filer.filed.get(issue_id) for issue_id in self._filer.filed.changed]
+        return sum(1 for filed in found if filed is not None and is_due(filed))
 
     async def write_due(self) -> None:
-        """Update the issues that changed and were not written within `update_s`. Raises what the client raises."""
-        now = self._clock.monotonic_s()
-        for issue_id in list(self._filer.changed):
+        """Update the issues whose time has come: `update_s` after the last time, or as soon as they fall quiet.
+
+        An issue that MLflow fails at waits for its next turn and holds back no other. Raises PeerUnavailableError.
+        """
+        for issue_id in list(self._filer.filed.changed):
             filed = self._filer.filed.get(issue_id)
-            if filed is None or not _is_due(filed):
-                self._filer.changed.discard(issue_id)
+            if filed is None or not is_due(filed):
+                self._filer.filed.changed.discard(issue_id)
                 continue
-            is_urgent = bool(filed.status_to_write)
-            if is_urgent or now - self._touched_at.get(issue_id, _NEVER) >= self._config.update_s:
+            if not self._is_time(filed):
+                continue
+            try:
                 await self._write(issue_id)
+            except (MlflowFailedError, PermanentError) as exc:
+                self._paces[issue_id].written_s = self._clock.monotonic_s()
+                self._telemetry.count("clearwatch.sink.failed", sink=GROUP, reason=type(exc).__name__)
+                logger.warning("issue %s cannot be updated: %s", issue_id, exc)
+        for issue_id in [i for i in self._paces if self._filer.filed.get(i) is None]:
+            del self._paces[issue_id]
+
+    def _is_time(self, filed: FiledIssue) -> bool:
+        """Return whether to write it now: at most twice in `update_s`, once in step and once when it falls quiet."""
+        now = self._clock.monotonic_s()
+        pace = self._paces.setdefault(filed.issue.issue_id, _Paces())
+        if pace.sequence != filed.sequence:
+            pace.sequence, pace.changed_s = filed.sequence, now
+        if filed.status_to_write or now - pace.written_s >= self._config.update_s:
+            pace.written_s = now
+            return True
+        is_quiet = now - pace.changed_s >= _QUIET_S and not self._filer.outbox.waiting()
+        if is_quiet and now - pace.settled_s >= self._config.update_s:
+            pace.settled_s = now
+            return True
+        return False
 
     async def poll(self) -> None:
         """Read every filed issue's run once and report what people changed. Raises what the client raises."""
         started = self._clock.monotonic_s()
         by_run: dict[tuple[str, str], dict[str, str]] = {}
-        for issue_id, filed in self._filer.filed.items():
+        for filed in self._filer.filed:
             if filed.mlflow_issue_id:
-                by_run.setdefault((filed.experiment_id, filed.run_id), {})[filed.mlflow_issue_id] = issue_id
+                ours = by_run.setdefault((filed.experiment_id, filed.run_id), {})
+                ours[filed.mlflow_issue_id] = filed.issue.issue_id
         for (experiment_id, run_id), ours in by_run.items():
             if await self._runs.is_gone(experiment_id=experiment_id, run_id=run_id):
                 await self._refile(ours)
@@ -81,7 +124,10 @@ class IssueUpdates:
             for found in await self._client.issues_of_run(experiment_id, run_id):
                 issue_id = ours.get(found.issue_id, "")
                 filed_now = self._filer.filed.get(issue_id)
-                if filed_now is not None and self._touched_at.get(issue_id, _NEVER) < started:
+                if filed_now is None or filed_now.mlflow_issue_id != found.issue_id:
+                    continue
+                pace = self._paces.get(issue_id)
+                if pace is None or pace.touched_s < started:
                     await self._report(filed_now, found)
 
     async def _refile(self, ours: dict[str, str]) -> None:
@@ -91,17 +137,25 @@ class IssueUpdates:
                 await self._filer.refile(filed)
 
     async def _write(self, issue_id: str) -> None:
-        filed = self._filer.filed[issue_id]
+        filed = self._filer.filed.get(issue_id)
+        if filed is None:
+            return
         asked = filed.status_to_write
         try:
             found = await self._client.get_issue(filed.mlflow_issue_id)
         except MlflowMissingError:
             await self._filer.refile(filed)
             return
-        await self._report(self._filer.filed[issue_id], found)
-        filed = self._filer.filed[issue_id]
-        changes = _changes(filed)
-        self._touched_at[issue_id] = self._clock.monotonic_s()
+        pace = self._paces.setdefault(issue_id, _Paces())
+        filed = self._filer.filed.get(issue_id)
+        if filed is None:
+            return
+        await self._report(filed, found)
+        filed = self._filer.filed.get(issue_id)
+        if filed is None:
+            return
+        changes = changes_of(filed)
+        pace.touched_s = self._clock.monotonic_s()
         if changes and filed.written is not None:
             writing = msgspec.structs.replace(filed.written, **changes)
             await self._filer.save(msgspec.structs.replace(filed, writing=writing))
@@ -112,27 +166,26 @@ class IssueUpdates:
                 self._telemetry.count("clearwatch.dropped", reason="issue_update_refused")
             else:
                 self._telemetry.count("clearwatch.sink.sent", sink=GROUP, what="update")
-            filed = msgspec.structs.replace(self._filer.filed[issue_id], written=writing, writing=None)
+            filed = self._filer.filed.get(issue_id)
+            if filed is None:
+                return
+            filed = msgspec.structs.replace(filed, written=writing, writing=None)
         if filed.status_to_write == asked:
             filed = msgspec.structs.replace(filed, status_to_write="")
         await self._filer.save(filed)
-        self._touched_at[issue_id] = self._clock.monotonic_s()
+        pace.touched_s = self._clock.monotonic_s()
 
     async def _report(self, filed: FiledIssue, found: MlflowIssue) -> None:
         """Take over what MLflow says; where a person changed something, say so on `findings`."""
         there = Fields(name=found.name, description=found.description, severity=found.severity, status=found.status)
-        if filed.written is None:
-            # found by its marker after a lost reply: it carries what we wrote then
+        theirs = _by_a_person(filed, found, there)
+        if filed.written is None and not theirs:
             await self._filer.save(msgspec.structs.replace(filed, written=there))
             return
-        theirs = {
-            field
-            for field in ("name", "description", "severity", "status")
-            if getattr(there, field)
-            not in {getattr(filed.written, field), getattr(filed.writing or filed.written, field)}
-        }
         if not theirs:
             return
+        if filed.is_slim:
+            there = msgspec.structs.replace(there, description=digest_of(there.description))
         logger.info("issue %s was edited in mlflow: %s", filed.issue.issue_id, ", ".join(sorted(theirs)))
         reported = filed.reported
         if "status" in theirs:
@@ -167,34 +220,18 @@ class IssueUpdates:
         )
 
 
-def _changes(filed: FiledIssue) -> dict[str, str]:
-    """Return what should be written: severity and description unless a person edited them; status where asked to."""
+def _by_a_person(filed: FiledIssue, found: MlflowIssue, there: Fields) -> set[str]:
+    """Return the fields that a person changed.
+
+    Of an issue that was found by its marker (its creation's reply was lost, or it was forgotten here) nobody knows what
+    we wrote last. One that was never updated reads as we created it; of any other, what differs may be a person's.
+    """
     if filed.written is None:
-        return {}
-    wanted = fields_of(filed.issue, linked=len(filed.links))
-    changes = {
-        field: getattr(wanted, field)
-        for field in ("severity", "description")
-        if field not in filed.edited and getattr(wanted, field) != getattr(filed.written, field)
+        if found.last_updated_timestamp == found.created_timestamp:
+            return set()
+        known: tuple[Fields, ...] = (fields_of(filed.issue, linked=len(filed.links)),)
+    else:
+        known = (filed.written, filed.writing or filed.written)
+    return {
+        field for field in _FIELDS if not any(is_same(getattr(there, field), getattr(ours, field)) for ours in known)
     }
-    if filed.status_to_write == REOPEN:
-        # a regression reopens what was resolved; what a person rejected stays rejected
-        if filed.written.status == "resolved":
-            changes["status"] = "pending"
-    elif filed.status_to_write and filed.status_to_write != filed.written.status:
-        changes["status"] = filed.status_to_write
-    return changes
-
-
-def _is_due(filed: FiledIssue) -> bool:
-    return bool(filed.mlflow_issue_id and (filed.written is None or filed.status_to_write or _changes(filed)))
-
-
-async def every(seconds: float, stop: asyncio.Event) -> bool:
-    """Wait; return False as soon as `stop` is set."""
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return True
-    return False

@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from core.errors import PermanentError, RetryableError
-from core.model.finding import Finding
+from core.model.finding import Feedback, Finding
 from core.model.issue import Issue, IssueEventKind, IssueFiled, IssueLink, IssueStatus
 from core.model.trace import TraceVersion
 from sinks.records import schema
@@ -142,11 +142,19 @@ class Queries:
             found = [msgspec.msgpack.decode(body, type=IssueLink) for body in newest]
             wanted = {link.trace_id for link in found if link.trace_id}
             kept = connection.execute(sa.select(traces.c.trace_id, traces.c.body).where(traces.c.trace_id.in_(wanted)))
+            said = connection.execute(
+                sa.select(schema.feedback.c.body)
+                .where(schema.feedback.c.trace_id.in_(wanted))
+                .order_by(schema.feedback.c.position.desc())
+                .limit(evidence)
+            ).scalars()
+            feedback = tuple(msgspec.msgpack.decode(body, type=Feedback) for body in said)
             by_id = {trace_id: msgspec.msgpack.decode(body, type=TraceVersion) for trace_id, body in kept}
         return IssueDetail(
             row=_issue_row(row),
             evidence=tuple(Evidence(link=link, trace=by_id.get(link.trace_id)) for link in found),
             evidence_total=total,
+            feedback=feedback,
         )
 
     def trace(self, given: str) -> TraceDetail:

@@ -107,6 +107,20 @@ filings = sa.Table(
     sa.Index("filings_mlflow", "mlflow_issue_id"),
 )
 
+# what people said of traces in MLflow
+feedback = sa.Table(
+    "feedback",
+    metadata,
+    sa.Column("feedback_id", sa.String, primary_key=True),
+    sa.Column("trace_id", sa.String, nullable=False),
+    sa.Column("is_negative", sa.Integer, nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("seen_at_s", sa.Double, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Index("feedback_trace", "trace_id"),
+    sa.Index("feedback_seen", "seen_at_s"),
+)
+
 # one row for each series of each process start; `labels` is JSON with sorted keys
 counters = sa.Table(
     "counters",

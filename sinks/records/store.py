@@ -15,7 +15,7 @@ import msgspec
 import sqlalchemy as sa
 
 from core.errors import PermanentError
-from core.model.finding import Finding, FindingRecord, HumanStatus, Withdrawal
+from core.model.finding import Feedback, Finding, FindingRecord, HumanStatus, Withdrawal
 from core.model.issue import IssueEvent, IssueFiled, IssueRecord
 from core.model.trace import TraceChunk, TraceRecord, TraceVersion, TraceWithdrawal
 from core.telemetry import CATALOGUE, Labels
@@ -128,6 +128,7 @@ class RecordStore(Queries):
                 self._delete(connection, schema.traces, schema.traces.c.seen_at_s < before_s, total="traces")
                 + self._delete(connection, schema.findings, schema.findings.c.seen_at_s < before_s, total="findings")
                 + self._delete(connection, schema.sessions, schema.sessions.c.last_s < before_s, total="sessions")
+                + self._delete(connection, schema.feedback, schema.feedback.c.seen_at_s < before_s, total="")
                 + self._delete(connection, schema.links, schema.links.c.seen_at_s < before_s, total="")
             )
 
@@ -203,6 +204,7 @@ class _Upserts:
         self.issue = schema.upsert(schema.issues, dialect, newer=("sequence",))
         self.link = schema.upsert(schema.links, dialect, newer=("position",))
         self.filing = schema.upsert(schema.filings, dialect, newer=("position",))
+        self.feedback = schema.upsert(schema.feedback, dialect, newer=("position",))
         self.counter = schema.upsert(schema.counters, dialect)
         self.counter_added = schema.upsert(schema.counters, dialect, add=("value",), keep_larger=("updated_at_s",))
         self.total_kept = schema.upsert(schema.totals, dialect)
@@ -222,6 +224,7 @@ class _Rows:
         self._issues: list[dict[str, Any]] = []
         self._links: list[dict[str, Any]] = []
         self._filings: list[dict[str, Any]] = []
+        self._feedback: list[dict[str, Any]] = []
 
     def take(self, change: Change) -> None:
         match change.value:
@@ -253,6 +256,17 @@ class _Rows:
                         "mlflow_issue_id": filed.mlflow_issue_id,
                         "position": change.position,
                         "body": self._encode(filed),
+                    }
+                )
+            case Feedback() as said:
+                self._feedback.append(
+                    {
+                        "feedback_id": said.feedback_id,
+                        "trace_id": said.trace_id,
+                        "is_negative": int(said.is_negative),
+                        "position": change.position,
+                        "seen_at_s": change.log_time_ms / 1000,
+                        "body": self._encode(said),
                     }
                 )
             case TraceChunk() | HumanStatus():
@@ -341,6 +355,7 @@ class _Rows:
             (upserts.issue, self._issues),
             (upserts.link, self._links),
             (upserts.filing, self._filings),
+            (upserts.feedback, self._feedback),
         ):
             if rows:
                 yield statement, rows

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from core.model.finding import Dimension, FindingKind, Severity, Source
+from core.model.finding import Dimension, Feedback, FindingKind, Severity, Source
 from core.model.issue import Issue, IssueEventKind, IssueFiled, IssueLink
 from core.model.trace import TraceVersion
 
@@ -95,6 +95,8 @@ class IssueDetail(msgspec.Struct, frozen=True, kw_only=True):
     row: IssueRow
     evidence: tuple[Evidence, ...]
     evidence_total: int
+    feedback: tuple[Feedback, ...] = ()
+    """What people said of its traces in MLflow, the latest first."""
 
 
 class TraceDetail(msgspec.Struct, frozen=True, kw_only=True):
