@@ -215,3 +215,20 @@ async def test_a_deleted_run_is_made_again_with_its_issues_and_links(
         assert again["info"]["run_id"] != run["info"]["run_id"]
         new = next(i for i in api.issues(experiment_id) if i["source_run_id"] == again["info"]["run_id"])
         await until(lambda: new["issue_id"] in {a["assessment_name"] for a in api.assessments(trace_id)})
+
+
+async def test_after_a_burst_the_last_words_are_written_as_soon_as_it_is_quiet(
+    mlflow_server: RunningMlflow, api: Api, service: str
+) -> None:
+    issue = an_issue(service)
+    async with open_log() as log, running(log, mlflow_server.url, update_s=3600.0) as (sink, telemetry):
+        await log.append([event_record(log, issue)])
+        await until(lambda: len(api.issues(api.experiment(service))) == 1 and sink.waiting() == 0)
+        experiment_id = api.experiment(service)
+        for count in (2, 3):
+            later = msgspec.structs.replace(issue, sequence=count, trace_count=count)
+            await log.append([event_record(log, later, kind=IssueEventKind.SEEN)])
+            words = f"{count} traces"
+            await until(lambda words=words: words in api.issues(experiment_id)[0]["description"], seconds=20)  # type: ignore[misc]
+        await until(lambda: sink.waiting() == 0)
+        assert telemetry.total("clearwatch.sink.sent", what="update") == 2
