@@ -19,6 +19,8 @@ def test_the_demo_ends_within_a_minute_with_the_link_to_its_issues(tmp_path: Pat
     listen = f"127.0.0.1:{free_port('127.0.0.1')}"
     settings = {"CLEARWATCH__SINKS__MLFLOW__ENABLED": "true", "CLEARWATCH__SINKS__MLFLOW__LOCAL_LISTEN": listen}
     with Up(tmp_path / "data", **settings).start() as up:
+        # how long the local server takes to import is the machine's affair; the demo's minute is the demo's
+        wait_for(lambda: _is_healthy(listen), timeout_s=180, what=up.log_tail)
         started = time.monotonic()
         demo = up.run("demo")
         assert demo.returncode == 0, demo.stdout + demo.stderr + up.log_tail()
@@ -96,3 +98,10 @@ def _listens(listen: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_healthy(listen: str) -> bool:
+    try:
+        return httpx.get(f"http://{listen}/health", timeout=2.0, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
