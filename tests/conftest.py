@@ -6,10 +6,13 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from tests.broker.jars import BrokerMissingError
+from tests.broker.kafka import Broker, some_broker
 from tests.integration.mlflow_kit import Api
 from tests.integration.mlflow_server import RunningMlflow, mlflow_server
+from tests.integration.postgres_server import own_postgres, postgres, postgres_url
 
-__all__ = ["mlflow_server"]
+__all__ = ["mlflow_server", "own_postgres", "postgres", "postgres_url"]
 
 
 @pytest.fixture
@@ -26,7 +29,23 @@ def service() -> str:
     return f"svc-{uuid.uuid4().hex[:8]}"
 
 
-TOOL_MARKERS = ("needs_node", "needs_chromium")
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs_postgres)])
+def records_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of an empty database for the records, of each kind that is supported."""
+    return "sqlite://" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+
+
+TOOL_MARKERS = ("needs_node", "needs_chromium", "needs_kafka", "needs_postgres")
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Give one broker for all tests, which keep apart by topic prefix; skip where there is none to be had."""
+    try:
+        with some_broker(tmp_path_factory.mktemp("kafka")) as broker:
+            yield broker
+    except BrokerMissingError as exc:
+        pytest.skip(f"NO KAFKA: {exc}")
 
 
 @pytest.hookimpl(wrapper=True)
