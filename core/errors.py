@@ -28,6 +28,13 @@ class LogFullError(LogUnavailableError):
         super().__init__(f"log holds {stored_bytes} bytes, `log.max_bytes` is {max_bytes}", retry_after_s=5.0)
 
 
+class PartitionLostError(ClearwatchError):
+    """A partition belongs to another member of the group now: drop what is in hand, it is read again there."""
+
+    def __init__(self, *, group: str, partition: int) -> None:
+        super().__init__(f"partition {partition} no longer belongs to this member of {group}")
+
+
 class GroupInUseError(PermanentError):
     """A consumer group has a member, so it cannot be forgotten."""
 

@@ -37,12 +37,14 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "clearwatch.log.records.appended": Metric("counter", "{record}", "records stored", ("topic",)),
     "clearwatch.log.bytes": Metric("gauge", "By", "bytes of values stored in the log", ()),
     "clearwatch.log.deleted": Metric("counter", "{record}", "records deleted by retention", ("topic", "reason")),
+    "clearwatch.log.rejoins": Metric("counter", "{rejoin}", "stalled group members made anew", ("group",)),
     "clearwatch.stage.records": Metric("counter", "{record}", "records processed", ("stage",)),
     "clearwatch.stage.failures": Metric(
         "counter", "{failure}", "ticks that raised, partitions stopped", ("stage", "reason")
     ),
     "clearwatch.partitions.stopped": Metric("gauge", "{partition}", "partitions that a group reads no further", ()),
     "clearwatch.stage.lag": Metric("gauge", "{record}", "records not yet committed", ("group",)),
+    "clearwatch.stage.in_hand": Metric("gauge", "{stage}", "1 while a stage holds work it took", ("group",)),
     "clearwatch.traces.open": Metric("gauge", "{trace}", "traces being assembled", ()),
     "clearwatch.traces.closed": Metric("counter", "{trace}", "trace versions closed", ("reason",)),
     "clearwatch.sessions.open": Metric("gauge", "{session}", "sessions that may go on", ()),
@@ -56,6 +58,7 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "clearwatch.sink.sent": Metric("counter", "{effect}", "effects done by a sink", ("sink", "what")),
     "clearwatch.sink.failed": Metric("counter", "{attempt}", "attempts of a sink that failed", ("sink", "reason")),
     "clearwatch.sink.outbox": Metric("gauge", "{entry}", "effects waiting to be sent", ("sink",)),
+    "clearwatch.ready": Metric("gauge", "{process}", "1 while /readyz says so, else 0", ()),
     "clearwatch.loop.lag": Metric("gauge", "s", "how late the event loop runs", ()),
 }
 

@@ -5,6 +5,7 @@ partition count. Spans are the exception for speed: their partition is taken fro
 which are random in every SDK (W3C Trace Context level 2 makes the rightmost seven bytes random).
 """
 
+import enum
 import zlib
 from collections.abc import Mapping
 from typing import Final
@@ -70,8 +71,20 @@ def headers(*, origin: str = ORIGIN_LIVE, signal: str = "", experiment: str = ""
     return found
 
 
+class LetterKind(enum.StrEnum):
+    """What the bytes of a dead letter are.
+
+    record: a whole record of `topic`, as it stood there or as it would have to stand; part: a piece of a record whose
+    rest was used; effect: an entry of a sink's outbox, `topic` being the sink's store.
+    """
+
+    RECORD = "record"
+    PART = "part"
+    EFFECT = "effect"
+
+
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A record, or a part of it, that could not be used: where it came from, why, and the bytes."""
+    """A record, a part of it, or an effect, that could not be used: where it came from, who failed, why, the bytes."""
 
     topic: str
     partition: int
@@ -79,3 +92,21 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     error: str
     value: bytes
     headers: dict[str, str] = {}
+    key: bytes = b""
+    """The record's key; of an effect its id."""
+    stage: str = ""
+    """The stage or sink that failed, as in the label of `clearwatch.dead_letters`."""
+    error_type: str = ""
+    """Class of the error; `error` is its message."""
+    reason: str = ""
+    """The label of `clearwatch.dead_letters`."""
+    kind: LetterKind = LetterKind.RECORD
+    lane: str = ""
+    """Of an effect: the lane of its outbox."""
+    build: str = ""
+    """Version of the program that failed."""
+
+    @property
+    def schema(self) -> int:
+        """Return the schema that the record was written with."""
+        return schema_of(self.headers)

@@ -112,7 +112,19 @@ class IssueFiled(msgspec.Struct, frozen=True, kw_only=True, tag="filed"):
     at_s: float
 
 
-IssueRecord: TypeAlias = IssueEvent | IssueFiled
+class EffectAgain(msgspec.Struct, frozen=True, kw_only=True, tag="again"):
+    """A person has an effect done again that a sink gave up: its outbox takes it back, under the same id.
+
+    It stands in the partition of the outbox that gave it up.
+    """
+
+    sink: str
+    entry_id: str
+    lane: str
+    body: bytes
+
+
+IssueRecord: TypeAlias = IssueEvent | IssueFiled | EffectAgain
 
 
 def issue_id_of(*, routing_key: str, fingerprint: str) -> str:
