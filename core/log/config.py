@@ -5,14 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from core import topics
-
-
-class KafkaConfig(BaseModel):
-    """Where the brokers are; used where `log.kind` is kafka."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    bootstrap_servers: str = "127.0.0.1:9092"
+from core.log.kafka_config import KafkaConfig
 
 
 class LogConfig(BaseModel):
@@ -21,8 +14,10 @@ class LogConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["sqlite", "kafka"] = "sqlite"
+    """sqlite: embedded, one process. kafka: as many processes as there are partitions."""
     # as many as processes could share the work; more only cost: each is a record per request and a processor per stage
-    partitions: int = Field(default=4, ge=1, le=1024)
+    partitions: int | None = Field(default=None, ge=1, le=1024)
+    """Default: 4 in the embedded log; on Kafka what the topics have, 12 where they are made."""
     max_bytes: int = Field(default=10 * 1024**3, ge=1024)
     """Bytes of record values that may be stored before retention by size begins.
 

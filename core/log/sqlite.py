@@ -9,6 +9,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from core import topics
 from core.clock import Clock
@@ -21,6 +22,8 @@ from core.log.port import Record, TopicPartition, Work
 from core.log.reading import ReadPool
 from core.log.writer import Request, Writer
 from core.telemetry import Telemetry
+
+DEFAULT_PARTITIONS: Final = 4
 
 
 class SqliteLog:
@@ -36,7 +39,9 @@ class SqliteLog:
         self._config = config
         self._telemetry = telemetry
         self._clock = clock
-        self._counts = dict.fromkeys(topics.RETENTION_H, config.partitions) | {topics.DEAD_LETTERS: 1}
+        self._counts = dict.fromkeys(topics.RETENTION_H, config.partitions or DEFAULT_PARTITIONS) | {
+            topics.DEAD_LETTERS: 1
+        }
         self._room = asyncio.Semaphore(config.max_pending)
         self._file_lock = None if path == MEMORY else FileLock(path)
         self._connection: sqlite3.Connection | None = None
