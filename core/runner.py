@@ -9,27 +9,31 @@ processor sees never goes back: a record that was stamped before the last tick, 
 tick's time.
 
 **Failure.** A processor that raises may hold half a change, so it is thrown away and made anew from the state and
-records that were committed; then each record of the slice is tried alone. What fails alone goes to `dead-letters`.
-Records of a newer release stop the partition instead.
+records that were committed; then each record of the slice is tried alone. What fails alone goes to `dead-letters`,
+and so does what a processor itself cannot use; where these are too many (`core.dead_letters.Breaker`), the partition
+stops before the next of them. Records of a newer release stop the partition at once.
 """
 
 import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Final, TypeVar
 
 import msgspec
 
 from core import topics
 from core.clock import Clock
-from core.errors import LogUnavailableError, SchemaTooNewError
-from core.log.port import Fetch, Log, Reader, Record, StoredRecord, Work
+from core.dead_letters import Breaker, letter_of, letters_in, record_of
+from core.errors import LogUnavailableError, PartitionLostError, SchemaTooNewError
+from core.log.port import Fetch, Log, Reader, StoredRecord, Work
 from core.runner_partition import RunningPartition
 from core.stage import Processor, Recall, RecallNeeded, Stage
 from core.stops import StoppedPartition
 from core.telemetry import Telemetry
+from core.topics import DeadLetter
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +43,13 @@ T = TypeVar("T")
 _RECALL_BATCH: Final = 32
 # a processor that asks for the same records this often more does not go on, and never will
 _MOST_REPEATED_RECALLS: Final = 3
-# failing alone so often in a row, it is the code and not the records
-_MOST_DEAD_LETTERS_IN_A_ROW: Final = 100
 # where idle time has yet to begin: long enough not to spin
 _LEAST_TIMEOUT_S: Final = 0.01
 _TICK_RETRY_S: Final = 30.0
+
+
+class _TooManyDeadLettersError(Exception):
+    """A slice brings more dead letters than a partition may have: its records are to be tried alone."""
 
 
 class StageRunner:
@@ -68,6 +74,7 @@ class StageRunner:
         self._fetch_timeout_s = fetch_timeout_s
         self._reader: Reader = log.reader(stage.name, stage.topics, essential=essential)
         self._owned: dict[int, RunningPartition] = {}
+        self._breakers: dict[int, defaultdict[str, Breaker]] = {}
         self._working = asyncio.Lock()
         self._turn = asyncio.Semaphore(1)
         self._stop = asyncio.Event()
@@ -107,8 +114,13 @@ class StageRunner:
 
     async def on_assigned(self, partitions: Sequence[int]) -> None:
         """Restore the processors of these partitions."""
-        for number in partitions:
-            self._owned[number] = RunningPartition(number, await self._restored(number), self._clock)
+        # side by side: most of it is waiting for the log
+        restored = await asyncio.gather(*(self._restored(number) for number in partitions))
+        for number, processor in zip(partitions, restored, strict=True):
+            self._owned[number] = owned = RunningPartition(number, processor, self._clock)
+            owned.breakers = self._breakers.setdefault(number, owned.breakers)
+        # one that was stopped here before stops again at the same record, unless another member got past it
+        self._reader.resume([(topic, number) for number in partitions for topic in self._stage.topics])
         logger.info("stage %s owns partitions %s", self._stage.name, ", ".join(map(str, partitions)))
 
     async def on_revoked(self, partitions: Sequence[int]) -> None:
@@ -170,7 +182,16 @@ class StageRunner:
                 else:
                     partition.end_idle()
                     continue
-                tasks.create_task(work, name=f"{self._stage.name}-{number}")
+                tasks.create_task(self._while_owned(partition, work), name=f"{self._stage.name}-{number}")
+
+    async def _while_owned(self, partition: RunningPartition, work: Coroutine[None, None, None]) -> None:
+        """Do it; where the partition was lost meanwhile, what is in hand is dropped: its new owner reads it again."""
+        try:
+            await work
+        except PartitionLostError as exc:
+            logger.info("stage %s drops what it has in hand: %s", self._stage.name, exc)
+            if self._owned.get(partition.number) is partition:
+                del self._owned[partition.number]
 
     # -- idle time
 
@@ -182,7 +203,7 @@ class StageRunner:
         partition.saw_tick(now_s)
         try:
             work = await self._call(partition, lambda: partition.processor.tick(now_s))
-        except LogUnavailableError:
+        except (LogUnavailableError, PartitionLostError):
             raise
         except Exception:
             # nothing to dead-letter: no record is at fault. The partition goes on reading, and says so
@@ -191,7 +212,12 @@ class StageRunner:
             partition.no_tick_before_s = self._clock.monotonic_s() + _TICK_RETRY_S
             await self._rebuild(partition)
             return
+        letters = letters_in(work.produce)
+        if (refused := partition.too_many(letters)) is not None:
+            self._halt_at_letter(partition, refused)
+            return
         await self._commit(partition, work)
+        self._count_letters(letters)
 
     # -- records
 
@@ -211,7 +237,7 @@ class StageRunner:
     async def _process_slice(self, partition: RunningPartition, records: Sequence[StoredRecord]) -> None:
         try:
             await self._apply(partition, records)
-        except LogUnavailableError:
+        except (LogUnavailableError, PartitionLostError):
             raise
         except Exception:
             logger.exception(
@@ -225,65 +251,56 @@ class StageRunner:
                 await self._process_alone(partition, record)
                 if partition.is_stopped:
                     return
-        else:
-            partition.dead_letters_in_a_row = 0
 
     async def _apply(self, partition: RunningPartition, records: Sequence[StoredRecord]) -> None:
         began_s = self._clock.monotonic_s()
         work = await self._call(partition, lambda: partition.processor.process(records))
         partition.took(self._clock.monotonic_s() - began_s)
+        letters = letters_in(work.produce)
+        if (refused := partition.too_many(letters)) is not None:
+            if len(records) > 1:
+                raise _TooManyDeadLettersError
+            self._halt_at_letter(partition, refused)
+            return
         partition.saw_records(records)
         await self._commit(partition, work)
+        self._count_letters(letters)
         self._telemetry.count("clearwatch.stage.records", len(records), stage=self._stage.name)
 
     async def _process_alone(self, partition: RunningPartition, record: StoredRecord) -> None:
         try:
             await self._apply(partition, (record,))
-        except LogUnavailableError:
+        except (LogUnavailableError, PartitionLostError):
             raise
         except Exception as exc:  # noqa: BLE001 - whatever a record does to a processor, it is dead-lettered with it
             await self._bury(partition, record, exc)
             await self._rebuild(partition)
-        else:
-            partition.dead_letters_in_a_row = 0
 
     async def _bury(self, partition: RunningPartition, record: StoredRecord, error: Exception) -> None:
         """Write a record to dead-letters, or stop the partition where everything ends there."""
-        partition.dead_letters_in_a_row += 1
-        if partition.dead_letters_in_a_row > _MOST_DEAD_LETTERS_IN_A_ROW:
-            self._halt(
-                partition,
-                record.topic,
-                record.offset,
-                "dead_letters",
-                f"{_MOST_DEAD_LETTERS_IN_A_ROW} records in a row failed, so it is no fault of theirs: "
-                "see the process's own log; a restart goes on from here",
-            )
+        letter = letter_of(record, stage=self._stage.name, error=error)
+        if partition.too_many((letter,)) is not None:
+            self._halt_at_letter(partition, letter)
             return
         logger.error(
             "stage %s cannot use %s[%d]@%d: %r", self._stage.name, record.topic, record.partition, record.offset, error
-        )
-        letter = topics.DeadLetter(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            error=f"{self._stage.name}: {error!r}",
-            value=record.value,
-            headers=dict(record.headers),
-        )
-        buried = Record(
-            topic=topics.DEAD_LETTERS,
-            partition=0,
-            value=msgspec.msgpack.encode(letter),
-            headers=topics.headers(origin=record.headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE)),
         )
         partition.skipped.add((record.topic, record.offset))
         partition.position[record.topic] = record.offset + 1
         held_back = partition.resume_at[record.topic] < record.offset
         # where nothing before it is held back, nothing else would ever move the offset past it
         next_offsets = {} if held_back else {record.topic: record.offset + 1}
-        await self._commit(partition, Work(produce=(buried,), next_offsets=next_offsets))
-        self._telemetry.count("clearwatch.dead_letters", stage=self._stage.name, reason=type(error).__name__)
+        await self._commit(partition, Work(produce=(record_of(letter),), next_offsets=next_offsets))
+        self._count_letters((letter,))
+
+    def _count_letters(self, letters: Sequence[DeadLetter]) -> None:
+        for letter in letters:
+            self._telemetry.count("clearwatch.dead_letters", stage=self._stage.name, reason=letter.reason)
+
+    def _halt_at_letter(self, partition: RunningPartition, letter: DeadLetter) -> None:
+        logger.error("stage %s: %s: %s", self._stage.name, letter.error_type, letter.error)
+        why = partition.breakers[letter.topic].why(self._stage.name)
+        self._halt(partition, letter.topic, letter.offset, "dead_letters", why)
 
     def _stop_at(self, partition: RunningPartition, record: StoredRecord) -> None:
         error = SchemaTooNewError(topic=record.topic, schema=topics.schema_of(record.headers), supported=topics.SCHEMA)
@@ -322,7 +339,7 @@ class StageRunner:
                 ]
                 for start in range(0, len(offsets), _RECALL_BATCH):
                     await self._replay(partition, topic, offsets[start : start + _RECALL_BATCH])
-        except LogUnavailableError:
+        except (LogUnavailableError, PartitionLostError):
             raise
         except Exception:
             logger.exception("stage %s cannot restore partition %d", self._stage.name, partition.number)

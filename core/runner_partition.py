@@ -1,6 +1,7 @@
 """One partition of a running stage: its processor, its time, and how much one call of the processor may take."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,8 +9,10 @@ import msgspec
 
 from core import topics
 from core.clock import Clock
+from core.dead_letters import Breaker
 from core.log.port import Fetch, StoredRecord
 from core.stage import Processor
+from core.topics import DeadLetter, LetterKind
 
 # one call of a processor holds the interpreter: longer, and the event loop answers late
 _CALL_S: Final = 0.05
@@ -23,7 +26,8 @@ class RunningPartition:
     """A processor and where it stands.
 
     By topic, `resume_at` is the first offset that no commit covers, `position` the one after the last record taken;
-    `skipped` are the dead-lettered ones between them.
+    `skipped` are the dead-lettered ones between them,
+    `breakers` say when those are too many.
     """
 
     def __init__(self, number: int, processor: Processor, clock: Clock) -> None:
@@ -32,7 +36,7 @@ class RunningPartition:
         self.resume_at: dict[str, int] = {}
         self.position: dict[str, int] = {}
         self.skipped: set[tuple[str, int]] = set()
-        self.dead_letters_in_a_row = 0
+        self.breakers: defaultdict[str, Breaker] = defaultdict(Breaker)
         self.no_tick_before_s = 0.0
         self.is_stopped = False
         self.idle_s = 0.0
@@ -93,6 +97,13 @@ class RunningPartition:
             self._call_bytes = max(_LEAST_CALL_BYTES, self._call_bytes // 2)
         elif seconds < _CALL_S / 4:
             self._call_bytes = min(_MOST_CALL_BYTES, self._call_bytes * 2)
+
+    def too_many(self, letters: Sequence[DeadLetter]) -> DeadLetter | None:
+        """Return the first letter that is one too many for its topic; parts of records whose rest is used are free."""
+        for letter in letters:
+            if letter.kind is LetterKind.RECORD and not self.breakers[letter.topic].takes(letter.offset):
+                return letter
+        return None
 
     def slice(self, records: Sequence[StoredRecord], start: int) -> Sequence[StoredRecord]:
         """Return as many of the records as one call may take; none where the first is of a newer release."""

@@ -98,23 +98,25 @@ class Assembler:
     ) -> None:
         """Add the spans of one trace in one record; spans that are known change nothing."""
         trace = self._open.get(trace_id)
+        returns = False
         if trace is None:
             trace = self._opened(trace_id, slices, offset=offset, now_s=now_s, origin=origin)
             if trace is None:
                 return
+            returns, trace.is_given_up = trace.is_given_up, False
         elif trace.offsets and offset <= trace.offsets[-1]:
             return  # a replay: its entry covers this record
-        if trace.is_capped:
+        if trace.is_capped and not returns:
             fresh = [item for item in slices if item.span_id not in trace.spans]
             self.tally["clearwatch.spans.duplicate", ""] += len(slices) - len(fresh)
             self._refuse(trace, fresh)
             return
         added = self._add(trace, slices)
-        if not added:
+        if not added and not returns:
             return
         if trace.is_late:
             self.tally["clearwatch.spans.late", ""] += added
-        if len(trace.spans) - added == trace.published:
+        if returns or len(trace.spans) - added == trace.published:
             trace.fresh_since_s = now_s
         trace.offsets.append(offset)
         trace.last_append_s = now_s
@@ -243,9 +245,10 @@ class Assembler:
         self.checkpoint(trace)
 
     def closed(self, trace: OpenTrace, *, at_s: float) -> None:
-        """Its version was published: remember it."""
+        """Its version was published, or given up: remember it."""
         trace_id = trace.trace_id
-        trace.published = len(trace.spans)
+        if not trace.is_given_up:
+            trace.published = len(trace.spans)
         trace.published_at_s = trace.closed_at_s = at_s
         value = encode(trace.entry())
         self._drop_bytes(trace)
@@ -310,7 +313,8 @@ class Assembler:
         if value is not None:
             known = set(entry.span_ids)
             fresh = [item for item in slices if item.span_id not in known]
-            if not fresh or entry.is_capped:
+            # of one that was given up, its own spans are news: they come back out of its dead letter
+            if not entry.is_given_up and (not fresh or entry.is_capped):
                 self.tally["clearwatch.spans.duplicate", ""] += len(slices) - len(fresh)
                 self.tally["clearwatch.dropped", "trace_over_cap"] += len(fresh)
                 return None
@@ -411,6 +415,10 @@ class Assembler:
 
     def _forget(self, trace_id: bytes, entry: Entry, *, now_s: float) -> None:
         del self._remembered[trace_id]
+        if entry.is_given_up and not entry.published:
+            # nobody knows anything of it: what returns of it is no fragment of what was
+            self.changes[trace_id] = None
+            return
         self._forgotten[trace_id] = gone = Forgotten(now_s, entry.last_offset)
         self._forgotten.move_to_end(trace_id)
         self.changes[trace_id] = encode(gone)

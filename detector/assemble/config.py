@@ -29,6 +29,7 @@ class AssembleConfig(BaseModel):
     checkpoint_after_s: float = Field(default=60.0, gt=0)
     """How long records of an open trace may hold back the committed offset."""
     max_spans: int = Field(default=50_000, gt=0)
+    """Of one trace; those beyond it are refused and counted."""
     max_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
     """Bytes of spans of one trace."""
     max_open: int = Field(default=100_000, gt=0)

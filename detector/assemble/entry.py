@@ -45,6 +45,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     fresh_since_s: float = 0.0
     """Append of the first span that no version holds yet."""
     published_at_s: float = 0.0
+    is_given_up: bool = False
+    """Whether its last version failed: spans beyond `published` went to dead letters, and are news when they return."""
 
     @property
     def last_offset(self) -> int:
@@ -54,7 +56,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     @property
     def is_open(self) -> bool:
         """Return whether a version is still to be made of it."""
-        return self.closed_at_s == 0 or self.published < len(self.span_ids)
+        return self.closed_at_s == 0 or (self.published < len(self.span_ids) and not self.is_given_up)
 
     def offsets(self) -> list[int]:
         """Return the offsets of its records, ascending."""

@@ -51,6 +51,7 @@ class OpenTrace:
         "held_bytes",
         "is_capped",
         "is_fragment",
+        "is_given_up",
         "is_measured",
         "last_append_s",
         "missing",
@@ -99,6 +100,8 @@ class OpenTrace:
         self.findings: tuple[tuple[str, str], ...] = ()
         self.is_capped = False
         self.is_fragment = False
+        self.is_given_up = False
+        """Its last version could not be made."""
         self.is_measured = False
         self.dropped_spans = 0
 
@@ -193,6 +196,7 @@ class OpenTrace:
             dropped_spans=self.dropped_spans,
             fresh_since_s=self.fresh_since_s,
             published_at_s=self.published_at_s,
+            is_given_up=self.is_given_up,
         )
 
 
@@ -217,6 +221,7 @@ def reopened(trace_id: bytes, entry: Entry) -> OpenTrace:
     trace.findings = entry.findings
     trace.is_capped = entry.is_capped
     trace.is_fragment = entry.is_fragment
+    trace.is_given_up = entry.is_given_up
     trace.is_measured = entry.is_measured
     trace.dropped_spans = entry.dropped_spans
     return trace

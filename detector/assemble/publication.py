@@ -14,6 +14,8 @@ from typing import Protocol
 import msgspec
 
 from core import dialects, topics
+from core.build import build_version
+from core.dead_letters import record_of, text_of
 from core.errors import PermanentError
 from core.log.port import Record
 from core.model.finding import Finding, Withdrawal
@@ -29,9 +31,10 @@ from core.model.trace import (
 from core.otlp.build import build_traces_data, join_spans
 from core.otlp.wire import SpanSlice
 from core.telemetry import Telemetry
+from core.topics import LetterKind
 from detector.assemble.config import AssembleConfig
 from detector.assemble.measuring import Measurer
-from detector.assemble.open_trace import Due, OpenTrace
+from detector.assemble.open_trace import Action, Due, OpenTrace
 from detector.assemble.summary import Summary, summary
 
 _log = logging.getLogger(__name__)
@@ -59,6 +62,10 @@ class Inspector(Protocol):
     def inspect(self, trace: Trace) -> Inspected:
         """Inspect one version of a trace. Does not raise."""
         ...
+
+
+class TraceNotPublishedError(PermanentError):
+    """A fault of ours met a trace: its spans are replayed once that is mended."""
 
 
 class _Job:
@@ -115,9 +122,11 @@ class Publisher:
         """Return the records of the versions that are due, and note in each trace what was published. Does not raise.
 
         Every span of the traces that still exists must be at hand. A trace that cannot be published costs itself only:
-        its bytes become dead letters.
+        its bytes become dead letters where it closes (`trace.is_given_up`); else the close will say it all again.
         """
         jobs = [_Job(trace, due) for trace, due in batch]
+        for job in jobs:
+            job.trace.is_given_up = False
         # step by step, not trace by trace: code that runs again at once finds the processor's caches warm
         for step in (self._read, self._index, self._inspect, self._build, self._write, self._measure):
             for job in jobs:
@@ -133,41 +142,53 @@ class Publisher:
         return self._measurer.take()
 
     def dead_letter(
-        self, *, offset: int, reason: str, error: str, value: bytes, headers: Mapping[str, str] | None = None
+        self,
+        *,
+        offset: int,
+        reason: str,
+        error: Exception | str,
+        value: bytes,
+        kind: LetterKind = LetterKind.RECORD,
+        key: bytes = b"",
+        headers: Mapping[str, str] | None = None,
     ) -> Record:
-        """Return the record of something that could not be read, counted under `reason`."""
-        self._telemetry.count("clearwatch.dead_letters", stage="assemble", reason=reason)
+        """Return the record of something that could not be used; who commits it counts it under `reason`."""
         letter = topics.DeadLetter(
             topic=topics.SPANS,
             partition=self._partition,
             offset=offset,
-            # text of an exception may hold what cannot be encoded
-            error=error.encode("utf-8", "replace").decode(),
+            stage="assemble",
+            error=text_of(error),
+            error_type=type(error).__name__ if isinstance(error, Exception) else "",
+            reason=reason,
+            kind=kind,
             value=value,
+            key=key,
             headers=dict(headers or {}),
+            build=build_version(),
         )
-        return Record(
-            topic=topics.DEAD_LETTERS,
-            partition=self._partition % self._partitions[topics.DEAD_LETTERS],
-            value=_encode(letter),
-            headers=topics.headers(),
-        )
+        return record_of(letter)
 
     def _give_up(self, job: "_Job", exc: Exception) -> None:
         trace = job.trace
         job.failure = exc
         trace.restore(job.noted)
+        trace.is_given_up = True
         self._failures += 1
         # at 1, 10, 100, …: a fault that every trace has would fill the disk
         if str(self._failures).rstrip("0") == "1":
             _log.exception("trace %s was not published (failure %d)", trace.trace_id.hex(), self._failures)
+        if job.due.action is Action.PUBLISH:
+            self._telemetry.count("clearwatch.stage.failures", stage="assemble", reason="provisional")
+            job.records = []
+            return
         headers = topics.headers(origin=trace.origin, experiment=trace.experiment)
-        error = f"trace {trace.trace_id.hex()} was not published: {type(exc).__name__}: {exc}"
+        error = TraceNotPublishedError(f"trace {trace.trace_id.hex()} was not published: {type(exc).__name__}: {exc}")
         job.records = [
             self.dead_letter(
                 offset=trace.offsets[0], reason="trace_not_published", error=error, value=chunk, headers=headers
             )
-            for chunk in join_spans(job.forwarded, max_bytes=self._config.chunk_bytes)
+            for chunk in join_spans(job.slices, max_bytes=self._config.chunk_bytes)
         ]
 
     def _read(self, job: "_Job") -> None:
@@ -224,7 +245,11 @@ class Publisher:
                 if number >= trace.published:
                     letters.append(
                         self.dead_letter(
-                            offset=trace.offsets[0], reason="span_not_decodable", error=str(exc), value=item.span
+                            offset=trace.offsets[0],
+                            reason="span_not_decodable",
+                            error=exc,
+                            value=item.span,
+                            kind=LetterKind.PART,
                         )
                     )
         return spans, letters

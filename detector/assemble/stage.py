@@ -10,6 +10,7 @@ from core.log.port import Record, StateChange, StoredRecord, Work
 from core.otlp.wire import SpanSlice, read_spans
 from core.stage import Recall, RecallNeeded
 from core.telemetry import Telemetry
+from core.topics import LetterKind
 from detector.assemble.assembler import Assembler
 from detector.assemble.config import AssembleConfig
 from detector.assemble.open_trace import Action, Due, OpenTrace
@@ -119,8 +120,9 @@ class AssembleProcessor:
                 self._publisher.dead_letter(
                     offset=record.offset,
                     reason="record_not_decodable",
-                    error=str(exc),
+                    error=exc,
                     value=record.value,
+                    key=record.key,
                     headers=headers,
                 )
             )
@@ -128,7 +130,12 @@ class AssembleProcessor:
         for failure in failures:
             self._produced.append(
                 self._publisher.dead_letter(
-                    offset=record.offset, reason="span_not_readable", error=failure.reason, value=failure.data
+                    offset=record.offset,
+                    reason="span_not_readable",
+                    error=failure.reason,
+                    value=failure.data,
+                    kind=LetterKind.PART,
+                    headers=headers,
                 )
             )
         by_trace: dict[bytes, list[SpanSlice]] = {}

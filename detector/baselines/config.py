@@ -9,6 +9,7 @@ class BaselinesConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     quantile: float = Field(default=0.99, gt=0, lt=1)
+    """Of the durations of a key: what it is compared with."""
     window: int = Field(default=500, ge=10)
     """Durations remembered for each key."""
     min_observations: int = Field(default=50, ge=2)

@@ -15,10 +15,13 @@ class IssuesConfig(BaseModel):
     medium_traces: int = Field(default=30, ge=1)
     """Distinct traces within `remember_s` that make an issue at least medium."""
     medium_sessions: int = Field(default=10, ge=1)
+    """The same, in distinct sessions."""
     high_traces: int = Field(default=300, ge=1)
     """Distinct traces within `remember_s` that make an issue high."""
     high_sessions: int = Field(default=100, ge=1)
+    """The same, in distinct sessions."""
     max_links_per_event: int = Field(default=100, ge=1)
+    """Traces that one issue event names; later ones are in the next."""
     remember_s: float = Field(default=7.25 * 86400, gt=0)
     """How long a finding is known by its id: the 7 days that findings are kept, and 6 hours more."""
     max_findings_per_issue: int = Field(default=50_000, ge=10)

@@ -14,6 +14,7 @@ from core.model.trace import Trace, TraceChunk, TraceRecord, TraceVersion, Trace
 from core.stage import RecallNeeded
 from core.telemetry import Telemetry
 from detector.assemble.config import AssembleConfig
+from detector.assemble.publication import Inspector
 from detector.assemble.stage import AssembleProcessor, AssembleStage
 
 PARTITIONS: Mapping[str, int] = dict.fromkeys(topics.RETENTION_H, 4) | {topics.SPANS: 1}
@@ -104,7 +105,9 @@ def encoded(spans: Iterable[Sent]) -> bytes:
 class World:
     """The log, the committed state and the processor that lives until it is killed."""
 
-    def __init__(self, config: AssembleConfig | None = None, *, batch: int = 1000) -> None:
+    def __init__(
+        self, config: AssembleConfig | None = None, *, batch: int = 1000, inspector: Inspector | None = None
+    ) -> None:
         self.config = config or AssembleConfig()
         self.telemetry = Telemetry()
         self.batch = batch
@@ -115,7 +118,7 @@ class World:
         self.written: list[Record] = []
         self.recalls = 0
         self.works = 0
-        self.stage = AssembleStage(Rules(), self.config, self.telemetry)
+        self.stage = AssembleStage(inspector or Rules(), self.config, self.telemetry)
         self.kill()
 
     def kill(self) -> None:

@@ -17,7 +17,7 @@ from detector.assemble.config import AssembleConfig
 from detector.assemble.measuring import Measurer
 from detector.assemble.stage import AssembleProcessor, AssembleStage
 from detector.assemble.summary import summary
-from tests.properties.assembler_model import PARTITIONS, START_S, Inspection, Rules, Sent, encoded
+from tests.properties.assembler_model import PARTITIONS, START_S, Inspection, Rules, Sent, World, encoded
 
 BAD = (2).to_bytes(16, "big").hex()
 
@@ -76,14 +76,13 @@ def quiet(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 @pytest.mark.usefixtures("quiet")
 def test_trace_that_cannot_be_published_stops_no_other() -> None:
-    telemetry = Telemetry()
-    processor = made(Faulty(), telemetry)
+    processor = made(Faulty(), Telemetry())
     processor.process([stored(0, 0, three_traces())])
     work = processor.tick(START_S + 10)
     assert sorted(found.trace_id[-1] for found in versions(work)) == ["1", "3"]
     assert work.next_offsets == {topics.SPANS: 1}
     assert processor.open_count == 0
-    assert telemetry.total("clearwatch.dead_letters", stage="assemble", reason="trace_not_published") == 1
+    assert [letter.reason for letter in letters(work.produce)] == ["trace_not_published"]
 
 
 @pytest.mark.usefixtures("quiet")
@@ -92,6 +91,7 @@ def test_dead_letter_of_a_trace_holds_its_spans_and_says_why() -> None:
     processor.process([stored(0, 0, three_traces())])
     (letter,) = letters(processor.tick(START_S + 10).produce)
     assert letter.error == f"trace {BAD} was not published: RuntimeError: no such luck"
+    assert (letter.stage, letter.error_type, letter.kind) == ("assemble", "TraceNotPublishedError", "record")
     assert letter.headers["experiment"] == "7"
     assert [item.span_id for item in read_spans(letter.value)[0]] == [n.to_bytes(8, "big") for n in (21, 22)]
 
@@ -111,6 +111,50 @@ def test_trace_that_failed_is_published_whole_when_a_late_span_comes_and_the_fau
     processor.recalled([first])
     (version,) = versions(processor.tick(START_S + 30))
     assert (version.trace_id, version.span_count, version.session_id) == (BAD, 3, "s")
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("after_s", [20.0, 4_000.0, 400_000.0])
+def test_replayed_letter_of_a_trace_makes_the_version_that_failed(after_s: float, is_killed: bool) -> None:
+    inspector = Faulty()
+    world = World(inspector=inspector)
+    world.append(0, three_traces(), experiment="7")
+    world.run(until_s=10)
+    (letter,) = letters(world.written)
+    inspector.is_broken = False
+    if is_killed:
+        world.kill()
+    for _ in range(2):  # the second changes nothing
+        world.append_bytes(after_s, letter.value, **letter.headers)
+        after_s += 30
+        world.run(until_s=after_s)
+    (version,) = [found for found in world.versions() if found.trace_id == BAD]
+    assert (version.span_count, version.has_root, version.fragment, version.routing_key) == (
+        2,
+        True,
+        False,
+        "experiment:7",
+    )
+    rows = [row for row in world.measurements() if row.trace_id == BAD and not row.is_trace]
+    assert len(rows) == len({row.span_id for row in rows}) == 2
+
+
+@pytest.mark.usefixtures("quiet")
+def test_provisional_version_that_fails_is_no_dead_letter_but_tried_again_at_the_close() -> None:
+    inspector = Faulty()
+    world = World(inspector=inspector)
+    world.append(0, [Sent(number=22, parent=21, trace=2)])
+    world.append(100, [Sent(number=1, trace=1)])
+    world.run(until_s=110)
+    assert letters(world.written) == []
+    inspector.is_broken = False
+    world.append(120, [Sent(number=21, trace=2)])
+    world.run()
+    version = world.final()[BAD]
+    assert (version.span_count, version.fragment) == (2, False)
+    chunks = [item for item in world.chunks() if (item.trace_id, item.version) == (BAD, version.version)]
+    assert {item.span_id[-1] for chunk in chunks for item in read_spans(chunk.otlp)[0]} == {21, 22}
 
 
 def test_measurement_that_cannot_be_encoded_costs_itself_only() -> None:

@@ -5,21 +5,26 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
+import pytest
 
+from clearwatch.letters import Replay, replay
 from core import topics
 from core.clock import ManualClock
 from core.log.config import LogConfig
 from core.log.port import Record
 from core.log.sqlite import SqliteLog
-from core.model.finding import Finding, FindingRecord
-from core.model.trace import CloseReason, TraceRecord, TraceVersion
+from core.model.finding import Dimension, Finding, FindingRecord
+from core.model.trace import CloseReason, Trace, TraceRecord, TraceVersion
 from core.runner import StageRunner
 from core.telemetry import Telemetry
 from detector.assemble.config import AssembleConfig
+from detector.assemble.publication import Inspected, Inspector
 from detector.assemble.stage import AssembleStage
 from detector.checks.config import ChecksConfig
+from detector.checks.port import Answer
 from detector.checks.registry import Checks
 from tests.properties.assembler_model import Sent, encoded
+from tests.unit.records_kit import store
 
 NAME = "assemble"
 
@@ -36,8 +41,8 @@ class Deployment:
         await self.log.append([Record(topic=topics.SPANS, partition=0, value=encoded(spans), headers=topics.headers())])
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        checks = Checks(ChecksConfig(), self.telemetry)
+    async def running(self, checks: Inspector | None = None) -> AsyncIterator[None]:
+        checks = checks or Checks(ChecksConfig(), self.telemetry)
         # every byte is spilled at once: each close reads its spans back from the log
         stage = AssembleStage(checks, AssembleConfig(max_open_bytes=1), self.telemetry)
         runner = StageRunner(stage, log=self.log, telemetry=self.telemetry, clock=self.clock, fetch_timeout_s=0.02)
@@ -93,5 +98,84 @@ async def test_an_open_trace_survives_a_restart_and_late_spans_find_it_after_ano
         assert len(ids) == len(set(ids))
         assert set(larger.finding_ids) == set(ids)
         assert {value.check for value in found if isinstance(value, Finding)} >= {"failed_span"}
+    finally:
+        await world.log.stop()
+
+
+class Raising:
+    """A check of somebody else's, with a bug."""
+
+    name = "raising"
+    dimension = Dimension.EXECUTION
+
+    def inspect(self, trace: Trace) -> Answer:
+        raise RuntimeError("cannot read this trace")
+
+
+async def test_a_check_that_crashes_on_a_trace_costs_its_own_answer_and_not_the_trace() -> None:
+    world = Deployment()
+    await world.log.start()
+    try:
+        await world.append(Sent(number=1, parent=0), Sent(number=2, failed=True))
+        async with world.running(Checks(ChecksConfig(), world.telemetry, extra=[Raising()])):
+            await world.until(lambda: world.telemetry.total("clearwatch.traces.closed") == 1, advance_s=0.5)
+            await world.until(lambda: world.log.mirror.lag()[NAME] == 0)
+        (version,) = await world.versions()
+        assert (version.answers["raising"], version.answers["failed_span"]) == ("failed", "found")
+        found = [msgspec.msgpack.decode(value, type=FindingRecord) for value in await world.values(topics.FINDINGS)]
+        assert {value.check for value in found if isinstance(value, Finding)} >= {"failed_span"}
+        assert world.telemetry.total("clearwatch.check.failures", check="raising") == 1
+        assert world.telemetry.total("clearwatch.dead_letters") == 0
+        assert world.telemetry.stops.now() == ()
+    finally:
+        await world.log.stop()
+
+
+class Broken:
+    """Checks of which nothing works until they are mended: a fault of ours, in every trace."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self.is_broken = True
+        self._checks = Checks(ChecksConfig(), telemetry)
+
+    def inspect(self, trace: Trace) -> Inspected:
+        if self.is_broken:
+            raise RuntimeError("a fault of ours")
+        return self._checks.inspect(trace)
+
+
+async def test_traces_that_all_fail_stop_the_partition_and_come_back_after_the_fault_is_mended(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("CRITICAL", logger="detector.assemble.publication")
+    world = Deployment()
+    await world.log.start()
+    book = store().letters
+    try:
+        broken = Broken(world.telemetry)
+        for trace in range(1, 121):
+            await world.append(Sent(number=1, parent=0, trace=trace), Sent(number=2, trace=trace))
+            world.clock.advance(6.0)
+        async with world.running(broken):
+            await world.until(lambda: len(world.telemetry.stops.now()) == 1)
+        assert world.telemetry.total("clearwatch.dead_letters", reason="trace_not_published") == 100
+        assert await world.versions() == []
+
+        broken.is_broken = False
+        world.telemetry.stops.forget(NAME, 0)
+        async with world.running(broken):
+            await world.until(lambda: world.log.mirror.lag()[NAME] == 0, advance_s=0.5)
+            # what was not buried was held back, and is whole
+            assert len({version.trace_id for version in await world.versions()}) == 20
+            letters = [
+                msgspec.msgpack.decode(v, type=topics.DeadLetter) for v in await world.values(topics.DEAD_LETTERS)
+            ]
+            book.take([(letter, 1) for letter in letters])
+            done = await replay(Replay(all_=True), book=book, log=world.log, clock=world.clock)
+            assert len(done.replayed) == 100
+            await world.until(lambda: world.log.mirror.lag()[NAME] == 0, advance_s=0.5)
+        versions = await world.versions()
+        assert len(versions) == len({version.trace_id for version in versions}) == 120
+        assert {(version.span_count, version.fragment) for version in versions} == {(2, False)}
     finally:
         await world.log.stop()

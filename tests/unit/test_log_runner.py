@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from importlib.metadata import version
 
 import msgspec
 import pytest
 
 from core import topics
 from core.clock import ManualClock
+from core.dead_letters import letter_of, record_of
 from core.errors import LogUnavailableError
 from core.log.config import LogConfig
 from core.log.port import Record, StateChange, StoredRecord, Work
@@ -22,7 +24,7 @@ class Gather:
     """Collects values; after 5 s of log time without a record it writes them to `traces` as one record.
 
     Its offset stays at the first value not yet written. "boom" makes it raise, "again" asks for the first record,
-    "each" for every record before it, one by one, "stuck" for the same one for ever.
+    "each" for every record before it, one by one, "stuck" for the same one for ever. "letter" is a dead letter.
     """
 
     def __init__(self, stage: "GatherStage", partition: int) -> None:
@@ -49,15 +51,20 @@ class Gather:
         for record in records:
             if record.value == b"each" and len(self._recalled) < record.offset:
                 raise RecallNeeded(Recall(topic=topics.SPANS, offsets=(len(self._recalled),)))
+        letters: list[Record] = []
         for record in records:
             now_s = record.log_time_ms / 1000
             self._stage.times.append(now_s)
             if record.value == b"boom":
                 raise ValueError("boom")
+            self._position = record.offset + 1
+            if record.value == b"letter":
+                letters.append(record_of(letter_of(record, stage="gather", error=ValueError("no"), reason="unfit")))
+                continue
             self._open.append(record)
             self._last_s = now_s
-            self._position = record.offset + 1
-        return Work(next_offsets={topics.SPANS: self._open[0].offset})
+        first = self._open[0].offset if self._open else self._position
+        return Work(produce=tuple(letters), next_offsets={topics.SPANS: first})
 
     def tick(self, now_s: float) -> Work:
         self._stage.times.append(now_s)
@@ -222,6 +229,66 @@ async def test_a_stage_whose_every_record_fails_stops_instead_of_emptying_the_lo
         await bench.until(lambda: runner.stopped_partitions == (0,))
     assert bench.telemetry.total("clearwatch.dead_letters") == 100
     assert bench.lag() == 50
+
+
+async def test_a_stage_that_fails_on_one_record_in_ten_stops_at_the_hundred_and_first(bench: Bench) -> None:
+    await bench.append(*[b"letter", *[b"a"] * 9] * 110)
+    async with bench.running() as runner:
+        await bench.until(lambda: runner.stopped_partitions == (0,))
+    (stopped,) = bench.telemetry.stops.now()
+    assert stopped.offset == 10 * 100
+    assert stopped.reason.startswith("more than 100 of the last 10,000 records failed")
+    assert "clearwatch dead-letters list --stage gather" in stopped.reason
+    assert bench.telemetry.total("clearwatch.dead_letters") == 100
+
+
+async def test_a_restart_takes_a_stopped_partition_up_again_where_it_stopped(bench: Bench) -> None:
+    await bench.append(*[b"boom"] * 150)
+    for letters in (100, 150):
+        async with bench.running() as runner:
+            await bench.until(lambda: bool(runner.stopped_partitions) or bench.lag() == 0)
+        assert bench.telemetry.total("clearwatch.dead_letters") == letters
+    assert bench.lag() == 0
+
+
+async def test_a_stopped_partition_that_is_taken_away_and_given_back_says_so_again_and_buries_no_more(
+    bench: Bench,
+) -> None:
+    await bench.append(*[b"boom"] * 150)
+    async with bench.running() as runner:
+        await bench.until(lambda: runner.stopped_partitions == (0,))
+        await runner.on_revoked([0])
+        assert bench.telemetry.stops.now() == ()
+        await runner.on_assigned([0])
+        bench.log._members["gather"]._positions[topics.SPANS, 0] = 100  # as a rebalance seeks what is committed
+        await bench.until(lambda: runner.stopped_partitions == (0,))
+    assert bench.telemetry.stops.now()[0].offset == 100
+    assert bench.telemetry.total("clearwatch.dead_letters") == 100
+
+
+async def test_letters_that_a_processor_writes_itself_stop_the_partition_too(bench: Bench) -> None:
+    await bench.append(*[b"a"] * 3, *[b"letter"] * 150)
+    async with bench.running() as runner:
+        await bench.until(lambda: runner.stopped_partitions == (0,))
+    letters = [msgspec.msgpack.decode(v, type=topics.DeadLetter) for v in await bench.values(topics.DEAD_LETTERS)]
+    assert sorted({letter.offset for letter in letters}) == list(range(3, 103))
+    assert bench.telemetry.total("clearwatch.dead_letters", stage="gather", reason="unfit") == 100
+    assert bench.telemetry.stops.now()[0].offset == 103
+
+
+async def test_a_dead_letter_tells_all_that_is_known_of_its_record(bench: Bench) -> None:
+    headers = {"schema": "1", "experiment": "7"}
+    await bench.log.append(
+        [Record(topic=topics.SPANS, partition=0, key=b"k", value=b"boom", headers=headers)],
+    )
+    async with bench.running():
+        await bench.until(lambda: bench.lag() == 0, advance_s=0.5)
+    (value,) = await bench.values(topics.DEAD_LETTERS)
+    letter = msgspec.msgpack.decode(value, type=topics.DeadLetter)
+    assert (letter.topic, letter.partition, letter.offset, letter.stage) == (topics.SPANS, 0, 0, "gather")
+    assert (letter.error_type, letter.error, letter.kind) == ("ValueError", "boom", "record")
+    assert (letter.key, letter.value, letter.headers, letter.schema) == (b"k", b"boom", headers, 1)
+    assert letter.build == version("clearwatch")
 
 
 async def test_a_newer_schema_stops_the_partition_after_the_records_before_it(bench: Bench) -> None:
