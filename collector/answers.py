@@ -29,10 +29,18 @@ def status_proto(code: int, message: str, retry_after_s: float | None = None) ->
     """Return a `google.rpc.Status`; with a delay it carries `RetryInfo`, which is what makes a client retry."""
     status = Status(code=code, message=message)
     if retry_after_s is not None:
-        nanos = round(retry_after_s * _NANOS)
-        delay = Duration(seconds=nanos // _NANOS, nanos=nanos % _NANOS)
-        status.details.add().Pack(RetryInfo(retry_delay=delay))
+        status.details.add().Pack(_retry_info(retry_after_s))
     return bytes(status.SerializeToString())
+
+
+def retry_info_proto(retry_after_s: float) -> bytes:
+    """Return a `google.rpc.RetryInfo`."""
+    return bytes(_retry_info(retry_after_s).SerializeToString())
+
+
+def _retry_info(retry_after_s: float) -> RetryInfo:
+    nanos = round(retry_after_s * _NANOS)
+    return RetryInfo(retry_delay=Duration(seconds=nanos // _NANOS, nanos=nanos % _NANOS))
 
 
 def status_json(code: int, message: str) -> bytes:

@@ -32,6 +32,7 @@ class ListenConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     listen: str
+    """host:port; the default is loopback, and a port that IANA registered for OTLP."""
 
     @model_validator(mode="after")
     def _check_address(self) -> "ListenConfig":
@@ -44,21 +45,27 @@ class CollectorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # the ports that IANA registered for OTLP; loopback, since neither TLS nor tokens guard it
+    # the ports that IANA registered for OTLP
     grpc: ListenConfig = ListenConfig(listen="127.0.0.1:4317")
     http: ListenConfig = ListenConfig(listen="127.0.0.1:4318")
-    # of one request, after decompression
     max_request_bytes: int = Field(default=16 * _MIB, ge=1024)
-    # of all requests taken and not yet answered; beyond it clients are told to come back
+    """Of one request, after decompression."""
     max_in_flight_bytes: int = Field(default=64 * _MIB, ge=1024)
-    # of one record: below Kafka's default limit of 1 MiB for a batch, with room for its own framing
+    """Of all requests taken and not yet answered; beyond it clients are told to come back."""
     max_record_bytes: int = Field(default=900_000, ge=1024)
+    """Of one record: below Kafka's default limit of 1 MiB for a batch, with room for its own framing."""
     # what is checked at the door beyond framing and ids. `full`: every request is parsed by protobuf too, so that bad
     # text or a damaged attribute inside a span is always refused (a quarter of the whole cost, docs/adr/004).
     # `framing`: never; such a span is accepted, and the detector dead-letters it. `auto`: parsed while no other request
     # is in hand, that is whenever the receiver is not busy; what load makes it skip is caught by the detector.
     validate_: Literal["auto", "full", "framing"] = Field(default="auto", alias="validate")
+    """What is checked at the door beyond framing and ids.
+
+    `full`: all of every request. `framing`: no more; a damaged span is accepted, and the detector dead-letters it.
+    `auto`: all, whenever the receiver is not busy.
+    """
     allow_anonymous: bool = False
+    """Listen on addresses that other machines reach, although neither TLS nor tokens guard the receivers."""
 
     @model_validator(mode="after")
     def _check_exposure(self) -> "CollectorConfig":

@@ -33,6 +33,8 @@ Take: TypeAlias = Callable[[bytes, str], Awaitable[Accepted]]
 _TRACES: Final = "opentelemetry.proto.collector.trace.v1.TraceService"
 _LOGS: Final = "opentelemetry.proto.collector.logs.v1.LogsService"
 _DETAILS_KEY: Final = "grpc-status-details-bin"
+# where the exporter of the SDK for Python looks for the delay, and nowhere else
+_RETRY_INFO_KEY: Final = "google.rpc.retryinfo-bin"
 _EXPERIMENT_KEY: Final = "x-mlflow-experiment-id"
 # streams of one connection; an exporter uses one to a few
 _MAX_STREAMS: Final = 128
@@ -113,8 +115,10 @@ class OtlpGrpcServer:
         status, retry_after_s = _status(exc)
         self._telemetry.count("clearwatch.collector.requests", transport="grpc", status=status.name)
         message = str(exc)
-        details = answers.status_proto(status.value[0], message, retry_after_s)
-        await context.abort(status, message, ((_DETAILS_KEY, details),))
+        trailing = [(_DETAILS_KEY, answers.status_proto(status.value[0], message, retry_after_s))]
+        if retry_after_s is not None:
+            trailing.append((_RETRY_INFO_KEY, answers.retry_info_proto(retry_after_s)))
+        await context.abort(status, message, tuple(trailing))
         raise AssertionError("abort returns never")
 
 

@@ -16,8 +16,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from collector.batching import AppendBatcher
 from collector.config import CollectorConfig
 from collector.logs import split_logs
+from collector.outage import Outage
 from collector.slicer import Part, slice_traces
 from core import topics
+from core.clock import Clock, SystemClock
 from core.errors import PermanentError, RetryableError, SpanDecodeError
 from core.log.port import Log, Record
 from core.telemetry import Telemetry
@@ -26,6 +28,7 @@ from core.telemetry import Telemetry
 MAX_EXPERIMENT_CHARS: Final = 128
 # how long a refused client should wait: a few group commits, yet short beside an exporter's 5 s schedule
 OVERLOAD_RETRY_AFTER_S: Final = 1.0
+_SYSTEM_CLOCK: Final = SystemClock()
 
 
 class OverloadedError(RetryableError):
@@ -66,9 +69,12 @@ REJECTED_IDS: Final = "trace id or span id is absent, of a wrong length or all z
 class Receiver:
     """The transport-independent half of the collector. One event loop."""
 
-    def __init__(self, *, log: Log, config: CollectorConfig, telemetry: Telemetry) -> None:
+    def __init__(
+        self, *, log: Log, config: CollectorConfig, telemetry: Telemetry, clock: Clock = _SYSTEM_CLOCK
+    ) -> None:
         self._log = log
         self._batcher = AppendBatcher(log)
+        self._outage = Outage(clock)
         self._config = config
         self._telemetry = telemetry
         # requests that may be in hand already for a new one to be parsed as well
@@ -150,7 +156,8 @@ class Receiver:
                 )
                 for number, part in enumerate(parts)
             ]
-            await self._batcher.append(records)
+            with self._outage.watched():
+                await self._batcher.append(records)
 
 
 @lru_cache(maxsize=1024)

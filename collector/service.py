@@ -30,7 +30,7 @@ class Collector:
     def __init__(self, *, log: Log, config: CollectorConfig, telemetry: Telemetry, clock: Clock) -> None:
         self._config = config
         self._clock = clock
-        receiver = Receiver(log=log, config=config, telemetry=telemetry)
+        receiver = Receiver(log=log, config=config, telemetry=telemetry, clock=clock)
         self._http = HttpServer(OtlpHttpService(receiver=receiver, config=config, telemetry=telemetry))
         self._grpc = OtlpGrpcServer(receiver=receiver, config=config, telemetry=telemetry)
         self.grpc_port = 0
