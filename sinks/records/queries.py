@@ -1,20 +1,20 @@
 """What can be asked of the records. Each answer is read in one transaction: numbers of one moment."""
 
-import contextlib
 import datetime
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 
-from core.errors import PermanentError, RetryableError
+from core.errors import PermanentError
 from core.model.finding import Feedback, Finding
 from core.model.issue import Issue, IssueEventKind, IssueFiled, IssueLink, IssueStatus
 from core.model.trace import TraceVersion
+from core.telemetry import Labels
 from sinks.records import schema
+from sinks.records.engine import Database
 from sinks.records.views import (
     Evidence,
     FindingRow,
@@ -30,10 +30,6 @@ RECENT_BUCKET_S: Final = 300  # an hour of trend
 
 _PAGE: Final = 500
 _HEX: Final = re.compile(r"[0-9a-f]+")
-
-
-class RecordsUnavailableError(RetryableError):
-    """The database of the records cannot be written or read now."""
 
 
 class UnknownIdError(PermanentError):
@@ -54,16 +50,13 @@ class AmbiguousIdError(PermanentError):
 class Queries:
     """The reading half of the store. Blocking; thread-safe."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        # a database in memory has one connection, which threads must take in turn
-        shared = isinstance(engine.pool, sa.StaticPool)
-        self._turn: contextlib.AbstractContextManager[Any] = threading.Lock() if shared else contextlib.nullcontext()
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def numbers(self, *, now_s: float, session_gap_s: float) -> Numbers:
         """Return the counts; a session is open while a trace came within `session_gap_s` of `now_s`."""
         t, f, s, i = schema.traces, schema.findings, schema.sessions, schema.issues
-        with self._read() as connection:
+        with self._database.reading() as connection:
             by_provisional = _counts(connection, sa.select(t.c.provisional, sa.func.count()).group_by(t.c.provisional))
             standing = sa.select(sa.func.count()).select_from(f).where(f.c.found_at > f.c.withdrawn_at)
             sessions = sa.select(sa.func.count()).select_from(s)
@@ -82,15 +75,19 @@ class Queries:
 
     def series(self) -> tuple[Series, ...]:
         """Return every counter and gauge of every process that was ever seen."""
-        with self._read() as connection:
-            rows = connection.execute(sa.select(schema.counters)).all()
+        counters, processes = schema.counters, schema.processes
+        query = sa.select(counters, processes.c.seen_s).select_from(
+            counters.outerjoin(processes, processes.c.instance == counters.c.instance)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(query).all()
         return tuple(
             Series(
                 instance=row.instance,
                 name=row.name,
                 labels=msgspec.json.decode(row.labels, type=dict[str, str]),
                 value=row.value,
-                updated_at_s=row.updated_at_s,
+                updated_at_s=row.updated_at_s if row.seen_s is None else row.seen_s,
             )
             for row in rows
         )
@@ -102,7 +99,7 @@ class Queries:
             query = query.where(schema.issues.c.status == status)
         if limit is not None:
             query = query.limit(limit)
-        with self._read() as connection:
+        with self._database.reading() as connection:
             return tuple(_issue_row(row) for row in connection.execute(query))
 
     def latest_issues(self, *, now_s: float, limit: int) -> tuple[IssueRow, ...]:
@@ -116,7 +113,7 @@ class Queries:
             links.c.seen_at_s > start_s,
         )
         counts: dict[str, list[int]] = {row.issue.issue_id: [0] * RECENT_BUCKETS for row in rows}
-        with self._read() as connection:
+        with self._database.reading() as connection:
             for issue_id, seen_at_s in connection.execute(query):
                 bucket = min(int((seen_at_s - start_s) / RECENT_BUCKET_S), RECENT_BUCKETS - 1)
                 counts[issue_id][bucket] += 1
@@ -128,7 +125,7 @@ class Queries:
         `evidence` limits the findings returned, the newest first. Raises UnknownIdError, AmbiguousIdError.
         """
         links, traces = schema.links, schema.traces
-        with self._read() as connection:
+        with self._database.reading() as connection:
             issue_id = _resolve_issue(connection, given)
             row = connection.execute(_ISSUES.where(schema.issues.c.issue_id == issue_id)).one()
             mine = sa.and_(links.c.issue_id == issue_id, links.c.standing == 1)
@@ -166,7 +163,7 @@ class Queries:
         wanted = given.strip().lower().removeprefix("tr-").replace("-", "")
         if not _HEX.fullmatch(wanted):
             raise UnknownIdError(what="trace", given=given)
-        with self._read() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(
                 sa.select(traces.c.trace_id, traces.c.body)
                 .where(traces.c.trace_id >= wanted, traces.c.trace_id < wanted + "g")
@@ -187,8 +184,9 @@ class Queries:
         f = schema.findings
         query = _FINDINGS.order_by(f.c.observed_at_ns, f.c.finding_id).limit(limit)
         if after is not None:
-            query = query.where(sa.tuple_(f.c.observed_at_ns, f.c.finding_id) > sa.tuple_(*map(sa.literal, after)))
-        with self._read() as connection:
+            key = (schema.integer(after[0]), schema.key_text(after[1]))
+            query = query.where(sa.tuple_(f.c.observed_at_ns, f.c.finding_id) > sa.tuple_(*map(sa.literal, key)))
+        with self._database.reading() as connection:
             rows = connection.execute(query).all()
         last = (rows[-1].observed_at_ns, rows[-1].finding_id) if len(rows) == limit else None
         return FindingsPage(rows=tuple(_finding_row(row) for row in rows), after=last)
@@ -202,14 +200,6 @@ class Queries:
             if page.after is None:
                 return
             after = page.after
-
-    @contextlib.contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
-        try:
-            with self._turn, self._engine.connect() as connection, connection.begin():
-                yield connection
-        except sa.exc.DBAPIError as exc:
-            raise RecordsUnavailableError(f"records cannot be read: {exc.orig}") from exc
 
 
 class FindingsPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,6 +270,11 @@ def _finding_row(row: Any) -> FindingRow:
         release=finding.release,
         environment=finding.environment,
     )
+
+
+def labels_json(labels: Labels) -> str:
+    """Return labels as JSON with sorted keys: the form that is a key."""
+    return msgspec.json.encode(dict(sorted(labels))).decode()
 
 
 def rfc3339(time_ns: int) -> str:

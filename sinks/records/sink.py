@@ -1,27 +1,30 @@
 """The consumer group `records`: what the stages decided, made readable.
 
-Order: SQL commit, then offsets. A kill between them repeats a batch of upserts, which changes nothing. This process's
-counters are stored every second beside it, under a name of this start, so that totals survive restarts.
+Order: SQL commit, then offsets. A kill between them repeats a batch of upserts, which changes nothing. A database that
+is away is waited for; what arrives meanwhile stays in the log. Any number of processes may run this sink: each copies
+its partitions, and one at a time deletes what is too old.
 """
 
 import asyncio
 import contextlib
 import logging
-import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
 
 from core import topics
 from core.clock import Clock
-from core.errors import RetryableError
+from core.errors import PartitionLostError, RetryableError
 from core.log.port import Fetch, Log, Reader, Record, StoredRecord, TopicPartition, Work
 from core.model.finding import FindingRecord
 from core.model.issue import IssueRecord
 from core.model.trace import TraceRecord
 from core.telemetry import Telemetry
-from sinks.reading import join, stop_at
+from sinks.poison import Poison
+from sinks.reading import join, let_go, stop_at, take_up
+from sinks.records.letters_reader import LettersReader
+from sinks.records.reporter import open_when_there
 from sinks.records.store import Change, RecordStore
 
 _log = logging.getLogger(__name__)
@@ -29,8 +32,6 @@ _log = logging.getLogger(__name__)
 _TOPICS: Final = (topics.TRACES, topics.FINDINGS, topics.ISSUES)
 _FETCH_BYTES: Final = 8 << 20  # one transaction: some thousand summaries
 _FETCH_WAIT_S: Final = 0.5
-_COUNTERS_EVERY_S: Final = 1.0
-_COUNTERS_ALIVE_S: Final = 5.0  # written at least this often, so that gauges of live processes can be told
 _RETAIN_EVERY_S: Final = 60.0
 _RETAIN_PAUSE_S: Final = 0.05  # between two transactions of retention: writers first
 _BACKOFF_MAX_S: Final = 30.0
@@ -40,7 +41,7 @@ _Act: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class RecordsSink:
-    """Copies traces, findings and issues into the store, and this process's counters with them."""
+    """Copies traces, findings, issues and dead letters into the store; its process reports as `instance`."""
 
     def __init__(
         self,
@@ -57,14 +58,16 @@ class RecordsSink:
         self._telemetry = telemetry
         self._clock = clock
         self._retention_s = retention_s
-        self.instance = instance or uuid.uuid4().hex
-        self._decode = {
+        self._instance = instance
+        self._poison = Poison(stage=self.name, group=self.name, telemetry=telemetry)
+        self._decode: dict[str, Callable[[bytes], TraceRecord | FindingRecord | IssueRecord]] = {
             topics.TRACES: msgspec.msgpack.Decoder(TraceRecord).decode,
             topics.FINDINGS: msgspec.msgpack.Decoder(FindingRecord).decode,
             topics.ISSUES: msgspec.msgpack.Decoder(IssueRecord).decode,
         }
         self._applying = asyncio.Lock()
         self._stopped: dict[TopicPartition, StoredRecord] = {}
+        self._reader: Reader | None = None
 
     @property
     def name(self) -> str:
@@ -77,34 +80,35 @@ class RecordsSink:
 
     async def on_assigned(self, partitions: Sequence[int]) -> None:
         """Nothing to restore: all state is in the store."""
+        if self._reader is not None:
+            take_up(self._reader, _TOPICS, partitions)
 
     async def on_revoked(self, partitions: Sequence[int]) -> None:
         """Wait until the batch in hand is stored and committed."""
         async with self._applying:
-            pass
+            for topic, partition in [at for at in self._stopped if at[1] in partitions]:
+                del self._stopped[topic, partition]
+            let_go(self._telemetry, self.name, partitions)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Store until `stop` is set, finish the batch in hand, and store the counters a last time.
+        """Store until `stop` is set, and finish the batch in hand.
 
-        Raises RecordsSchemaError where the store belongs to a newer release.
+        Raises RecordsSchemaError where the store belongs to a newer release, RecordsAccessError where the database lets
+        nobody in as the URL says.
         """
-        if not await self._patiently(self._open, stop):
+        if not await open_when_there(self._store, stop):
             return
-        reader = self._log.reader(self.name, _TOPICS)
+        letters = LettersReader(log=self._log, book=self._store.letters, telemetry=self._telemetry, clock=self._clock)
+        reader = self._reader = self._log.reader(self.name, _TOPICS)
         if not await join(reader, self, stop, sink=self.name, telemetry=self._telemetry):
             return
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._copy(reader, stop), name="records-copy")
-                tasks.create_task(self._keep_counters(stop), name="records-counters")
                 tasks.create_task(self._retain(stop), name="records-retention")
+                tasks.create_task(letters.run(stop), name="records-letters")
         finally:
             await reader.stop()
-            with contextlib.suppress(RetryableError):
-                await self._save_counters()
-
-    async def _open(self) -> None:
-        await asyncio.to_thread(self._store.open)
 
     async def _copy(self, reader: Reader, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -119,19 +123,41 @@ class RecordsSink:
                     await self._patiently(lambda fetch=fetch: self._take(reader, fetch), stop)  # type: ignore[misc]
 
     async def _take(self, reader: Reader, fetch: Fetch) -> None:
-        decoded, undecodable, next_offsets = await asyncio.to_thread(self._decoded, fetch.records)
+        decoded, undecodable, next_offsets = await asyncio.to_thread(self._decoded, fetch.records, reader)
         for at in self._stopped.keys() & fetch.records.keys():
             stop_at(self._stopped[at], reader, group=self.name, telemetry=self._telemetry)
         refused = await asyncio.to_thread(self._apply, [change for _, change in decoded])
-        dead = undecodable + [self._dead_letter(decoded[index][0], exc) for index, exc in refused]
-        if dead:
-            await self._log.append(dead)
+        buried = self._buried(((decoded[index][0], exc) for index, exc in refused), reader, next_offsets)
+        if undecodable or buried:
+            await self._log.append([*undecodable, *buried])
         for partition, offsets in next_offsets.items():
-            await reader.commit(partition, Work(next_offsets=offsets))
+            try:
+                await reader.commit(partition, Work(next_offsets=offsets))
+            except PartitionLostError as exc:
+                _log.info("records: %s; its new owner stores the same again", exc)
         self._telemetry.count("clearwatch.sink.sent", len(decoded) - len(refused), sink=self.name, what="record")
-        for reason, letters in (("undecodable", undecodable), ("refused_by_store", refused)):
-            if letters:
-                self._telemetry.count("clearwatch.dead_letters", len(letters), stage=self.name, reason=reason)
+        self._poison.count(len(undecodable), reason="undecodable")
+        self._poison.count(len(buried), reason="refused_by_store")
+
+    def _buried(
+        self,
+        refused: Iterable[tuple[StoredRecord, Exception]],
+        reader: Reader,
+        next_offsets: dict[int, dict[str, int]],
+    ) -> list[Record]:
+        """Return the letters of changes that the store refuses; a partition with too many goes no further than them."""
+        letters: list[Record] = []
+        stopped: set[TopicPartition] = set()
+        for record, exc in refused:
+            if (record.topic, record.partition) in stopped:
+                continue
+            letter = self._poison.letter(record, exc, reason="refused_by_store", reader=reader)
+            if letter is None:
+                stopped.add((record.topic, record.partition))
+                next_offsets[record.partition][record.topic] = record.offset
+            else:
+                letters.append(letter)
+        return letters
 
     def _apply(self, changes: Sequence[Change]) -> list[tuple[int, Exception]]:
         """Store changes together, or each alone where one of them cannot be stored; return those by their index."""
@@ -150,43 +176,24 @@ class RecordsSink:
         return []
 
     def _decoded(
-        self, records: Mapping[TopicPartition, Sequence[StoredRecord]]
+        self, records: Mapping[TopicPartition, Sequence[StoredRecord]], reader: Reader
     ) -> tuple[list[tuple[StoredRecord, Change]], list[Record], dict[int, dict[str, int]]]:
         """Return the changes with their records, the dead letters, and the offsets by partition and topic."""
         changes: list[tuple[StoredRecord, Change]] = []
         dead: list[Record] = []
         next_offsets: dict[int, dict[str, int]] = {}
         for (topic, partition), stored in records.items():
-            for record in stored:
-                if topics.schema_of(record.headers) > topics.SCHEMA:
-                    self._stopped.setdefault((topic, partition), record)
-                    break
-                try:
-                    value = self._decode[topic](record.value)
-                except (msgspec.DecodeError, msgspec.ValidationError) as exc:
-                    dead.append(self._dead_letter(record, exc))
-                else:
-                    change = Change(log_time_ms=record.log_time_ms, offset=record.offset, value=value)
-                    changes.append((record, change))
-                next_offsets.setdefault(partition, {})[topic] = record.offset + 1
+            schemas = (topics.schema_of(record.headers) for record in stored)
+            known = next((n for n, schema in enumerate(schemas) if schema > topics.SCHEMA), len(stored))
+            if known < len(stored):
+                self._stopped.setdefault((topic, partition), stored[known])
+            decoded = self._poison.decoded(stored[:known], self._decode[topic], reader)
+            dead += decoded.letters
+            for record, value in decoded.found:
+                changes.append((record, Change(log_time_ms=record.log_time_ms, offset=record.offset, value=value)))
+            if decoded.next_offset is not None:
+                next_offsets.setdefault(partition, {})[topic] = decoded.next_offset
         return changes, dead, next_offsets
-
-    def _dead_letter(self, record: StoredRecord, exc: Exception) -> Record:
-        letter = topics.DeadLetter(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            error=f"{self.name}: {exc}",
-            value=record.value,
-            headers=dict(record.headers),
-        )
-        partition = record.partition % self._log.partitions(topics.DEAD_LETTERS)
-        return Record(
-            topic=topics.DEAD_LETTERS,
-            partition=partition,
-            value=msgspec.msgpack.encode(letter),
-            headers=topics.headers(),
-        )
 
     async def _patiently(self, act: _Act, stop: asyncio.Event) -> bool:
         """Do it again until it succeeds, after `stop` only for `_DRAIN_S` more seconds; return whether it did.
@@ -215,26 +222,10 @@ class RecordsSink:
     def _failed(self, exc: Exception) -> None:
         self._telemetry.count("clearwatch.sink.failed", sink=self.name, reason=type(exc).__name__)
 
-    async def _keep_counters(self, stop: asyncio.Event) -> None:
-        saved: object = None
-        saved_at_s = -_COUNTERS_ALIVE_S
-        while not stop.is_set():
-            snapshot = self._telemetry.snapshot()
-            now_s = self._clock.monotonic_s()
-            if snapshot != saved or now_s - saved_at_s >= _COUNTERS_ALIVE_S:
-                with contextlib.suppress(RetryableError):
-                    await self._save_counters()
-                    saved, saved_at_s = snapshot, now_s
-            await _sleep(stop, _COUNTERS_EVERY_S)
-
-    async def _save_counters(self) -> None:
-        snapshot = self._telemetry.snapshot()
-        await asyncio.to_thread(self._store.save_counters, self.instance, snapshot, now_s=self._clock.now_s())
-
     async def _retain(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             with contextlib.suppress(RetryableError):
-                await asyncio.to_thread(self._store.fold_counters, now_s=self._clock.now_s())
+                await asyncio.to_thread(self._store.fold_counters, now_s=self._clock.now_s(), except_of=self._instance)
                 while await asyncio.to_thread(self._retain_some) and not stop.is_set():
                     await _sleep(stop, _RETAIN_PAUSE_S)
             await _sleep(stop, _RETAIN_EVERY_S)

@@ -28,6 +28,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str]
     value: float
     updated_at_s: float
+    """When its process was last heard of; 0 where that has said that it ends."""
 
 
 class FindingRow(msgspec.Struct, frozen=True, kw_only=True):

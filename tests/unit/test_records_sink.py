@@ -13,9 +13,10 @@ from core.clock import SystemClock
 from core.log.config import LogConfig
 from core.log.port import Record
 from core.log.sqlite import SqliteLog
+from core.model.finding import Finding
 from core.model.trace import TraceChunk
 from core.telemetry import Telemetry
-from sinks.records.queries import RecordsUnavailableError
+from sinks.records.engine import RecordsUnavailableError
 from sinks.records.sink import RecordsSink
 from sinks.records.store import RecordStore
 from tests.unit.records_kit import NOW_S, TRACE, event, filed, finding, issue, link, store, trace
@@ -54,6 +55,12 @@ class Kit:
                 return
             await asyncio.sleep(0.01)
         raise AssertionError(f"the lag is still {lag}")
+
+    async def until_letters(self, count: int) -> None:
+        """Wait until so many letters are stored."""
+        async with asyncio.timeout(20):
+            while len(self.store.letters.latest(limit=1000)) < count:  # noqa: ASYNC110 - the records have no event
+                await asyncio.sleep(0.01)
 
     async def until_read(self) -> None:
         await self.until(lambda lag: lag == 0)
@@ -99,6 +106,52 @@ async def test_a_record_that_cannot_be_read_is_a_dead_letter_and_holds_up_nothin
     assert kit.telemetry.total("clearwatch.dead_letters", stage="records") == 1
 
 
+async def test_a_hundred_and_first_record_that_cannot_be_read_stops_its_partition_and_no_other(kit: Kit) -> None:
+    async with kit.running():
+        await kit.append(topics.FINDINGS, *[b"\xc1"] * 150)
+        await kit.append(topics.TRACES, trace())
+        await kit.until(lambda lag: lag == 50)
+    assert kit.store.trace(TRACE)
+    assert kit.telemetry.total("clearwatch.dead_letters", stage="records", reason="undecodable") == 100
+    (stopped,) = kit.telemetry.stops.now()
+    assert (stopped.group, stopped.topic, stopped.offset) == ("records", topics.FINDINGS, 100)
+    assert stopped.reason.startswith("100 records in a row failed, so it is no fault of theirs")
+
+
+class Picky(RecordStore):
+    """A database that takes no findings."""
+
+    def apply(self, changes: Any) -> None:
+        if any(isinstance(each.value, Finding) for each in changes):
+            raise ValueError("no findings")
+        super().apply(changes)
+
+
+async def test_what_the_store_refuses_is_a_dead_letter_until_it_is_too_much(kit: Kit) -> None:
+    kit.store.close()
+    kit.store = Picky("sqlite://")
+    async with kit.running():
+        await kit.append(topics.FINDINGS, *[finding(f"f{n}") for n in range(150)])
+        await kit.append(topics.TRACES, trace())
+        await kit.until(lambda lag: lag == 50)
+        await kit.until_letters(100)
+    assert kit.store.trace(TRACE)
+    assert kit.telemetry.total("clearwatch.dead_letters", reason="refused_by_store") == 100
+    assert [(s.topic, s.offset) for s in kit.telemetry.stops.now()] == [(topics.FINDINGS, 100)]
+
+
+async def test_a_letter_that_the_log_repeats_is_one_and_stays_replayed(kit: Kit) -> None:
+    letter = topics.DeadLetter(topic=topics.SPANS, partition=0, offset=7, error="no", value=b"v", stage="assemble")
+    async with kit.running():
+        await kit.append(topics.DEAD_LETTERS, letter)
+        await kit.until_letters(1)
+        kit.store.letters.replayed([kit.store.letters.latest()[0].id], now_s=NOW_S)
+        await kit.append(topics.DEAD_LETTERS, letter, b"\xc1 no letter", msgspec.structs.replace(letter, offset=8))
+        await kit.until_letters(2)
+    assert [(row.offset, row.replays) for row in kit.store.letters.latest()] == [(8, 0), (7, 1)]
+    assert kit.telemetry.total("clearwatch.dropped", reason="dead_letter_not_stored") == 1
+
+
 async def test_a_newer_schema_stops_its_partition_and_is_not_a_dead_letter(kit: Kit) -> None:
     async with kit.running():
         await kit.append(topics.FINDINGS, finding("new"), schema=topics.SCHEMA + 1)
@@ -131,14 +184,3 @@ async def test_a_database_that_is_away_delays_and_loses_nothing(kit: Kit) -> Non
         await kit.until_read()
     assert kit.store.trace(TRACE)
     assert kit.telemetry.total("clearwatch.sink.failed", sink="records") == 2
-
-
-async def test_counters_survive_restarts_and_add_up(kit: Kit) -> None:
-    for expected in (5, 10):
-        telemetry = Telemetry()
-        kit.telemetry = telemetry
-        async with kit.running():
-            telemetry.count("clearwatch.collector.spans.received", 5)
-        series = [s for s in kit.store.series() if s.name == "clearwatch.collector.spans.received"]
-        assert sum(s.value for s in series) == expected
-    assert len({s.instance for s in series}) == 2

@@ -1,0 +1,1 @@
+"""Alembic's folder: `env.py`, and a file for each version of the schema."""
