@@ -14,16 +14,19 @@ import heapq
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
+from core.build import build_version
 from core.clock import Clock
-from core.errors import LogUnavailableError, PermanentError, RetryableError
+from core.dead_letters import record_of, text_of
+from core.errors import LogUnavailableError, PartitionLostError, PermanentError, RetryableError
 from core.log.port import Reader, Record, StateChange, Work
+from core.model.issue import EffectAgain
 from core.telemetry import Telemetry
-from core.topics import DEAD_LETTERS, DeadLetter, headers
+from core.topics import DeadLetter, LetterKind
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +57,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     def state_key(self) -> bytes:
         """Return its key in the compacted store; sorts in log order."""
         return ENTRY_PREFIX + b"%016d/%06d" % self.position
+
+
+def taken_back(again: EffectAgain, *, offset: int, now_s: float) -> Entry:
+    """Return the entry of an effect that is to be done again; `offset` is where the word of it stands."""
+    return Entry(position=(offset, 0), entry_id=again.entry_id, lane=again.lane, body=again.body, created_s=now_s)
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +154,7 @@ class Outbox:
         self._stopping = False
         self._commits: dict[int, list[tuple[Work, asyncio.Future[None]]]] = {}
         self._commit_lock = asyncio.Lock()
+        self._tenures: dict[int, int] = {}
 
     def waiting(self) -> int:
         """Return how many entries are persisted and not yet done."""
@@ -160,7 +169,8 @@ class Outbox:
         return tuple(lane for number, lane in self._lanes if number == partition)
 
     def restore(self, partition: int, entries: Sequence[tuple[bytes, bytes]]) -> None:
-        """Take a partition's entries out of its stored state; other keys are ignored."""
+        """Take a partition's entries out of its stored state, instead of any that are there; other keys are ignored."""
+        self._forget({partition})
         found = [msgspec.msgpack.decode(v, type=Entry) for k, v in entries if k.startswith(ENTRY_PREFIX)]
         for entry in sorted(found, key=lambda e: e.position):
             self._queue(partition, entry)
@@ -168,10 +178,13 @@ class Outbox:
     async def put(self, partition: int, entries: Sequence[Entry], work: Work) -> None:
         """Persist entries together with `work` (which moves the offset), then start on them."""
         changes = tuple(StateChange(key=e.state_key, value=msgspec.msgpack.encode(e)) for e in entries)
+        tenure = self._tenures.get(partition)
         # counted from before the commit, so that nobody sees neither lag nor a waiting entry in between
         self._arriving += len(entries)
         try:
             await self.commit(partition, msgspec.structs.replace(work, state=(*work.state, *changes)))
+            if self._tenures.get(partition) != tenure:
+                return  # taken away since: whoever has it now has restored them
             for entry in entries:
                 self._queue(partition, entry)
         finally:
@@ -214,12 +227,16 @@ class Outbox:
     async def release(self, partitions: Sequence[int]) -> None:
         """Forget partitions that another member takes over, after what is in flight there."""
         gone = set(partitions)
-        for lane in [lane for lane in self._lanes if lane[0] in gone and lane not in self._busy]:
-            del self._lanes[lane]
+        self._forget(gone, but=frozenset(self._busy))
         while any(lane[0] in gone for lane in self._busy):
             self._idle.clear()
             await self._idle.wait()
-        for lane in [lane for lane in self._lanes if lane[0] in gone]:
+        self._forget(gone)
+
+    def _forget(self, partitions: Set[int], but: Set[_Lane] = frozenset()) -> None:
+        for partition in partitions:
+            self._tenures[partition] = self._tenures.get(partition, 0) + 1
+        for lane in [lane for lane in self._lanes if lane[0] in partitions and lane not in but]:
             del self._lanes[lane]
 
     def _queue(self, partition: int, entry: Entry) -> None:
@@ -242,6 +259,11 @@ class Outbox:
             self._busy.add(lane)
             try:
                 delay_s = await self._attempt(lane[0], entries)
+            except PartitionLostError as exc:
+                # its new owner has the entry, and sends it under the same id where it is not done
+                logger.info("%s: %s", self._sink, exc)
+                self._lanes.pop(lane, None)
+                continue
             finally:
                 self._busy.discard(lane)
                 self._idle.set()
@@ -316,17 +338,21 @@ class Outbox:
         logger.error("%s: %s given up: %s", self._sink, entry.entry_id, exc)
         self._telemetry.count("clearwatch.dead_letters", stage=f"sink.{self._sink}", reason=type(exc).__name__)
         letter = DeadLetter(
-            topic=self._store, partition=partition, offset=entry.position[0], error=str(exc), value=entry.body
-        )
-        record = Record(
-            topic=DEAD_LETTERS,
-            partition=0,
+            topic=self._store,
+            partition=partition,
+            offset=entry.position[0],
+            stage=f"sink.{self._sink}",
+            error=text_of(exc),
+            error_type=type(exc).__name__,
+            reason=type(exc).__name__,
+            kind=LetterKind.EFFECT,
+            lane=entry.lane,
             key=entry.entry_id.encode(),
-            value=msgspec.msgpack.encode(letter),
-            headers=headers(),
+            value=entry.body,
+            build=build_version(),
         )
         tombstone = StateChange(key=entry.state_key, value=None)
-        await self.commit(partition, Work(produce=(record,), state=(*self._given_up(entry), tombstone)))
+        await self.commit(partition, Work(produce=(record_of(letter),), state=(*self._given_up(entry), tombstone)))
         entries.popleft()
 
     async def _commit_merged(self, partition: int, work: Work) -> None:

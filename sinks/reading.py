@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from core import topics
-from core.errors import LogUnavailableError, SchemaTooNewError
+from core.errors import LogUnavailableError, PartitionLostError, SchemaTooNewError
 from core.log.port import AssignmentListener, Fetch, Reader, StoredRecord
 from core.stops import StoppedPartition
 from core.telemetry import Telemetry
@@ -33,6 +33,17 @@ async def join(
             return True
 
 
+def take_up(reader: Reader, topic_names: Sequence[str], partitions: Sequence[int]) -> None:
+    """Read partitions that are assigned, also where they stopped here before: another member may have got past it."""
+    reader.resume([(topic, partition) for topic in topic_names for partition in partitions])
+
+
+def let_go(telemetry: Telemetry, group: str, partitions: Sequence[int]) -> None:
+    """Forget what stopped in partitions that are revoked: it is for their next owner to say."""
+    for partition in partitions:
+        telemetry.stops.forget(group, partition)
+
+
 async def take_next(
     reader: Reader,
     take: Callable[[int, Sequence[StoredRecord]], Awaitable[None]],
@@ -57,7 +68,10 @@ async def take_next(
         await asyncio.sleep(exc.retry_after_s)
         return
     for partition, records in readable(fetch, reader, sink=sink, telemetry=telemetry):
-        await take(partition, records)
+        try:
+            await take(partition, records)
+        except PartitionLostError as exc:
+            logger.info("sink %s drops what it has in hand: %s", sink, exc)
 
 
 def readable(

@@ -187,6 +187,10 @@ class MlflowClient:
         body = {"experiment_id": experiment_id, "run_name": name, "start_time": start_ms, "tags": _pairs(tags)}
         return str((await self._call("POST", "/api/2.0/mlflow/runs/create", body))["run"]["info"]["run_id"])
 
+    async def delete_run(self, run_id: str) -> None:
+        """Delete a run; people can restore it."""
+        await self._call("POST", "/api/2.0/mlflow/runs/delete", {"run_id": run_id})
+
     async def log_batch(
         self, run_id: str, *, tags: Mapping[str, str], metrics: Mapping[str, float], at_ms: int
     ) -> None:

@@ -12,6 +12,7 @@ class MlflowConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = True
+    """False: nothing goes to MLflow, and `up` starts no server."""
     tracking_uri: str = ""
     """HTTP address of the tracking server; empty: `MLFLOW_TRACKING_URI`, else a server that `up` starts itself."""
     local_listen: str = "127.0.0.1:5000"
@@ -22,7 +23,9 @@ class MlflowConfig(BaseModel):
     token: SecretStr = Field(default_factory=lambda: SecretStr(os.environ.get("MLFLOW_TRACKING_TOKEN", "")))
     """Bearer token; or use `username` and `password`."""
     username: str = Field(default_factory=lambda: os.environ.get("MLFLOW_TRACKING_USERNAME", ""))
+    """With `password`: HTTP basic authentication."""
     password: SecretStr = Field(default_factory=lambda: SecretStr(os.environ.get("MLFLOW_TRACKING_PASSWORD", "")))
+    """With `username`."""
     workspace: str = ""
     """Sent as X-MLFLOW-WORKSPACE where set."""
     deployment: str = Field(default="default", min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_.:/ -]+$")
@@ -36,8 +39,11 @@ class MlflowConfig(BaseModel):
     """Traces of one partition that `flagged` remembers (some 400 bytes each), so that they can be sent later."""
     # 64 to 512 spans a request is where MLflow's ingestion is fastest; its cost is per trace
     batch_spans: int = Field(default=512, ge=1, le=10_000)
+    """Spans of one request, at most."""
     batch_bytes: int = Field(default=4 * 1024 * 1024, ge=64 * 1024)
+    """Bytes of one request, at most."""
     requests_in_flight: int = Field(default=2, ge=1, le=16)
+    """Requests with spans at a time."""
     concurrency: int = Field(default=8, ge=1, le=64)
     """Effects on issues in flight at a time; one issue's are always in order."""
     max_links_per_issue: int = Field(default=50, ge=1)
@@ -47,9 +53,12 @@ class MlflowConfig(BaseModel):
     that the one unchanged for longest is forgotten, and found again in MLflow when it comes back."""
     # more pending effects than this and the sink stops reading: the log keeps the rest
     max_outbox: int = Field(default=20_000, ge=100)
+    """Effects waiting beyond which the sink reads no more; the log keeps the rest."""
     connect_timeout_s: float = Field(default=5.0, gt=0)
+    """For a connection."""
     # the first request on each worker of a fresh server took 7-8 s (lazy imports)
     timeout_s: float = Field(default=60.0, gt=0)
+    """For an answer: the first one of a fresh server's worker takes 7 to 8 s."""
     poll_s: float = Field(default=30.0, gt=0)
     """How often people's edits of issues are read; MLflow has no webhook for them."""
     feedback_traces: int = Field(default=200, ge=0, le=2_000)

@@ -16,9 +16,9 @@ from core import topics
 from core.clock import Clock
 from core.log.port import Log, Record, StateChange, StoredRecord, Work
 from core.model.finding import Finding, FindingRecord
-from core.model.issue import IssueEvent, IssueEventKind, IssueFiled, IssueRecord
+from core.model.issue import EffectAgain, IssueEvent, IssueEventKind, IssueRecord
 from core.telemetry import Telemetry
-from sinks.delivery import Backoff, Entry, Outbox
+from sinks.delivery import Backoff, Entry, Outbox, taken_back
 from sinks.mlflow.client import MlflowClient
 from sinks.mlflow.config import MlflowConfig
 from sinks.mlflow.effects import GROUP, EffectWriter, FateOf
@@ -28,7 +28,8 @@ from sinks.mlflow.runs import MonitorRuns
 from sinks.mlflow.seen import SeenFeedback
 from sinks.mlflow.spans import Fate
 from sinks.mlflow.state import REOPEN, Effect, File, FiledIssue, Forward, Link, lane_of
-from sinks.reading import join, take_next
+from sinks.poison import Poison
+from sinks.reading import join, let_go, take_next, take_up
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,11 @@ class IssueFiler:
         self._reader = log.reader(GROUP, [topics.ISSUES, topics.FINDINGS], essential=False)
         self._decode = msgspec.msgpack.Decoder(IssueRecord).decode
         self._decode_finding = msgspec.msgpack.Decoder(FindingRecord).decode
+        self._decode_effect = msgspec.msgpack.Decoder(Effect).decode
+        self._poison = Poison(stage=f"sink.{GROUP}", group=GROUP, telemetry=telemetry)
         self._refiled = 0
+        self._partitions = log.partitions(topics.ISSUES)
+        self._taking = asyncio.Lock()
         self.seen_feedback: dict[int, SeenFeedback] = {}
         self.filed = FiledIssues(max_issues=config.max_issues, telemetry=telemetry)
         self._writer = EffectWriter(
@@ -84,6 +89,7 @@ class IssueFiler:
 
     async def on_assigned(self, partitions: Sequence[int]) -> None:
         """Load issues and waiting effects of these partitions."""
+        take_up(self._reader, [topics.ISSUES, topics.FINDINGS], partitions)
         for partition in partitions:
             entries = await self._reader.load_state(STORE, partition)
             self.filed.restore(partition, entries)
@@ -93,10 +99,16 @@ class IssueFiler:
 
     async def on_revoked(self, partitions: Sequence[int]) -> None:
         """Finish what is in flight in these partitions and forget them."""
-        await self.outbox.release(partitions)
-        self.filed.forget(partitions)
-        for partition in partitions:
-            self.seen_feedback.pop(partition, None)
+        async with self._taking:
+            await self.outbox.release(partitions)
+            self.filed.forget(partitions)
+            for partition in partitions:
+                self.seen_feedback.pop(partition, None)
+            let_go(self._telemetry, GROUP, partitions)
+
+    def owns(self, routing_key: str) -> bool:
+        """Return whether the issues of this key, and with them the run that shows them, are this process's."""
+        return topics.partition_for(routing_key.encode(), self._partitions) in self.filed.partitions
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read and deliver until `stop`; then finish what is in flight."""
@@ -111,7 +123,10 @@ class IssueFiler:
             await self._reader.stop()
 
     async def save(self, filed: FiledIssue, *, produce: tuple[Record, ...] = ()) -> None:
-        """Keep and commit what is known of an issue; a partition that was lost meanwhile is left alone."""
+        """Keep and commit what is known of an issue; a partition that was lost meanwhile is left alone.
+
+        Raises PartitionLostError where it is lost while this is committed.
+        """
         partition = self.filed.partition_of(filed.issue.issue_id)
         if partition is not None:
             state = (self.filed.keep(partition, filed),)
@@ -146,32 +161,53 @@ class IssueFiler:
         )
 
     async def _take(self, partition: int, records: Sequence[StoredRecord]) -> None:
-        topic = records[0].topic
+        async with self._taking:
+            if partition in self.filed.partitions:
+                await self._put(partition, records)
+
+    async def _put(self, partition: int, records: Sequence[StoredRecord]) -> None:
+        if records[0].topic == topics.FINDINGS:
+            await self._put_findings(partition, records)
+            return
         entries: list[Entry] = []
         state: dict[bytes, StateChange] = {}
-        for record in records:
-            if topic == topics.FINDINGS:
-                entries += self._flags(record)
-            else:
-                effects, changes = self._event(partition, record)
+        decoded = self._poison.decoded(records, self._decode, self._reader)
+        for record, found in decoded.found:
+            if isinstance(found, IssueEvent):
+                effects, changes = self._event(partition, found)
                 entries += self._entries(effects, offset=record.offset)
-                state |= {change.key: change for change in changes}
+            elif isinstance(found, EffectAgain) and found.sink == GROUP:
+                again, changes = self._taken_back(partition, found, offset=record.offset)
+                entries += again
+            else:
+                continue
+            state |= {change.key: change for change in changes}
+        if decoded.next_offset is None:
+            return
         if self.filed.is_over(partition):
             lanes = (*self.outbox.lanes(partition), *(entry.lane for entry in entries))
             busy = {lane.partition("/")[0] for lane in lanes}
             state |= {change.key: change for change in self.filed.trim(partition, busy=busy)}
-        work = Work(state=tuple(state.values()), next_offsets={topic: records[-1].offset + 1})
+        next_offsets = {topics.ISSUES: decoded.next_offset}
+        work = Work(produce=tuple(decoded.letters), state=tuple(state.values()), next_offsets=next_offsets)
         await self.outbox.put(partition, entries, work)
+        self._poison.count(len(decoded.letters), reason="undecodable")
 
-    def _flags(self, record: StoredRecord) -> Sequence[Entry]:
+    async def _put_findings(self, partition: int, records: Sequence[StoredRecord]) -> None:
+        if self._config.forward != "flagged":
+            await self.outbox.put(partition, (), Work(next_offsets={topics.FINDINGS: records[-1].offset + 1}))
+            return
+        decoded = self._poison.decoded(records, self._decode_finding, self._reader)
+        entries = [entry for record, found in decoded.found for entry in self._flags(record, found)]
+        if decoded.next_offset is None:
+            return
+        next_offsets = {topics.FINDINGS: decoded.next_offset}
+        await self.outbox.put(partition, entries, Work(produce=tuple(decoded.letters), next_offsets=next_offsets))
+        self._poison.count(len(decoded.letters), reason="undecodable")
+
+    def _flags(self, record: StoredRecord, found: FindingRecord) -> Sequence[Entry]:
         """Return what a finding asks for: that its trace is forwarded, where that is not so anyway."""
-        origin = record.headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE)
-        if self._config.forward != "flagged" or origin != topics.ORIGIN_LIVE:
-            return ()
-        try:
-            found = self._decode_finding(record.value)
-        except msgspec.DecodeError:
-            self._telemetry.count("clearwatch.dropped", reason="mlflow_undecodable_record")
+        if record.headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE) != topics.ORIGIN_LIVE:
             return ()
         if not isinstance(found, Finding) or not found.trace_id:
             return ()
@@ -179,19 +215,25 @@ class IssueFiler:
             return ()
         return self._entries([Forward(trace_id=found.trace_id)], offset=record.offset, first=_FINDING_INDEX)
 
-    def _event(self, partition: int, record: StoredRecord) -> tuple[Sequence[Effect], Sequence[StateChange]]:
-        try:
-            found = self._decode(record.value)
-        except msgspec.DecodeError:
-            self._telemetry.count("clearwatch.dropped", reason="mlflow_undecodable_record")
-            return (), ()
-        if isinstance(found, IssueFiled):
-            return (), ()
-        planned = self._plan(found)
+    def _event(self, partition: int, event: IssueEvent) -> tuple[Sequence[Effect], Sequence[StateChange]]:
+        planned = self._plan(event)
         if planned is None:
             return (), ()
         filed, effects = planned
         return effects, (self.filed.keep(partition, filed),)
+
+    def _taken_back(
+        self, partition: int, again: EffectAgain, *, offset: int
+    ) -> tuple[Sequence[Entry], Sequence[StateChange]]:
+        """Return the entries of an effect that was given up; an issue that was refused gets its links again, too."""
+        entries = [taken_back(again, offset=offset, now_s=self._clock.now_s())]
+        effect = self._decode_effect(again.body)
+        filed = self.filed.get(effect.issue_id) if isinstance(effect, File) else None
+        if filed is None or not filed.is_refused:
+            return entries, ()
+        links = [Link(issue_id=filed.issue.issue_id, link=linked.link) for linked in filed.links]
+        entries += self._entries(links, offset=offset, first=1)
+        return entries, (self.filed.keep(partition, msgspec.structs.replace(filed, is_refused=False)),)
 
     def _plan(self, event: IssueEvent) -> tuple[FiledIssue, Sequence[Effect]] | None:
         """Return the state of the event's issue after it, and its effects; None for a repeat."""

@@ -2,11 +2,15 @@
 
 One run for each (experiment, deployment), found again by its tag. It is RUNNING while traces arrive, else FINISHED
 with the result tags: a running run's page hides its summary.
+
+Where several processes share the sink, one keeps a run: whoever owns the issues of its routing key. The others leave
+what they forwarded in tags of it, one for each partition of `traces`.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Mapping, Set
 from typing import Final
 
 import msgspec
@@ -19,6 +23,7 @@ from sinks.mlflow.config import MlflowConfig
 logger = logging.getLogger(__name__)
 
 MONITOR_TAG: Final = "clears.monitor"
+_PART_TAG: Final = "clears.part."
 _NAMED: Final = "experiment:"
 # MLflow's columns: experiments.name 256
 _NAME_CHARS: Final = 250
@@ -95,6 +100,31 @@ class MonitorRuns:
             logger.warning("mlflow run %s was deleted; its issues move to a new one", run_id)
             del self._runs[experiment_id]
         return is_gone
+
+    async def contribute(self, routing_key: str, parts: Mapping[int, RunFigures]) -> None:
+        """Leave what arrived here, by partition, for the process that keeps the run; not before it has made it."""
+        experiment_id = await self.experiment(routing_key)
+        run = await self._client.find_run(experiment_id, MONITOR_TAG, self._config.deployment)
+        if run is None:
+            return
+        wanted = {
+            _part_tag(number, routing_key): f"{part.traces} {part.spans} {part.last_trace_s:.3f}"
+            for number, part in parts.items()
+        }
+        tags = {name: value for name, value in wanted.items() if run.tags.get(name) != value}
+        if tags:
+            await self._client.log_batch(run.run_id, tags=tags, metrics={}, at_ms=int(self._clock.now_s() * 1000))
+
+    async def left_by_others(self, routing_key: str, *, mine: Set[int]) -> RunFigures:
+        """Return what other processes left, of partitions that are not `mine`."""
+        run = await self.run(routing_key)
+        tags = (await self._client.get_run(run.run_id)).tags
+        parts = [RunFigures()]
+        for number in {_partition_of(name) for name in tags if name.startswith(_PART_TAG)} - mine:
+            if value := tags.get(_part_tag(number, routing_key)):
+                traces, spans, last_trace_s = value.split()
+                parts.append(RunFigures(traces=int(traces), spans=int(spans), last_trace_s=float(last_trace_s)))
+        return _sum(parts)
 
     async def refresh(self, figures_of: Mapping[str, Callable[[], RunFigures]]) -> None:
         """Write tags, metrics and status of the runs of these routing keys, where they changed."""
@@ -183,11 +213,25 @@ class MonitorRuns:
             start_ms=int(self._clock.now_s() * 1000),
             tags=tags,
         )
+        # another process may have made one at the same moment: while partitions change hands, both believe it theirs
+        oldest = await self._client.find_run(experiment_id, MONITOR_TAG, self._config.deployment)
+        if oldest is not None and oldest.run_id != run_id:
+            await self._client.delete_run(run_id)
+            return self._ref(experiment_id, oldest.run_id)
         return self._ref(experiment_id, run_id)
 
     def _ref(self, experiment_id: str, run_id: str) -> RunRef:
         url = f"{self._client.ui}/#/experiments/{experiment_id}/evaluation-runs/{run_id}/issues"
         return RunRef(experiment_id=experiment_id, run_id=run_id, run_url=url)
+
+
+def _part_tag(partition: int, routing_key: str) -> str:
+    return f"{_PART_TAG}{partition}.{zlib.crc32(routing_key.encode()):08x}"
+
+
+def _partition_of(tag: str) -> int:
+    number = tag.removeprefix(_PART_TAG).partition(".")[0]
+    return int(number) if number.isdecimal() else -1
 
 
 def _sum(parts: list[RunFigures]) -> RunFigures:

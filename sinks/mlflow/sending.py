@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from core.errors import RetryableError
+from core.log.port import StoredRecord
 from core.telemetry import Telemetry
 from sinks.delivery import Backoff
 from sinks.mlflow.client import MlflowClient, MlflowFailedError, MlflowMissingError, MlflowRefusedError
@@ -34,13 +35,15 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     """Chunks of one trace that are sent together, and the record that the last of them came from."""
 
     trace_id: str
+    version: str
     routing_key: str
     otlp: bytes
     spans: int
-    source: tuple[str, int, int]
+    source: StoredRecord
 
 
-Refused: TypeAlias = Callable[[Piece, Exception], Awaitable[None]]
+Refused: TypeAlias = Callable[[Piece, Exception], Awaitable[bool]]
+"""Takes a trace that MLflow will never take; returns False where that is one too many."""
 
 
 class SpanSender:
@@ -62,7 +65,7 @@ class SpanSender:
         self._refused = refused
 
     async def send(self, pieces: Iterable[Piece], stop: asyncio.Event) -> bool:
-        """Send everything; return False where `stop` came first."""
+        """Send everything; return False where `stop` came first, or where too much was refused."""
         in_flight = asyncio.Semaphore(self._config.requests_in_flight)
 
         async def send(batch: Sequence[Piece]) -> bool:
@@ -130,8 +133,7 @@ class SpanSender:
         if len(batch) == 1:
             mended = cut_ids(batch[0].otlp)
             if mended is None:
-                await self._refused(batch[0], exc)
-                return True
+                return await self._refused(batch[0], exc)
             self._telemetry.count("clearwatch.dropped", reason="mlflow_long_id_cut")
             return await self._send_until_done([msgspec.structs.replace(batch[0], otlp=mended)], stop)
         middle = len(batch) // 2

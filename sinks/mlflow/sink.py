@@ -1,11 +1,12 @@
 """The MLflow sink: spans, the run of each experiment, issues with their links, and people's edits, side by side."""
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 
 from core.clock import Clock
-from core.errors import PermanentError, RetryableError
+from core.errors import PartitionLostError, PermanentError, RetryableError
 from core.log.port import Log
 from core.telemetry import Telemetry
 from sinks.delivery import Backoff
@@ -108,6 +109,8 @@ class MlflowSink:
         while await every(pause_s, stop):
             try:
                 await step()
+            except PartitionLostError as exc:
+                logger.info("mlflow: %s; its new owner does it", exc)
             except (RetryableError, PermanentError) as exc:
                 failures += 1
                 if failures == 1:
@@ -122,23 +125,35 @@ class MlflowSink:
             await self._repeat(self._refresh, self._config.refresh_s, stop)
 
     async def _refresh(self) -> None:
-        await self._runs.refresh({key: self._figures_reader(key) for key in self._routing_keys()})
+        # a run is one process's, or two would make one each
+        keys = self._routing_keys()
+        mine = {key for key in keys if self._filer.owns(key)}
+        elsewhere = RunFigures()
+        figures: dict[str, Callable[[], RunFigures]] = {}
+        for key in mine:
+            if not self._spans.owns_all():
+                elsewhere = await self._runs.left_by_others(key, mine=set(self._spans.owned()))
+            figures[key] = functools.partial(self._figures, key, elsewhere)
+        await self._runs.refresh(figures)
+        for key in keys - mine:
+            parts = {
+                number: RunFigures(traces=part.traces, spans=part.spans, last_trace_s=part.last_trace_s)
+                for number, part in self._spans.parts(key).items()
+            }
+            await self._runs.contribute(key, parts)
 
     def _routing_keys(self) -> set[str]:
         return {*self._spans.totals(), *(filed.issue.routing_key for filed in self._filer.filed)}
 
-    def _figures_reader(self, routing_key: str) -> Callable[[], RunFigures]:
-        return lambda: self._figures(routing_key)
-
-    def _figures(self, routing_key: str) -> RunFigures:
+    def _figures(self, routing_key: str, elsewhere: RunFigures) -> RunFigures:
         totals = self._spans.totals().get(routing_key)
         issues = [filed.issue for filed in self._filer.filed if filed.issue.routing_key == routing_key]
         last_seen_s = max((issue.last_seen_ns / 1e9 for issue in issues), default=0.0)
         worst = sorted(issues, key=lambda issue: (-issue.trace_count, issue.title))
         return RunFigures(
-            traces=totals.traces if totals else 0,
-            spans=totals.spans if totals else 0,
-            last_trace_s=totals.last_trace_s if totals else last_seen_s,
+            traces=(totals.traces if totals else 0) + elsewhere.traces,
+            spans=(totals.spans if totals else 0) + elsewhere.spans,
+            last_trace_s=max(totals.last_trace_s if totals else last_seen_s, elsewhere.last_trace_s),
             issues=len(issues),
             findings=sum(issue.finding_count for issue in issues),
             categories=tuple(sorted({str(issue.category) for issue in issues})),

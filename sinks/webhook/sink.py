@@ -3,6 +3,9 @@
 https://www.standardwebhooks.com: the id is the event's and constant over every attempt, the timestamp is the
 attempt's, the signature covers both; 2xx is success; redirects are failures and not followed; 410 disables the
 endpoint until the next start; everything else is tried again on the schedule, Retry-After honoured.
+
+An event is told once, even where its stage wrote it twice (its number says so), and always in the same words: the
+body is committed before it is sent for the first time, for the link in it may become known between two attempts.
 """
 
 import asyncio
@@ -18,12 +21,13 @@ from standardwebhooks import Webhook
 
 from core import topics
 from core.clock import Clock
-from core.errors import PermanentError, RetryableError
+from core.errors import PartitionLostError, PermanentError, RetryableError
 from core.log.port import Log, StateChange, StoredRecord, Work
-from core.model.issue import IssueEvent, IssueFiled, IssueRecord, IssueStatus
+from core.model.issue import EffectAgain, IssueEvent, IssueFiled, IssueRecord, IssueStatus
 from core.telemetry import Telemetry
-from sinks.delivery import Done, Entry, Outbox, Schedule, WaitError
-from sinks.reading import join, take_next
+from sinks.delivery import Done, Entry, Outbox, Schedule, WaitError, taken_back
+from sinks.poison import Poison
+from sinks.reading import join, let_go, take_next, take_up
 from sinks.webhook.config import WebhookConfig
 from sinks.webhook.payload import WORTH_TELLING, Alert, alert_of, body_of
 
@@ -32,6 +36,8 @@ logger = logging.getLogger(__name__)
 GROUP: Final = "webhook"
 STORE: Final = "state.sink.webhook"
 _URL_PREFIX: Final = b"u/"
+_TOLD_PREFIX: Final = b"n/"
+_BODY_PREFIX: Final = b"b/"
 _FETCH_BYTES: Final = 1024 * 1024
 _FETCH_TIMEOUT_S: Final = 0.2
 # how long an alert waits for the link into MLflow; a new issue is filed within a second or two
@@ -42,6 +48,23 @@ _RETRY_AFTER_MAX_S: Final = 86_400.0
 
 class WebhookGoneError(PermanentError):
     """The endpoint answered 410: it wants no more."""
+
+
+class _Told:
+    """What is kept of one partition: links into MLflow, the last event of each issue, bodies on their way."""
+
+    def __init__(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        self.urls: dict[str, str] = {}
+        self.sequences: dict[str, int] = {}
+        self.bodies: dict[str, bytes] = {}
+        for key, value in entries:
+            prefix, name = key[:2], key[2:].decode()
+            if prefix == _URL_PREFIX:
+                self.urls[name] = value.decode()
+            elif prefix == _TOLD_PREFIX:
+                self.sequences[name] = int(value)
+            elif prefix == _BODY_PREFIX:
+                self.bodies[name] = value
 
 
 class WebhookSink:
@@ -55,8 +78,9 @@ class WebhookSink:
         self._http = httpx.AsyncClient(timeout=config.timeout_s, follow_redirects=False)
         self._reader = log.reader(GROUP, [topics.ISSUES], essential=False)
         self._decode = msgspec.msgpack.Decoder(IssueRecord).decode
-        self._urls: dict[str, str] = {}
-        self._partitions: dict[str, int] = {}
+        self._poison = Poison(stage=f"sink.{GROUP}", group=GROUP, telemetry=telemetry)
+        self._owned: dict[int, _Told] = {}
+        self._taking = asyncio.Lock()
         self._is_disabled = False
         self._outbox = Outbox(
             sink=GROUP,
@@ -67,6 +91,7 @@ class WebhookSink:
             telemetry=telemetry,
             clock=clock,
             concurrency=config.concurrency,
+            given_up=self._given_up,
         )
 
     @property
@@ -80,19 +105,19 @@ class WebhookSink:
 
     async def on_assigned(self, partitions: Sequence[int]) -> None:
         """Load links and waiting alerts of these partitions."""
+        take_up(self._reader, [topics.ISSUES], partitions)
         for partition in partitions:
             entries = await self._reader.load_state(STORE, partition)
-            for key, value in entries:
-                if key.startswith(_URL_PREFIX):
-                    issue_id = key.removeprefix(_URL_PREFIX).decode()
-                    self._urls[issue_id], self._partitions[issue_id] = value.decode(), partition
+            self._owned[partition] = _Told(entries)
             self._outbox.restore(partition, entries)
 
     async def on_revoked(self, partitions: Sequence[int]) -> None:
         """Finish what is in flight in these partitions and forget them."""
-        await self._outbox.release(partitions)
-        for issue_id in [i for i, partition in self._partitions.items() if partition in partitions]:
-            del self._partitions[issue_id], self._urls[issue_id]
+        async with self._taking:
+            await self._outbox.release(partitions)
+            for partition in partitions:
+                self._owned.pop(partition, None)
+            let_go(self._telemetry, GROUP, partitions)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop`; what is in flight then has `drain_s`, the rest stays in the outbox."""
@@ -121,19 +146,28 @@ class WebhookSink:
         )
 
     async def _take(self, partition: int, records: Sequence[StoredRecord]) -> None:
+        async with self._taking:
+            told = self._owned.get(partition)
+            if told is not None:
+                await self._put(partition, told, records)
+
+    async def _put(self, partition: int, told: "_Told", records: Sequence[StoredRecord]) -> None:
         entries: list[Entry] = []
         state: list[StateChange] = []
-        for record in records:
-            try:
-                found = self._decode(record.value)
-            except msgspec.DecodeError:
-                self._telemetry.count("clearwatch.dropped", reason="webhook_undecodable_record")
+        decoded = self._poison.decoded(records, self._decode, self._reader)
+        for record, found in decoded.found:
+            if isinstance(found, EffectAgain):
+                if found.sink == GROUP:
+                    entries.append(taken_back(found, offset=record.offset, now_s=self._clock.now_s()))
                 continue
             if isinstance(found, IssueFiled):
-                self._urls[found.issue_id], self._partitions[found.issue_id] = found.url, partition
+                told.urls[found.issue_id] = found.url
                 state.append(StateChange(key=_URL_PREFIX + found.issue_id.encode(), value=found.url.encode()))
-            elif self._is_worth_telling(found):
+            elif self._is_worth_telling(found) and found.issue.sequence > told.sequences.get(found.issue.issue_id, 0):
                 alert = alert_of(found)
+                key, sequence = found.issue.issue_id, found.issue.sequence
+                told.sequences[key] = sequence
+                state.append(StateChange(key=_TOLD_PREFIX + key.encode(), value=str(sequence).encode()))
                 entries.append(
                     Entry(
                         position=(record.offset, 0),
@@ -143,8 +177,12 @@ class WebhookSink:
                         created_s=self._clock.now_s(),
                     )
                 )
-        work = Work(state=tuple(state), next_offsets={topics.ISSUES: records[-1].offset + 1})
+        if decoded.next_offset is None:
+            return
+        next_offsets = {topics.ISSUES: decoded.next_offset}
+        work = Work(produce=tuple(decoded.letters), state=tuple(state), next_offsets=next_offsets)
         await self._outbox.put(partition, entries, work)
+        self._poison.count(len(decoded.letters), reason="undecodable")
 
     def _is_worth_telling(self, event: IssueEvent) -> bool:
         if event.kind not in WORTH_TELLING:
@@ -158,12 +196,26 @@ class WebhookSink:
         alert = msgspec.msgpack.decode(entry.body, type=Alert)
         if self._is_disabled:
             raise WebhookGoneError("the endpoint answered 410 before")
-        url = self._urls.get(alert.issue.issue_id, "")
-        if not url and self._clock.now_s() - entry.created_s < _WAIT_FOR_URL_S:
-            raise WaitError("the issue is not in mlflow yet", retry_after_s=0.2)
-        await self._post(alert.event_id, body_of(alert, url=url))
+        told = self._owned.get(partition)
+        if told is None:
+            raise PartitionLostError(group=GROUP, partition=partition)
+        key = _BODY_PREFIX + alert.event_id.encode()
+        if alert.event_id not in told.bodies:
+            url = told.urls.get(alert.issue.issue_id, "")
+            if not url and self._clock.now_s() - entry.created_s < _WAIT_FOR_URL_S:
+                raise WaitError("the issue is not in mlflow yet", retry_after_s=0.2)
+            body = body_of(alert, url=url)
+            await self._outbox.commit(partition, Work(state=(StateChange(key=key, value=body),)))
+            told.bodies[alert.event_id] = body
+        await self._post(alert.event_id, told.bodies[alert.event_id])
         self._telemetry.count("clearwatch.sink.sent", sink=GROUP, what=alert.type)
-        return Done()
+        told.bodies.pop(alert.event_id, None)
+        return Done(state=(StateChange(key=key, value=None),))
+
+    def _given_up(self, entry: Entry) -> tuple[StateChange, ...]:
+        for told in self._owned.values():
+            told.bodies.pop(entry.entry_id, None)
+        return (StateChange(key=_BODY_PREFIX + entry.entry_id.encode(), value=None),)
 
     async def _post(self, event_id: str, body: bytes) -> None:
         # the library reads the wall time out of the datetime as if it were UTC, so it has to be in UTC

@@ -21,6 +21,8 @@ class LosingProxy:
         self._takes_effect = takes_effect
         self.is_failing = False
         """While true, every request is answered 500 and reaches nobody."""
+        self.refused = ""
+        """Requests that match this (METHOD /path) are answered 400 and reach nobody."""
         self.failed = 0
         self.lost = asyncio.Event()
         self.url = ""
@@ -55,6 +57,10 @@ class LosingProxy:
         if self.is_failing:
             self.failed += 1
             writer.write(b"HTTP/1.1 500 Failed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            await writer.drain()
+            return
+        if self.refused and re.fullmatch(self.refused, f"{method} {path.partition('?')[0]}") and body:
+            writer.write(b"HTTP/1.1 400 Refused\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             await writer.drain()
             return
         # the empty request that only warms the workers up is not worth breaking

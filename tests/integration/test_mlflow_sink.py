@@ -6,9 +6,12 @@ import uuid
 import msgspec
 import pytest
 
+from clearwatch.letters import Replay, replay
 from core import topics
+from core.clock import SystemClock
 from core.model.finding import HumanStatus
 from core.model.issue import IssueEventKind, IssueFiled, IssueRecord, IssueStatus
+from sinks.records.store import RecordStore
 from tests.integration.mlflow_kit import (
     Api,
     a_link,
@@ -21,6 +24,7 @@ from tests.integration.mlflow_kit import (
     trace_records,
     until,
 )
+from tests.integration.mlflow_proxy import LosingProxy
 from tests.integration.mlflow_server import RunningMlflow
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
@@ -167,6 +171,35 @@ async def test_one_trace_that_mlflow_refuses_does_not_cost_the_others(
         ]
     assert bytes.fromhex(bad) in letter.value
     assert "mlflow refused POST /v1/traces with 4" in letter.error
+
+
+async def test_spans_and_issues_that_mlflow_refused_are_there_once_their_letters_are_replayed(
+    mlflow_server: RunningMlflow, api: Api, service: str
+) -> None:
+    trace_id = new_trace_id()
+    book = RecordStore("sqlite://")
+    book.open()
+    proxy = LosingProxy(mlflow_server.url, pattern="", takes_effect=True)
+    proxy.refused = r"POST /v1/traces|POST /api/3.0/mlflow/issues"
+    async with proxy.running(), open_log() as log, running(log, proxy.url) as (sink, telemetry):
+        await log.append(trace_records(log, service, trace_id))
+        await log.append([event_record(log, an_issue(service), links=[a_link(trace_id)])])
+        await until(lambda: telemetry.total("clearwatch.dead_letters") == 2 and sink.waiting() == 0)
+        letters = [msgspec.msgpack.decode(v, type=topics.DeadLetter) for v in await read_all(log, topics.DEAD_LETTERS)]
+        assert {(letter.stage, letter.kind) for letter in letters} == {
+            ("sink.mlflow-spans", "record"),
+            ("sink.mlflow", "effect"),
+        }
+        assert api.issues(api.experiment(service)) == []
+        proxy.refused = ""
+        book.letters.take([(letter, number) for number, letter in enumerate(letters)])
+        done = await replay(Replay(all_=True), book=book.letters, log=log, clock=SystemClock())
+        assert len(done.replayed) == 2
+        await until(lambda: len(api.assessments(trace_id)) == 2 and sink.waiting() == 0)
+        (there,) = api.issues(api.experiment(service))
+        assert there["trace_count"] == 1
+        assert telemetry.total("clearwatch.dead_letters") == 2
+    book.close()
 
 
 async def test_an_experiment_id_that_does_not_exist_gets_an_experiment_named_after_it(

@@ -242,3 +242,53 @@ def test_backoff_grows_with_jitter_to_its_cap_and_ends_where_it_is_told_to() -> 
         assert delay_s is not None
         assert full / 2 <= delay_s <= full
     assert Schedule(pauses_s=(5.0,)).delay_s(2) is None
+
+
+class _Handover:
+    """A reader whose commit ends only after the partition was given up: it succeeded just before."""
+
+    def __init__(self, reader: Reader, given_up: asyncio.Event) -> None:
+        self._reader = reader
+        self._given_up = given_up
+        self.is_committed = asyncio.Event()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._reader, name)
+
+    async def commit(self, partition: int, work: Work) -> None:
+        await self._reader.commit(partition, work)
+        self.is_committed.set()
+        await self._given_up.wait()
+
+
+async def test_entries_that_were_committed_while_their_partition_was_given_up_are_left_to_its_new_owner() -> None:
+    given_up = asyncio.Event()
+    handovers: list[_Handover] = []
+
+    def wrap(reader: Reader) -> Reader:
+        handovers.append(_Handover(reader, given_up))
+        return handovers[0]  # type: ignore[return-value] # the rest by delegation
+
+    peer = Peer()
+    async with open_log() as log:
+        async with an_outbox(log, peer.deliver, wrap=wrap) as outbox:
+            putting = asyncio.create_task(outbox.put(0, [an_entry(0)], Work()), name="put")
+            await handovers[0].is_committed.wait()
+            await outbox.release([0])
+            given_up.set()
+            await putting
+            assert outbox.waiting() == 0
+        assert peer.tries == []
+        async with an_outbox(log, peer.deliver):
+            await peer.until(lambda: peer.done == ["e0"])
+
+
+async def test_restoring_a_partition_twice_delivers_its_entries_once() -> None:
+    peer = Peer()
+    entries = [(an_entry(number).state_key, msgspec.msgpack.encode(an_entry(number))) for number in range(3)]
+    async with open_log() as log, an_outbox(log, peer.deliver) as outbox:
+        outbox.restore(0, entries)
+        outbox.restore(0, entries)
+        assert outbox.waiting() == 3
+        await peer.until(lambda: len(peer.done) == 3 and outbox.waiting() == 0)
+    assert sorted(peer.tries) == ["e0", "e1", "e2"]

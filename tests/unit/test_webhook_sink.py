@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from standardwebhooks import Webhook
 
+from clearwatch.letters import Replay, replay
 from core import topics
 from core.clock import SystemClock
 from core.log.config import LogConfig
@@ -20,7 +21,10 @@ from core.log.sqlite import SqliteLog
 from core.model.finding import Dimension, FindingKind, Severity, Source
 from core.model.issue import Issue, IssueEvent, IssueEventKind, IssueFiled, IssueStatus, event_id_of
 from core.telemetry import Telemetry
+from sinks.records.sink import RecordsSink
+from sinks.records.store import RecordStore
 from sinks.webhook import WebhookConfig, WebhookSink
+from sinks.webhook.sink import STORE
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 
@@ -77,6 +81,18 @@ async def running(log: Log, url: str, pauses_s: tuple[float, ...] = (0.05,) * 5)
     task = asyncio.create_task(sink.run(stop), name="sink")
     try:
         yield telemetry
+    finally:
+        stop.set()
+        await task
+
+
+@asynccontextmanager
+async def records(log: Log, store: RecordStore) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    sink = RecordsSink(log=log, store=store, telemetry=Telemetry(), clock=SystemClock())
+    task = asyncio.create_task(sink.run(stop), name="records")
+    try:
+        yield
     finally:
         stop.set()
         await task
@@ -156,6 +172,33 @@ async def test_an_opened_issue_is_posted_signed_with_its_link_and_why() -> None:
     assert found["data"]["issue"]["severity"] == "high"
 
 
+async def test_an_event_that_its_stage_wrote_twice_is_told_once() -> None:
+    async with Receiver().running() as receiver, open_log() as log:
+        async with running(log, receiver.url) as telemetry:
+            await append(log, FILED, an_event(3), an_event(3))
+            await until_sent(telemetry, 1)
+        async with running(log, receiver.url) as telemetry:
+            await append(log, an_event(3), an_event(4, kind=IssueEventKind.ESCALATED))
+            await until_sent(telemetry, 1)
+    assert [headers["webhook-id"] for _, headers, _ in receiver.calls] == [
+        event_id_of(issue_id="i1", sequence=3),
+        event_id_of(issue_id="i1", sequence=4),
+    ]
+
+
+async def test_every_attempt_says_the_same_even_where_the_link_became_known_in_between_and_after_a_restart() -> None:
+    async with Receiver([500]).running() as receiver, open_log() as log:
+        async with running(log, receiver.url, pauses_s=(2.0,)):
+            await append(log, an_event())
+            await until_calls(receiver, 1)
+        await append(log, FILED)
+        async with running(log, receiver.url):
+            await until_calls(receiver, 2)
+    (_, first, body), (_, second, again) = receiver.calls
+    assert first["webhook-id"] == second["webhook-id"]
+    assert body == again
+
+
 async def test_muted_rejected_and_uninteresting_events_are_not_told() -> None:
     async with Receiver().running() as receiver, open_log() as log, running(log, receiver.url) as telemetry:
         await append(
@@ -197,6 +240,45 @@ async def test_410_disables_the_endpoint() -> None:
         async with asyncio.timeout(10):
             while telemetry.total("clearwatch.dead_letters") < 2:  # noqa: ASYNC110 - counters have no event
                 await asyncio.sleep(0.02)
+    assert len(receiver.calls) == 1
+
+
+async def test_an_alert_that_was_given_up_is_replayed_with_its_id_and_body() -> None:
+    store = RecordStore("sqlite://")
+    store.open()
+    async with Receiver([500] * 2).running() as receiver, open_log() as log:
+        async with running(log, receiver.url, pauses_s=(0.01,)) as telemetry, records(log, store):
+            await append(log, FILED, an_event(1))
+            while not (letters := store.letters.latest()):  # noqa: ASYNC110 - the records have no event
+                await asyncio.sleep(0.02)
+            assert (letters[0].kind, letters[0].stage, letters[0].topic) == ("effect", "sink.webhook", STORE)
+            done = await replay(Replay(all_=True), book=store.letters, log=log, clock=SystemClock())
+            assert done.replayed == (letters[0].id,)
+            await until_sent(telemetry, 1)
+        lag = await log.lag()
+    assert (lag["webhook"], lag["records"]) == (0, 0)
+    assert len({headers["webhook-id"] for _, headers, _ in receiver.calls}) == 1
+    assert len({body for _, _, body in receiver.calls}) == 1
+    assert len(receiver.calls) == 3
+    store.close()
+
+
+async def test_what_is_no_issue_record_is_a_dead_letter_and_a_hundred_and_one_stop_the_partition() -> None:
+    async with Receiver().running() as receiver, open_log() as log, running(log, receiver.url) as telemetry:
+        poison = Record(topic=topics.ISSUES, partition=0, value=b"?", headers=topics.headers())
+        await log.append([poison])
+        await append(log, FILED, an_event(1))
+        await until_sent(telemetry, 1)
+        assert telemetry.total("clearwatch.dead_letters", stage="sink.webhook", reason="undecodable") == 1
+        await log.append([poison] * 120)
+        await append(log, an_event(2, kind=IssueEventKind.REGRESSED))
+        async with asyncio.timeout(10):
+            while telemetry.total("clearwatch.dead_letters") < 100:  # noqa: ASYNC110 - counters have no event
+                await asyncio.sleep(0.02)
+        (stopped,) = telemetry.stops.now()
+        assert (stopped.group, stopped.offset) == ("webhook", 3 + 99)
+        assert "clearwatch dead-letters list --stage sink.webhook" in stopped.reason
+        assert (await log.lag())["webhook"] == 22
     assert len(receiver.calls) == 1
 
 
