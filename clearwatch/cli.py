@@ -3,9 +3,9 @@
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 from rich.console import Console
@@ -16,6 +16,9 @@ from clearwatch import logs
 from clearwatch.config import Config, ConfigError, load
 from clearwatch.reading import COMMANDS
 from core.errors import ClearwatchError
+
+if TYPE_CHECKING:
+    from clearwatch.roles import Roles
 
 DATA_DIR = click.option(
     "--data-dir",
@@ -42,26 +45,89 @@ def main() -> None:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 
+def _role_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of everything that runs until it is stopped."""
+    for option in (
+        click.option("--log-format", type=click.Choice(["auto", "text", "json"]), default="auto"),
+        click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info"),
+        DATA_DIR,
+        CONFIG,
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
-@CONFIG
-@DATA_DIR
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
-@click.option("--log-format", type=click.Choice(["auto", "text", "json"]), default="auto")
+@_role_options
 def up(config_path: str | None, data_dir: Path, log_level: str, log_format: logs.LogFormat) -> None:
     """Run everything in one process; with no MLflow configured, start one."""
+    from clearwatch.up import run_up
+
+    _run_until_stopped(config_path, log_level, log_format, lambda config: run_up(config, data_dir=data_dir, out=out))
+
+
+def _run_role(
+    config_path: str | None,
+    data_dir: Path,
+    log_level: str,
+    log_format: logs.LogFormat,
+    choose: Callable[[Config], "Roles"],
+) -> None:
+    from clearwatch.up import run_role
+
+    def run(config: Config) -> None:
+        run_role(config, choose(config), data_dir=data_dir, out=out)
+
+    _run_until_stopped(config_path, log_level, log_format, run)
+
+
+def _run_until_stopped(
+    config_path: str | None, log_level: str, log_format: logs.LogFormat, run: Callable[[Config], None]
+) -> None:
+    from clearwatch.roles import RoleError
+    from clearwatch.up import StartError
+    from core.log.kafka.topic_setup import TopicMismatchError
     from core.malloc import tune_malloc
 
     tune_malloc()
     logs.setup(log_level, log_format)
     config = _load(config_path)
-    from clearwatch.up import StartError, run_up
-
     try:
-        run_up(config, data_dir=data_dir, out=out)
-    except StartError as exc:
+        run(config)
+    except (StartError, RoleError, TopicMismatchError) as exc:
         _fail(str(exc), code=2)
     except ClearwatchError as exc:
         _fail(str(exc), code=1)
+
+
+@main.command()
+@_role_options
+def collector(config_path: str | None, data_dir: Path, log_level: str, log_format: logs.LogFormat) -> None:
+    """Run an OTLP receiver that writes to Kafka; any number of them, behind a load balancer."""
+    from clearwatch.roles import Roles
+
+    _run_role(config_path, data_dir, log_level, log_format, lambda _: Roles(name="collector", collector=True))
+
+
+@main.command()
+@_role_options
+@click.option("--stages", default="", help="Names separated by commas; default: all.")
+def detector(config_path: str | None, data_dir: Path, log_level: str, log_format: logs.LogFormat, stages: str) -> None:
+    """Run the detector's stages on Kafka; any number of processes share the partitions."""
+    from clearwatch import roles
+
+    names = [name.strip() for name in stages.split(",") if name.strip()]
+    _run_role(config_path, data_dir, log_level, log_format, lambda config: roles.detector(config, names))
+
+
+@main.command()
+@_role_options
+@click.argument("name")
+def sink(config_path: str | None, data_dir: Path, log_level: str, log_format: logs.LogFormat, name: str) -> None:
+    """Run one sink (records, mlflow, webhook) on Kafka."""
+    from clearwatch import roles
+
+    _run_role(config_path, data_dir, log_level, log_format, lambda config: roles.sink(config, name))
 
 
 @main.command()

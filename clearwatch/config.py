@@ -27,7 +27,8 @@ ENV_FILE = "CLEARWATCH_CONFIG"
 class Config(BaseModel):
     """Everything that can be set, with defaults that work as they are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # some values are secrets: what was wrong is told without them
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     collector: CollectorConfig = CollectorConfig()
     log: LogConfig = LogConfig()

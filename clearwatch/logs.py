@@ -37,5 +37,5 @@ def setup(level: str = "info", log_format: LogFormat = "auto") -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("httpx", "httpcore", "uvicorn.access", "alembic"):
+    for chatty in ("httpx", "httpcore", "uvicorn.access", "alembic", "aiokafka"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

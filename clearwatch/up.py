@@ -4,14 +4,16 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Coroutine
 from pathlib import Path
 
 import uvloop
 from rich.console import Console
 
-from clearwatch.app import LOG_FILE, Addresses, App
+from clearwatch.app import Addresses, App
 from clearwatch.config import Config
 from clearwatch.mlflow_server import MlflowServer, free_port, is_free, target_of
+from clearwatch.roles import LOG_FILE, Roles, everything
 from core.errors import ClearwatchError, LogUnavailableError, PermanentError
 from core.log.database import FileLock, LogLockedError
 
@@ -28,9 +30,23 @@ def run_up(config: Config, *, data_dir: Path, out: Console) -> None:
     Raises StartError where the folder cannot be used, a port is taken or MLflow cannot be used, and what ended it
     afterwards: alone where it is one of our own errors, so that its message can be shown as it is.
     """
+    _run(_up(config, data_dir, out))
+
+
+def run_role(config: Config, roles: Roles, *, data_dir: Path, out: Console) -> None:
+    """Run one role on Kafka until SIGINT or SIGTERM. Raises as `run_up` does."""
+    if config.log.kind != "kafka":
+        raise StartError(
+            f"`clearwatch {roles.name.replace('-', ' ', 1)}` is one of several processes, which share a log on Kafka:"
+            " set `log.kind` to kafka and `log.kafka.bootstrap_servers`, or run everything with `clearwatch up`"
+        )
+    _run(_role(config, roles, data_dir, out))
+
+
+def _run(main: Coroutine[None, None, None]) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_up(config, data_dir, out))
+            runner.run(main)
     except BaseExceptionGroup as group:
         if (cause := _only_cause(group)) is None:
             raise
@@ -52,14 +68,13 @@ async def _up(config: Config, data_dir: Path, out: Console) -> None:
     stop = asyncio.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
-    if config.log.kind != "sqlite":
-        raise StartError(f"`log.kind` ({config.log.kind}) is not in this release: leave it at sqlite")
-    _refuse_folder(data_dir)
+    if config.log.kind == "sqlite":
+        _refuse_folder(data_dir)
     server, mlflow_url = None, ""
     if config.sinks.mlflow.enabled:
         server, mlflow_url = await _mlflow(config, data_dir)
-    _refuse_taken_ports(config)
-    app = App(config, data_dir=data_dir, mlflow_url=mlflow_url)
+    _refuse_taken_ports(config, everything(config))
+    app = App(config, roles=everything(config), data_dir=data_dir, mlflow_url=mlflow_url)
     try:
         if server is not None:
             await server.start()
@@ -71,6 +86,21 @@ async def _up(config: Config, data_dir: Path, out: Console) -> None:
     finally:
         if server is not None:
             await server.stop()
+
+
+async def _role(config: Config, roles: Roles, data_dir: Path, out: Console) -> None:
+    stop = asyncio.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(sign, stop.set)
+    mlflow_url = config.sinks.mlflow.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if "mlflow" in roles.sinks and not mlflow_url.startswith(("http://", "https://")):
+        raise StartError(
+            "`sinks.mlflow.tracking_uri` (or MLFLOW_TRACKING_URI) must be the http address of an MLflow server"
+            f"{f', not {mlflow_url}' if mlflow_url else ''}: only `clearwatch up` starts one"
+        )
+    _refuse_taken_ports(config, roles)
+    app = App(config, roles=roles, data_dir=data_dir, mlflow_url=mlflow_url)
+    await app.run(stop, started=lambda addresses: _say_role(out, roles, addresses))
 
 
 async def _mlflow(config: Config, data_dir: Path) -> tuple[MlflowServer | None, str]:
@@ -106,12 +136,11 @@ def _refuse_folder(data_dir: Path) -> None:
     lock.release()
 
 
-def _refuse_taken_ports(config: Config) -> None:
-    listens = {
-        "collector.grpc.listen": config.collector.grpc.listen,
-        "collector.http.listen": config.collector.http.listen,
-        "ops.listen": config.ops.listen,
-    }
+def _refuse_taken_ports(config: Config, roles: Roles) -> None:
+    listens = {"ops.listen": config.ops.listen}
+    if roles.collector:
+        listens["collector.grpc.listen"] = config.collector.grpc.listen
+        listens["collector.http.listen"] = config.collector.http.listen
     problems = []
     for key, listen in listens.items():
         host, _, port = listen.rpartition(":")
@@ -141,6 +170,16 @@ async def _watch(server: MlflowServer, out: Console, stop: asyncio.Event) -> Non
     else:
         logger.error("the local MLflow server ended; see %s", server.log_path)
         out.print(f"  MLflow did not start: see {server.log_path}; detection goes on without it", highlight=False)
+
+
+def _say_role(out: Console, roles: Roles, addresses: Addresses) -> None:
+    lines = [f"[bold]Clearwatch {roles.name} is up[/]"]
+    if addresses.grpc:
+        lines += [f"  OTLP/gRPC            {addresses.grpc}", f"  OTLP/HTTP            http://{addresses.http}"]
+    if roles.stages:
+        lines.append(f"  Stages               {', '.join(roles.stages)}")
+    lines.append(f"  Status page          http://{addresses.ops}/")
+    out.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
 def _say(out: Console, addresses: Addresses, mlflow_url: str) -> None:

@@ -3,7 +3,7 @@
 import ipaddress
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 
 class OpsConfig(BaseModel):
@@ -15,6 +15,8 @@ class OpsConfig(BaseModel):
     """host:port; 9464 is the port OpenTelemetry's Prometheus exporter uses. Port 0 takes a free one."""
     token: SecretStr | None = None
     """Asked for as `Authorization: Bearer` by everything that shows content."""
+    ready_max_lag: int = Field(default=50_000, ge=0)
+    """Records behind which a stage is not called ready: a rolling upgrade waits for it."""
 
     @field_validator("listen")
     @classmethod

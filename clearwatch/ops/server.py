@@ -15,13 +15,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from clearwatch.letters import Replay, Replayed
 from clearwatch.ops.config import OpsConfig
+from clearwatch.ops.letters import BadRequestError, ForbiddenError, LettersApi, Replaying
 from clearwatch.ops.metrics import Metrics
 from clearwatch.ops.page import PAGE_HEADERS, page_html
 from clearwatch.ops.shapes import TrendShape, detail_shape, issue_shape
 from clearwatch.ops.status import Lag, StatusReader
 from core.clock import Clock, SystemClock
-from core.errors import ClearwatchError, RetryableError
+from core.errors import LogUnavailableError, RetryableError
 from core.model.issue import IssueStatus
 from core.telemetry import Telemetry
 from sinks.records.queries import AmbiguousIdError, FindingsPage, UnknownIdError
@@ -31,9 +33,14 @@ _log = logging.getLogger(__name__)
 
 _STOP_S: Final = 3.0
 _LATEST: Final = 50
+_LATEST_LETTERS: Final = 5
 _MAX_PAGE: Final = 5_000
 
 _Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+async def _replays_nothing(_: Replay) -> Replayed:
+    raise LogUnavailableError("there is no log here to replay to")
 
 
 class OpsServer:
@@ -57,6 +64,7 @@ class OpsServer:
         otlp_grpc_url: str = "",
         session_gap_s: float = 1800.0,
         readiness: Callable[[], Sequence[str]] = tuple,
+        replay: Replaying = _replays_nothing,
     ) -> None:
         self._config = config
         self._store = store
@@ -75,6 +83,8 @@ class OpsServer:
         self._mlflow_url = mlflow_url
         self._otlp = {"http": otlp_http_url, "grpc": otlp_grpc_url}
         self._readiness = readiness
+        self._letters = LettersApi(store, replay)
+        telemetry.gauge("clearwatch.ready", lambda: 0.0 if readiness() else 1.0)
         self._socket: socket.socket | None = None
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -138,6 +148,8 @@ class OpsServer:
             "/api/v1/issues/{given}": self._get_issue,
             "/api/v1/findings": self._get_findings,
             "/api/v1/traces/{given}": self._get_trace,
+            "/api/v1/dead-letters": self._get_letters,
+            "/api/v1/dead-letters/{given}": self._get_letter,
         }
         return Starlette(
             routes=[
@@ -145,6 +157,7 @@ class OpsServer:
                 Route("/readyz", self._ready),
                 Route("/metrics", self._get_metrics),
                 Route("/", self._page),
+                Route("/api/v1/dead-letters/replay", self._guarded(self._replay_letters), methods=["POST"]),
                 *(Route(path, self._guarded(handler)) for path, handler in guarded.items()),
             ]
         )
@@ -155,8 +168,10 @@ class OpsServer:
                 return _problem(401, "this address asks for `Authorization: Bearer <ops.token>`", bearer=True)
             try:
                 return await handler(request)
-            except _BadRequestError as exc:
+            except BadRequestError as exc:
                 return _problem(400, str(exc))
+            except ForbiddenError as exc:
+                return _problem(403, str(exc))
             except UnknownIdError as exc:
                 return _problem(404, str(exc))
             except AmbiguousIdError as exc:
@@ -169,9 +184,9 @@ class OpsServer:
     def _may_see(self, request: Request) -> bool:
         if self._config.token is None:
             return _names_this_machine(request) if self._config.is_loopback else False
-        given = request.headers.get("authorization", "").removeprefix("Bearer ") or request.query_params.get(
-            "token", ""
-        )
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not given and request.method in ("GET", "HEAD"):  # a link with a token may be followed, and changes nothing
+            given = request.query_params.get("token", "")
         return hmac.compare_digest(given.encode(), self._config.token.get_secret_value().encode())
 
     async def _ready(self, _: Request) -> Response:
@@ -193,11 +208,13 @@ class OpsServer:
         status = await self._status.read()
         now_s = self._clock.now_s()
         rows = await asyncio.to_thread(self._store.latest_issues, now_s=now_s, limit=_LATEST)
+        letters = await asyncio.to_thread(lambda: self._store.letters.latest(limit=_LATEST_LETTERS))
         return _json(
             {
                 "now_s": now_s,
                 "status": status,
                 "issues": [TrendShape(issue=issue_shape(row, now_s=now_s), recent=row.recent) for row in rows],
+                "dead_letters": letters,
                 "mlflow_url": self._mlflow_url(),
                 "otlp": self._otlp,
             }
@@ -206,7 +223,7 @@ class OpsServer:
     async def _get_issues(self, request: Request) -> Response:
         status = request.query_params.get("status", "")
         if status and status not in list(IssueStatus):
-            raise _BadRequestError(f"`status` ({status}) must be one of {', '.join(IssueStatus)}")
+            raise BadRequestError(f"`status` ({status}) must be one of {', '.join(IssueStatus)}")
         rows = await asyncio.to_thread(self._store.issues, status=status)
         now_s = self._clock.now_s()
         return _json({"issues": [issue_shape(row, now_s=now_s) for row in rows]})
@@ -218,6 +235,15 @@ class OpsServer:
     async def _get_trace(self, request: Request) -> Response:
         return _json(await asyncio.to_thread(self._store.trace, request.path_params["given"]))
 
+    async def _get_letters(self, request: Request) -> Response:
+        return _json({"dead_letters": await self._letters.list_(request)})
+
+    async def _get_letter(self, request: Request) -> Response:
+        return _json(await self._letters.detail(request))
+
+    async def _replay_letters(self, request: Request) -> Response:
+        return _json(await self._letters.replay(request))
+
     async def _get_findings(self, request: Request) -> Response:
         """All findings as JSON lines with `Accept: application/x-ndjson`; else a page and the key of the next one."""
         if "application/x-ndjson" in request.headers.get("accept", ""):
@@ -226,7 +252,7 @@ class OpsServer:
             limit = min(max(int(request.query_params.get("limit", "1000")), 1), _MAX_PAGE)
             after = _key_of(request.query_params.get("after", ""))
         except ValueError as exc:
-            raise _BadRequestError(f"`limit` must be a number, `after` the `next` of the page before: {exc}") from exc
+            raise BadRequestError(f"`limit` must be a number, `after` the `next` of the page before: {exc}") from exc
         page = await asyncio.to_thread(self._store.findings_page, after=after, limit=limit)
         return _json({"findings": page.rows, "next": f"{page.after[0]}.{page.after[1]}" if page.after else None})
 
@@ -236,10 +262,6 @@ class OpsServer:
         while page.after is not None:
             page = await asyncio.to_thread(self._store.findings_page, after=page.after)
             yield b"".join(encode(row) + b"\n" for row in page.rows)
-
-
-class _BadRequestError(ClearwatchError):
-    """A query parameter cannot be used."""
 
 
 class _Server(uvicorn.Server):

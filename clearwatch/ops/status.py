@@ -4,6 +4,9 @@ Order is what makes it safe to poll. Work only moves forward: from the spans top
 the topics behind, from there into the records. So lag is read, then the open traces, then lag again, and the records
 last; of two readings the larger counts. What was in an open trace at the first reading is either still there at the
 second, or in the lag at the third, or in the records. "Nothing in flight" is therefore never said of work in flight.
+
+Where roles run apart, what other processes hold is known from their reports (`sinks.records.reporter`), a second old:
+there, two answers that both say it some seconds apart are as good.
 """
 
 import asyncio
@@ -15,13 +18,12 @@ import msgspec
 
 from core.clock import Clock
 from core.telemetry import Telemetry
+from sinks.records.reporter import ALIVE_S, LAG
 from sinks.records.store import RecordStore
 from sinks.records.views import Numbers, Series
 
 Lag: TypeAlias = Callable[[], Awaitable[Mapping[str, int]]]
 
-# a process stores its gauges every 5 s at least; one silent for three times that is gone
-_ALIVE_S: Final = 15.0
 # answers of the collector to requests that it took; every other one is a refusal, and shown as a reason of `dropped`
 _TAKEN: Final = ("200", "OK")
 
@@ -98,15 +100,15 @@ class StatusReader:
         lag = {group: max(before.get(group, 0), after.get(group, 0)) for group in sorted({*before, *after})}
         numbers, stored = await asyncio.to_thread(self._stored)
         # counters only grow: those of this process are newer than what it has stored
-        series = [*(s for s in stored if s.instance != self._instance), *self._live()]
-        open_traces = _sum(s for s in [*stored, *live] if self._is_live_gauge(s, live))
+        others = [s for s in stored if s.instance != self._instance]
+        alive = living(others, now_s=self._clock.now_s())
         return compose(
             version=self._version,
             uptime_s=self._clock.monotonic_s() - self._started_s,
             numbers=numbers,
-            series=series,
-            open_traces=open_traces,
-            lag=lag,
+            series=[*others, *self._live()],
+            open_traces=open_traces([*alive, *live]),
+            lag=reported_lag(alive, measured=lag),
             stopped=tuple(map(str, self._telemetry.stops.now())),
         )
 
@@ -121,12 +123,38 @@ class StatusReader:
             for (name, labels), value in self._telemetry.snapshot().items()
         ]
 
-    def _is_live_gauge(self, series: Series, live: list[Series]) -> bool:
-        if series.name != "clearwatch.traces.open":
-            return False
-        if series.instance == self._instance:
-            return any(series is own for own in live)
-        return series.updated_at_s > self._clock.now_s() - _ALIVE_S
+
+def living(series: Iterable[Series], *, now_s: float) -> list[Series]:
+    """Return the series of processes that live: only their gauges mean anything."""
+    return [each for each in series if each.updated_at_s > now_s - ALIVE_S]
+
+
+def open_traces(series: Iterable[Series]) -> int:
+    """Return the traces that living processes assemble."""
+    return int(sum(each.value for each in series if each.name == "clearwatch.traces.open"))
+
+
+def reported_lag(series: Iterable[Series], *, measured: Mapping[str, int]) -> dict[str, int]:
+    """Return the lag of every consumer group, once, and of every sink's outbox, summed, from what processes report.
+
+    Several processes see the lag of one group: the newest report counts, and what was `measured` here and now before
+    any. A stage that holds work somewhere lags by 1 at least.
+    """
+    newest: dict[str, Series] = {}
+    in_hand: dict[str, int] = {}
+    outboxes: dict[str, int] = defaultdict(int)
+    for each in series:
+        group = each.labels.get("group", "")
+        if each.name == LAG and (group not in newest or each.updated_at_s > newest[group].updated_at_s):
+            newest[group] = each
+        elif each.name == "clearwatch.stage.in_hand":
+            in_hand[group] = max(in_hand.get(group, 0), int(each.value))
+        elif each.name == "clearwatch.sink.outbox" and each.labels.get("sink") != "records":
+            outboxes[f"{each.labels.get('sink', '')}.outbox"] += int(each.value)
+    lag = {group: int(report.value) for group, report in newest.items()} | dict(measured)
+    lag |= {group: max(lag.get(group, 0), held) for group, held in in_hand.items()}
+    lag |= {outbox: lag.get(outbox, 0) + waiting for outbox, waiting in outboxes.items()}
+    return dict(sorted(lag.items()))
 
 
 def compose(
@@ -165,7 +193,3 @@ def compose(
         dropped={reason: int(n) for reason, n in sorted(dropped.items()) if n},
         stopped=stopped,
     )
-
-
-def _sum(series: Iterable[Series]) -> int:
-    return int(sum(each.value for each in series))

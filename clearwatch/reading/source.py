@@ -1,29 +1,43 @@
 """Where a command's answers come from: the ops API of a running process, or the records themselves."""
 
+import asyncio
 import contextlib
+import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
+from urllib.parse import quote
 
 import httpx
 import msgspec
 
 from clearwatch.config import Config
+from clearwatch.letters import Replay, Replayed, replay
 from clearwatch.ops.shapes import IssueDetailShape, IssueShape, detail_shape, issue_shape
-from clearwatch.ops.status import Status, compose
+from clearwatch.ops.status import Status, compose, living, open_traces, reported_lag
+from core.clock import SystemClock
 from core.errors import ClearwatchError, PermanentError
+from core.log.database import LogLockedError
+from core.log.port import Log
+from core.telemetry import Telemetry
 from sinks.records.config import FILE_NAME
+from sinks.records.letters import LetterDetail, LetterRow
 from sinks.records.store import RecordStore
 from sinks.records.views import FindingRow
 
 _TIMEOUT_S: Final = 30.0
+_REPLAY_S: Final = 600.0
 _Answer = TypeVar("_Answer")
 
 
 class ReadingError(PermanentError):
     """The question cannot be answered; the message says what to do."""
+
+
+class _LetterList(msgspec.Struct, frozen=True):
+    dead_letters: tuple[LetterRow, ...]
 
 
 class _IssueList(msgspec.Struct, frozen=True):
@@ -39,7 +53,7 @@ class Source(Protocol):
         ...
 
     def status(self) -> Status:
-        """Return the status; without a running process `lag` is empty, for nobody knows it."""
+        """Return the status; `lag` is empty where nobody reports it."""
         ...
 
     def issues(self, status: str) -> tuple[IssueShape, ...]:
@@ -52,6 +66,18 @@ class Source(Protocol):
 
     def findings(self) -> Iterator[FindingRow]:
         """Yield every finding that stands, the oldest first."""
+        ...
+
+    def letters(self, *, stage: str, since_s: float, limit: int) -> tuple[LetterRow, ...]:
+        """Return dead letters, the newest first."""
+        ...
+
+    def letter(self, given: str) -> LetterDetail:
+        """Return one dead letter with its bytes."""
+        ...
+
+    def replay(self, asked: Replay) -> Replayed:
+        """Replay dead letters."""
         ...
 
     def close(self) -> None:
@@ -108,13 +134,35 @@ class OpsSource:
         except httpx.HTTPError as exc:
             raise self._failed(exc) from exc
 
+    def letters(self, *, stage: str, since_s: float, limit: int) -> tuple[LetterRow, ...]:
+        """Return dead letters, the newest first."""
+        query = {"stage": stage, "since": str(since_s), "limit": str(limit)}
+        return self._get("/api/v1/dead-letters", _LetterList, **query).dead_letters
+
+    def letter(self, given: str) -> LetterDetail:
+        """Return one dead letter with its bytes."""
+        return self._get(f"/api/v1/dead-letters/{quote(given, safe='')}", LetterDetail)
+
+    def replay(self, asked: Replay) -> Replayed:
+        """Have the process replay dead letters through its log."""
+        path = "/api/v1/dead-letters/replay"
+        body = msgspec.json.encode(asked)
+        # many letters take their time, and giving up would only hide what is done all the same
+        ask = functools.partial(
+            self._client.post, path, content=body, headers={"Content-Type": "application/json"}, timeout=_REPLAY_S
+        )
+        return self._answered(ask, path, Replayed)
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
     def _get(self, path: str, shape: type[_Answer], **query: str) -> _Answer:
+        return self._answered(functools.partial(self._client.get, path, params=query), path, shape)
+
+    def _answered(self, ask: Callable[[], httpx.Response], path: str, shape: type[_Answer]) -> _Answer:
         try:
-            answer = self._client.get(path, params=query)
+            answer = ask()
         except httpx.HTTPError as exc:
             raise self._failed(exc) from exc
         if answer.is_error:
@@ -139,24 +187,28 @@ class OpsSource:
 
 
 class RecordsSource:
-    """Reads the records of a process that does not run."""
+    """Reads the records, where no process can be asked."""
 
     is_live = False
 
-    def __init__(self, store: RecordStore, *, session_gap_s: float) -> None:
+    def __init__(self, store: RecordStore, *, session_gap_s: float, log: Callable[[], Log]) -> None:
         self._store = store
+        self._log = log
         self._session_gap_s = session_gap_s
 
     def status(self) -> Status:
-        """Return what the records tell; nothing is open where nothing runs."""
+        """Return what the records tell: what is open and what lags is what living processes have reported."""
+        now_s = time.time()
         with _readable():
+            series = self._store.series()
+            alive = living(series, now_s=now_s)
             return compose(
                 version=version("clearwatch"),
                 uptime_s=0.0,
-                numbers=self._store.numbers(now_s=time.time(), session_gap_s=self._session_gap_s),
-                series=self._store.series(),
-                open_traces=0,
-                lag={},
+                numbers=self._store.numbers(now_s=now_s, session_gap_s=self._session_gap_s),
+                series=series,
+                open_traces=open_traces(alive),
+                lag=reported_lag(alive, measured={}),
             )
 
     def issues(self, status: str) -> tuple[IssueShape, ...]:
@@ -174,6 +226,32 @@ class RecordsSource:
         """Yield every finding that stands."""
         with _readable():
             yield from self._store.findings()
+
+    def letters(self, *, stage: str, since_s: float, limit: int) -> tuple[LetterRow, ...]:
+        """Return dead letters, the newest first."""
+        with _readable():
+            return self._store.letters.latest(stage=stage, since_s=since_s, limit=limit)
+
+    def letter(self, given: str) -> LetterDetail:
+        """Return one dead letter with its bytes."""
+        with _readable():
+            return self._store.letters.detail(given)
+
+    def replay(self, asked: Replay) -> Replayed:
+        """Replay dead letters through a log that is opened for it."""
+        with _readable():
+            return asyncio.run(self._replay(asked))
+
+    async def _replay(self, asked: Replay) -> Replayed:
+        log = self._log()
+        try:
+            try:
+                await log.start()
+            except LogLockedError as exc:
+                raise ReadingError(f"{exc}: name it with --ops") from exc
+            return await replay(asked, book=self._store.letters, log=log, clock=SystemClock())
+        finally:
+            await log.stop()
 
     def close(self) -> None:
         """Close the database."""
@@ -196,10 +274,23 @@ def open_source(*, config: Config, ops_url: str | None, data_dir: Path) -> Sourc
             f"nothing runs at {config.ops.url} and there are no records in {data_dir}: start `clearwatch up`, "
             "or name the process with --ops or its folder with --data-dir"
         )
-    store = RecordStore(records.url_in(data_dir))
     with _readable():
-        store.check()
-    return RecordsSource(store, session_gap_s=config.detector.sessions.gap_s)
+        store = RecordStore(records.url_in(data_dir))
+        try:
+            store.check()
+        except ClearwatchError:
+            store.close()
+            raise
+    return RecordsSource(
+        store, session_gap_s=config.detector.sessions.gap_s, log=functools.partial(_log_of, config, data_dir)
+    )
+
+
+def _log_of(config: Config, data_dir: Path) -> Log:
+    # a tenth of a second to import, which commands that only read are spared
+    from clearwatch.roles import open_log
+
+    return open_log(config, data_dir=data_dir, instance_id="", telemetry=Telemetry(), clock=SystemClock())
 
 
 @contextlib.contextmanager

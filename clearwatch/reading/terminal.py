@@ -41,7 +41,12 @@ def status_view(status: Status, *, is_live: bool) -> RenderableType:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
-    running = f"up {_lasting(status.uptime_s)}" if is_live else "not running: this is what the records say"
+    if is_live:
+        running = f"up {_lasting(status.uptime_s)}"
+    elif status.lag:
+        running = "not asked: this is what its processes wrote into the records"
+    else:
+        running = "not running: this is what the records say"
     table.add_row("clearwatch", safe(f"{status.version}, {running}"))
     table.add_row("spans", f"{status.spans.received:,} received, {status.spans.rejected:,} rejected")
     table.add_row("traces", f"{status.traces.open:,} open, {status.traces.closed:,} closed")
@@ -51,7 +56,7 @@ def status_view(status: Status, *, is_live: bool) -> RenderableType:
     triage = status.triage
     skipped = "".join(f", {n:,} skipped ({reason})" for reason, n in sorted(triage.skipped.items()))
     table.add_row("triage", safe(f"{triage.mode}: {triage.judged:,} judged{skipped}, ${triage.cost_usd:.2f}"))
-    if is_live:
+    if is_live or status.lag:
         behind = {group: n for group, n in status.lag.items() if n}
         lag = ", ".join(f"{group} {n:,}" for group, n in behind.items()) or "none: everything is worked off"
         table.add_row("lag", safe(lag, "yellow" if behind else ""))
@@ -86,7 +91,7 @@ def issues_view(issues: tuple[IssueShape, ...]) -> RenderableType:
             Text(state, "bold red" if state in ("regressed", "escalating") else ""),
             f"{issue.trace_count:,}",
             f"{issue.session_count:,}",
-            _moment(issue.last_seen),
+            moment(issue.last_seen),
         )
     links = sorted({issue.run_url for issue in issues if issue.run_url})
     return Group(table, *(safe(f"in MLflow: {link}") for link in links))
@@ -107,7 +112,7 @@ def issue_view(detail: IssueDetailShape) -> RenderableType:
         ("error", detail.error_type),
         ("found by", f"{detail.check} ({detail.source})"),
         ("seen in", f"{detail.trace_count:,} traces, {detail.session_count:,} sessions"),
-        ("first, last seen", f"{_moment(detail.first_seen)}, {_moment(detail.last_seen)}"),
+        ("first, last seen", f"{moment(detail.first_seen)}, {moment(detail.last_seen)}"),
         ("releases", " … ".join(dict.fromkeys(r for r in (detail.first_release, detail.last_release) if r))),
         ("mlflow", f"{detail.mlflow_issue_id} {detail.url or ''}" if detail.mlflow_issue_id else "not filed yet"),
     )
@@ -135,11 +140,11 @@ def _evidence_table(detail: IssueDetailShape) -> Table:
         root = ""
         if each.trace is not None:
             root = f"{each.trace.root_name} ({each.trace.duration_s:.2f} s, {each.trace.span_count} spans)"
-        table.add_row(_moment(each.observed_at), safe(each.trace_id), safe(root), safe(each.rationale))
+        table.add_row(moment(each.observed_at), safe(each.trace_id), safe(root), safe(each.rationale))
     return table
 
 
-def _moment(rfc3339: str) -> str:
+def moment(rfc3339: str) -> str:
     """Return a time for people: local, to the second."""
     return f"{datetime.datetime.fromisoformat(rfc3339).astimezone():%Y-%m-%d %H:%M:%S}"
 

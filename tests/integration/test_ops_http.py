@@ -8,8 +8,10 @@ import msgspec
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from clearwatch.letters import Replay, Replayed
 from clearwatch.ops.config import OpsConfig
 from clearwatch.ops.server import OpsServer
+from core import topics
 from core.clock import ManualClock
 from core.stops import StoppedPartition
 from core.telemetry import Telemetry
@@ -44,6 +46,7 @@ class Kit:
         self.clock = ManualClock(NOW_S)
         self.lag: dict[str, int] = {"records": 0}
         self.ready = ready
+        self.asked: list[Replay] = []
         self.server = OpsServer(
             config=OpsConfig(listen="127.0.0.1:0", token=SecretStr(token) if token else None),
             store=self.store,
@@ -53,8 +56,17 @@ class Kit:
             instance="this",
             clock=self.clock,
             readiness=lambda: self.ready,
+            replay=self.replay,
         )
         self.client = httpx.AsyncClient(trust_env=False)
+
+    async def replay(self, asked: Replay) -> Replayed:
+        self.asked.append(asked)
+        return Replayed(replayed=asked.ids)
+
+    async def post(self, path: str, body: bytes, **headers: str) -> httpx.Response:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.client.post(self.server.url + path, content=body, headers=sent)
 
     async def read_lag(self) -> Mapping[str, int]:
         return self.lag
@@ -209,7 +221,7 @@ async def test_a_stopped_partition_is_not_ready_and_shown_with_what_to_do(kit: K
 
 
 async def test_records_that_cannot_be_read_are_503_with_a_delay(kit: Kit) -> None:
-    with kit.store._write() as connection:
+    with kit.store._database.writing() as connection:
         connection.exec_driver_sql("DROP TABLE findings")
     answer = await kit.get("/api/v1/status")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
@@ -256,3 +268,96 @@ def test_a_public_address_without_a_token_is_refused(listen: str) -> None:
 def test_an_address_without_host_or_port_is_refused(listen: str) -> None:
     with pytest.raises(ValidationError, match="must read host:port"):
         OpsConfig(listen=listen)
+
+
+LETTER = topics.DeadLetter(
+    topic=topics.SPANS, partition=3, offset=41, stage="assemble", error="bad span", error_type="SpanDecodeError",
+    value=b"\x0a\xff", build="1.2.3",
+)  # fmt: skip
+REPLAY = "/api/v1/dead-letters/replay"
+JSON = "application/json"
+
+
+async def test_dead_letters_are_listed_and_shown_with_their_bytes(kit: Kit) -> None:
+    kit.store.letters.take([(LETTER, int(NOW_S * 1000))])
+    (listed,) = (await kit.get("/api/v1/dead-letters?stage=assemble&limit=5&since=0")).json()["dead_letters"]
+    assert set(listed) == {
+        "id", "at", "stage", "topic", "partition", "offset", "kind", "error_type", "error", "size_bytes", "schema",
+        "build", "headers", "replays", "replayed_at",
+    }  # fmt: skip
+    assert (listed["at"], listed["error"], listed["size_bytes"]) == ("2023-11-14T22:13:20.000000Z", "bad span", 2)
+    shown = (await kit.get("/api/v1/dead-letters/spans:3:41")).json()
+    assert (shown["value"], shown["key"]) == ("Cv8=", "")
+    assert (await kit.get("/api/v1/dead-letters/spans:4")).status_code == 404
+    assert (await kit.get("/api/v1/dead-letters?since=nan")).status_code == 400
+    assert (await kit.get("/api/v1/dead-letters?stage=issues")).json() == {"dead_letters": []}
+    assert (await kit.get("/api/v1/live")).json()["dead_letters"] == [listed]
+
+
+async def test_replaying_takes_ids_or_all(kit: Kit) -> None:
+    answer = await kit.post(REPLAY, b'{"ids": ["spans:3:41"]}', content_type=JSON)
+    assert (answer.status_code, answer.json()) == (200, {"replayed": ["spans:3:41"], "skipped": []})
+    assert (await kit.post(REPLAY, b'{"all": true, "stage": "issues"}', content_type=JSON)).status_code == 200
+    assert kit.asked == [Replay(ids=("spans:3:41",)), Replay(all_=True, stage="issues")]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"ids": ["a"], "all": true}', b'{"ids": [1]}', b"x" * (2 << 20)])
+async def test_a_body_that_does_not_say_what_to_replay_replays_nothing(kit: Kit, body: bytes) -> None:
+    assert (await kit.post(REPLAY, body, content_type=JSON)).status_code == 400
+    assert kit.asked == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"content_type": "text/plain"},
+        {"content_type": "application/x-www-form-urlencoded"},
+        {"content_type": JSON, "origin": "https://evil.example"},
+        {"content_type": JSON, "origin": "null"},
+    ],
+)
+async def test_what_a_page_of_another_site_can_send_replays_nothing(kit: Kit, headers: dict[str, str]) -> None:
+    assert (await kit.post(REPLAY, b'{"all": true}', **headers)).status_code == 403
+    assert kit.asked == []
+
+
+async def test_a_page_of_another_site_is_not_allowed_to_ask(kit: Kit) -> None:
+    sent = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    answer = await kit.client.options(kit.server.url + REPLAY, headers=sent)
+    assert "access-control-allow-origin" not in answer.headers
+    assert answer.status_code == 405
+    rebound = await kit.post(
+        REPLAY, b'{"all": true}', content_type=JSON, host="evil.example", origin="http://evil.example"
+    )
+    assert (rebound.status_code, kit.asked) == (401, [])
+    assert (await kit.get(REPLAY)).status_code == 404
+    assert (await kit.post(REPLAY, b'{"all": true}', content_type=JSON, origin=kit.server.url)).status_code == 200
+
+
+async def test_replaying_asks_for_the_token_in_its_header() -> None:
+    kit = Kit(token="secret")
+    await kit.server.start()
+    try:
+        body = b'{"all": true}'
+        assert (await kit.post(REPLAY, body, content_type=JSON)).status_code == 401
+        assert (await kit.post(f"{REPLAY}?token=secret", body, content_type=JSON)).status_code == 401
+        assert kit.asked == []
+        assert (await kit.post(REPLAY, body, content_type=JSON, authorization="Bearer secret")).status_code == 200
+    finally:
+        await kit.close()
+
+
+async def test_where_there_is_no_log_a_replay_is_to_be_tried_later() -> None:
+    records = store()
+    records.letters.take([(LETTER, 1)])
+    server = OpsServer(
+        config=OpsConfig(listen="127.0.0.1:0"), store=records, telemetry=Telemetry(), version="1",
+        lag=Kit().read_lag,
+    )  # fmt: skip
+    await server.start()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.post(server.url + REPLAY, json={"all": True})
+    await server.stop()
+    records.close()
+    assert answer.status_code == 503

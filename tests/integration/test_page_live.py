@@ -3,12 +3,13 @@
 import shutil
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
 from core.stops import StoppedPartition
 from sinks.records.store import RecordStore
-from tests.integration.test_ops_http import Kit
+from tests.integration.test_ops_http import LETTER, Kit
 from tests.unit.records_kit import ISSUE, NOW_S, change, event, filed, issue, link, trace
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -117,3 +118,17 @@ async def test_the_token_is_used_and_leaves_the_address(page: Page) -> None:
         assert "s3cret" not in page.url
     finally:
         await kit.close()
+
+
+async def test_the_latest_dead_letters_are_shown_with_why_as_text(kit: Kit, page: Page) -> None:
+    await page.goto(kit.server.url)
+    await expect(page.locator("#connection")).to_have_text("live")
+    await expect(page.locator("#letters-panel")).to_be_hidden()
+    kit.telemetry.count("clearwatch.dead_letters", 7, stage="assemble", reason="x")
+    hostile = msgspec.structs.replace(LETTER, error="<img src=x onerror=alert(1)> bad span")
+    kit.store.letters.take([(msgspec.structs.replace(hostile, offset=n), int(NOW_S * 1000) + n) for n in range(7)])
+    shown = page.locator("#letters .letter")
+    await expect(shown).to_have_count(5, timeout=10_000)
+    await expect(shown.first).to_contain_text("assemble: <img src=x onerror=alert(1)> bad span")
+    await expect(shown.first).to_contain_text("spans:3:6:")
+    await expect(page.locator("#letters-note")).to_have_text("7")

@@ -1,5 +1,6 @@
 """The reading commands against the records, and against a process that does not run."""
 
+import asyncio
 import re
 import socket
 from collections.abc import Iterator
@@ -12,8 +13,16 @@ from click.testing import CliRunner, Result
 
 from clearwatch.reading import COMMANDS
 from clearwatch.reading.terminal import safe
+from clearwatch.roles import LOG_FILE
+from core import topics
+from core.clock import SystemClock
+from core.log.config import LogConfig
+from core.log.database import FileLock
+from core.log.port import StoredRecord
+from core.log.sqlite import SqliteLog
 from core.telemetry import Telemetry
 from sinks.records.config import sqlite_url
+from sinks.records.store import RecordStore
 from tests.unit.records_kit import ISSUE, MLFLOW_ISSUE, NOW_S, change, event, filed, finding, issue, link, store, trace
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07[bold red]loud[/]\u202egnp.exe\r\nsecond line"
@@ -138,3 +147,75 @@ def test_a_file_that_is_no_database_fails_with_the_reason(cli: Cli) -> None:
     (cli.data_dir / "records.sqlite3").write_bytes(b"not a database, and long enough to be read as one" * 50)
     failed = cli.run("status")
     assert (failed.exit_code, "not a database" in failed.stderr) == (1, True)
+
+
+async def bury(data_dir: Path) -> None:
+    """Leave two findings in the log that were dead letters, and a part of a record."""
+    whole = topics.DeadLetter(
+        topic=topics.FINDINGS, partition=1, offset=4, stage="issues", error=HOSTILE, error_type="ValueError",
+        value=b"\x00value", key=b"shop", headers=topics.headers(experiment="7"),
+    )  # fmt: skip
+    records = RecordStore(sqlite_url(data_dir / "records.sqlite3"))
+    part = msgspec.structs.replace(whole, offset=6, kind=topics.LetterKind.PART, stage="assemble")
+    again = msgspec.structs.replace(whole, offset=5)
+    records.letters.take([(whole, 1_700_000_000_000), (again, 1_700_000_001_000), (part, 1_700_000_002_000)])
+    records.close()
+
+
+async def appended(data_dir: Path) -> list[StoredRecord]:
+    log = SqliteLog(str(data_dir / LOG_FILE), config=LogConfig(), telemetry=Telemetry(), clock=SystemClock())
+    await log.start()
+    found = await log.reader("test", [topics.FINDINGS]).read_at(topics.FINDINGS, 1, range(9))
+    await log.stop()
+    return list(found)
+
+
+def test_dead_letters_are_listed_and_shown_where_nothing_runs(cli: Cli) -> None:
+    asyncio.run(bury(cli.data_dir))
+    shown = cli.run("dead-letters", "list").stdout
+    assert "findings:1:6" in shown
+    assert "ValueError: [2J]0;owned[bold red]loud[/]gnp.exe second line" in " ".join(shown.split())
+    assert "\x1b" not in shown
+    rows = msgspec.json.decode(cli.run("dead-letters", "list", "--json", "--stage", "issues").stdout)
+    assert [(row["offset"], row["size_bytes"]) for row in rows] == [(5, 6), (4, 6)]
+    assert len(msgspec.json.decode(cli.run("dead-letters", "list", "--json", "--limit", "1").stdout)) == 1
+    assert "no dead letters" in cli.run("dead-letters", "list", "--since", "1h").stdout
+    one = cli.run("dead-letters", "show", "findings:1:4").stdout
+    assert "00 76 61 6c 75 65" in one
+    assert "experiment=7" in one
+    assert "value" in msgspec.json.decode(cli.run("dead-letters", "show", "findings:1:4", "--json").stdout)
+
+
+def test_dead_letters_are_replayed_into_the_log_where_nothing_runs(cli: Cli) -> None:
+    asyncio.run(bury(cli.data_dir))
+    assert "replayed findings:1:4:" in cli.run("dead-letters", "replay", "findings:1:4").stdout
+    (record,) = asyncio.run(appended(cli.data_dir))
+    assert (record.value, record.key, dict(record.headers)) == (b"\x00value", b"shop", topics.headers(experiment="7"))
+    once_more = cli.run("dead-letters", "replay", "findings:1:4")
+    assert (once_more.exit_code, "--again" in once_more.stdout) == (1, True)
+    everything = cli.run("dead-letters", "replay", "--all")
+    assert everything.exit_code == 0
+    assert "replayed findings:1:5:" in everything.stdout
+    assert "holds a part of a record whose rest was used" in " ".join(everything.stdout.split())
+    assert "nothing to replay" in cli.run("dead-letters", "replay", "--all", "--stage", "issues").stdout
+    assert cli.run("dead-letters", "replay", "findings:1:4", "--again").exit_code == 0
+    assert len(asyncio.run(appended(cli.data_dir))) == 3
+
+
+@pytest.mark.parametrize("arguments", [(), ("x", "--all"), ("x", "--stage", "issues")])
+def test_a_replay_that_says_too_little_or_too_much_is_bad_usage(cli: Cli, arguments: tuple[str, ...]) -> None:
+    assert cli.run("dead-letters", "replay", *arguments).exit_code == 2
+
+
+def test_a_time_that_is_none_is_bad_usage(cli: Cli) -> None:
+    assert cli.run("dead-letters", "list", "--since", "yesterday").exit_code == 2
+
+
+def test_a_log_that_a_running_process_has_is_left_to_it(cli: Cli) -> None:
+    asyncio.run(bury(cli.data_dir))
+    lock = FileLock(str(cli.data_dir / LOG_FILE))
+    lock.acquire()
+    refused = cli.run("dead-letters", "replay", "--all")
+    lock.release()
+    assert refused.exit_code == 1
+    assert "in use by another process: name it with --ops" in refused.stderr

@@ -1,5 +1,7 @@
 """Configuration: precedence, and every problem at once with its key."""
 
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,14 @@ def test_the_example_file_is_what_the_code_says_and_can_be_used() -> None:
     path = Path(__file__).parents[2] / "deploy" / "clearwatch.example.yaml"
     assert path.read_text() == example(), "python -m clearwatch.config_example > deploy/clearwatch.example.yaml"
     assert load(str(path), environ={}) == load(environ={})
+
+
+def test_the_example_explains_every_key() -> None:
+    path = Path(__file__).parents[2] / "deploy/clearwatch.example.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    unexplained = [
+        line.strip()
+        for above, line in pairwise(lines)
+        if re.match(r" +\w+: \S|\w+: \S", line) and not above.lstrip().startswith("#")
+    ]
+    assert unexplained == []
