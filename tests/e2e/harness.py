@@ -18,10 +18,15 @@ ROOT = Path(__file__).parents[2]
 
 
 class Up:
-    """One `clearwatch up` over a data folder; may be killed and started again on the same ports."""
+    """One `clearwatch up` over a data folder; may be killed and started again on the same ports.
+
+    Or one role, where `command` is set to it.
+    """
 
     def __init__(self, data_dir: Path, *, mlflow_url: str = "", **settings: str) -> None:
         self.data_dir = data_dir
+        self.command: tuple[str, ...] = ("up",)
+        self.module = "clearwatch"
         self.grpc = f"127.0.0.1:{free_port('127.0.0.1')}"
         self.http = f"127.0.0.1:{free_port('127.0.0.1')}"
         self.ops = f"127.0.0.1:{free_port('127.0.0.1')}"
@@ -46,18 +51,27 @@ class Up:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Return whether it was started and has not ended by itself."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self, *, timeout_s: float = 60.0) -> "Up":
         """Start it and wait until it is ready."""
         self.launch()
-        wait_for(self._is_ready, timeout_s=timeout_s, what=lambda: self.log_tail())
+        self.wait_until_ready(timeout_s=timeout_s)
         return self
+
+    def wait_until_ready(self, *, timeout_s: float = 60.0) -> None:
+        """Wait until it says that it is ready."""
+        wait_for(self._is_ready, timeout_s=timeout_s, what=lambda: self.log_tail())
 
     def launch(self) -> None:
         """Start it without waiting."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        with (self.data_dir / "up.log").open("ab") as output:
+        with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "clearwatch", "up", "--data-dir", str(self.data_dir)],
+                [sys.executable, "-m", self.module, *self.command, "--data-dir", str(self.data_dir)],
                 env=self.environment,
                 stdout=output,
                 stderr=output,
@@ -67,15 +81,25 @@ class Up:
     def _is_ready(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
-            raise AssertionError(f"`up` ended with {self._process.returncode}:\n{self.log_tail()}")
+            raise AssertionError(
+                f"`{' '.join(self.command)}` ended with {self._process.returncode}:\n{self.log_tail()}"
+            )
         try:
             return httpx.get(f"http://{self.ops}/readyz", timeout=2.0, trust_env=False).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 
+    def log(self) -> str:
+        """Return what it printed, over all its lives."""
+        return self._output.read_text(errors="replace")
+
     def log_tail(self) -> str:
         """Return the end of what it printed."""
-        return (self.data_dir / "up.log").read_text(errors="replace")[-4000:]
+        return self.log()[-4000:]
+
+    @property
+    def _output(self) -> Path:
+        return self.data_dir / "up.log"
 
     def kill(self) -> None:
         """SIGKILL it."""
@@ -122,6 +146,14 @@ class Up:
     def status(self) -> Any:
         """Return /api/v1/status."""
         return self.get("/api/v1/status")
+
+    def not_ready(self) -> str:
+        """Return what it says is missing before it is ready; empty where it is ready, or does not answer."""
+        try:
+            answer = httpx.get(f"http://{self.ops}/readyz", timeout=5.0, trust_env=False)
+        except httpx.HTTPError:
+            return ""
+        return "; ".join(answer.json()["reasons"])
 
     def wait_until_idle(self, *, timeout_s: float = 120.0) -> Any:
         """Wait until no trace is open and nothing lags; return the status then."""

@@ -84,11 +84,31 @@ def test_a_store_without_issues_is_refused(tmp_path: Path) -> None:
     assert "no issues API" in " ".join(done.stderr.split())
 
 
-def test_a_log_that_this_release_has_not_is_refused(tmp_path: Path) -> None:
-    up = Up(tmp_path / "data", CLEARWATCH__LOG__KIND="kafka")
-    done = up.run("up", "--data-dir", str(up.data_dir), timeout_s=60)
+@pytest.mark.parametrize("command", [("collector",), ("detector", "--stages", "assemble"), ("sink", "records")])
+def test_a_role_without_a_log_to_share_is_refused_with_what_to_do(tmp_path: Path, command: tuple[str, ...]) -> None:
+    up = Up(tmp_path / "data")
+    done = up.run(*command, "--data-dir", str(up.data_dir), timeout_s=60)
     assert done.returncode == 2
-    assert "log.kind" in done.stderr
+    assert "`log.kind`" in done.stderr
+    assert "clearwatch up" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        (("detector", "--stages", "assemble,nowhere"), "no stage nowhere"),
+        (("sink", "pager"), "no sink pager"),
+        (("sink", "webhook"), "`sinks.webhook`"),
+        (("sink", "mlflow"), "`sinks.mlflow"),
+    ],
+)
+def test_a_role_that_cannot_be_run_is_refused_before_it_starts(
+    tmp_path: Path, command: tuple[str, ...], complaint: str
+) -> None:
+    up = Up(tmp_path / "data", CLEARWATCH__LOG__KIND="kafka")
+    done = up.run(*command, "--data-dir", str(up.data_dir), timeout_s=60)
+    assert done.returncode == 2
+    assert complaint in done.stderr
 
 
 def _listens(listen: str) -> bool:
