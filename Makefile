@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: install run demo test check bench eval clean
+.PHONY: install run demo test chaos check bench bench-peers eval clean
 
 install: .venv/.installed
 
@@ -24,6 +24,11 @@ demo: install
 test: install
 	$(BIN)/python -m pytest --durations=12
 
+# CLEARWATCH_CHAOS_SEEDS=1,2 chooses other seeds; one takes some five minutes
+chaos: install
+	$(BIN)/python -m tests.e2e.full_chaos
+	CLEARWATCH_CHAOS_OUTAGE_S=120 $(BIN)/python -m pytest -s tests/e2e/test_cluster_outage.py
+
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -32,6 +37,9 @@ check: install
 
 bench: install
 	$(BIN)/python -m tests.bench
+
+bench-peers: install
+	$(BIN)/python -m tests.bench.peers
 
 eval: install
 	$(BIN)/python -m tests.eval

@@ -9,18 +9,21 @@ import platform
 import sys
 import time
 
-PARTS = ("log", "collector", "decode", "checks", "assemble")
+PARTS = ("log", "collector", "decode", "checks", "assemble", "records")
+# these need Java and Maven, for a broker
+ON_KAFKA = ("kafka-collector", "kafka-scale")
 LONG = ("memory", "delay")
 
 
 def main() -> int:
-    """Print a table for each part; the long ones (memory, delay) run only when named or with `all`."""
+    """Print a table for each part; the long ones and those on Kafka run only when named or with `all`."""
     names = sys.argv[1:] or list(PARTS)
     if names == ["all"]:
-        names = [*PARTS, *LONG]
-    unknown = set(names) - {*PARTS, *LONG}
+        names = [*PARTS, *ON_KAFKA, *LONG]
+    known = (*PARTS, *ON_KAFKA, *LONG)
+    unknown = set(names) - set(known)
     if unknown:
-        print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join((*PARTS, *LONG))} and all")
+        print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)} and all")
         return 2
     print(
         f"{time.strftime('%Y-%m-%d')}  Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}"
@@ -32,7 +35,7 @@ def main() -> int:
             sys.argv = [name]
             failed |= importlib.import_module(f"tests.bench.{name}").main()
             continue
-        for measure, value, unit in importlib.import_module(f"tests.bench.bench_{name}").run():
+        for measure, value, unit in importlib.import_module(f"tests.bench.bench_{name.replace('-', '_')}").run():
             print(f"{measure:<64} {value:>12,.2f} {unit}", flush=True)
     return failed
 

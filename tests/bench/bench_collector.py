@@ -6,42 +6,36 @@ wander: state ratios to it. Medians of the rounds. The slicer is compared with a
 request, in this process.
 """
 
-import asyncio
 import gzip
 import json
-import os
 import random
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import uvloop
-from grpc import aio
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from collector.slicer import slice_traces
 from core.malloc import tune_malloc
 from tests.bench.collector_traffic import SPANS_A_TRACE, STANDARD_TRACES, make_request
+from tests.bench.load import Address, grpc_load, http_load, peak_mb
 
 PARTITIONS = 4
 DIFFERENT_REQUESTS = 16
-SECONDS = 2.0
 ROUNDS = 3
-WARM_UP_S = 0.5
 _NAIVE = "naive gRPC, 512-span requests"
-_EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 Row = tuple[str, float, str]
-Sender = Callable[[bytes], Awaitable[None]]
 
 
 class Server:
-    """A server process and what it has cost."""
+    """A server process, and where it is."""
 
     def __init__(self, *arguments: str) -> None:
         self._process = subprocess.Popen(
@@ -52,17 +46,7 @@ class Server:
         )
         assert self._process.stdout is not None
         ports = json.loads(self._process.stdout.readline())
-        self.grpc_port, self.http_port = ports["grpc"], ports["http"]
-
-    def cpu_s(self) -> float:
-        """Return CPU seconds of all threads, ended ones included."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def peak_mb(self) -> float:
-        """Return the highest resident size so far."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+        self.at = Address(pid=self._process.pid, grpc_port=ports["grpc"], http_port=ports["http"])
 
     def stop(self) -> None:
         """End it as its operator would."""
@@ -74,11 +58,11 @@ class Server:
 
 
 @contextmanager
-def serving(*arguments: str) -> Iterator[Server]:
+def serving(*arguments: str) -> Iterator[Address]:
     """Run a server process."""
     server = Server(*arguments)
     try:
-        yield server
+        yield server.at
     finally:
         server.stop()
 
@@ -96,25 +80,26 @@ def run() -> list[Row]:
     peaks: dict[str, float] = {}
     for _ in range(ROUNDS):
         with serving("naive") as server:
-            naive = uvloop.run(_grpc(server, standard, spans, 8))
+            naive = uvloop.run(grpc_load(server, requests=standard, spans=spans, connections=8)).spans_a_cpu_s
         rates.setdefault(_NAIVE, []).append(naive)
         for validate in ("auto", "full"):
             for name, measure in (
-                ("gRPC, 512-span requests", partial(_grpc, requests=standard, spans=spans, connections=8)),
-                ("HTTP, 512-span requests", partial(_http, requests=standard, spans=spans, connections=8)),
+                ("gRPC, 512-span requests", partial(grpc_load, requests=standard, spans=spans, connections=8)),
+                ("HTTP, 512-span requests", partial(http_load, requests=standard, spans=spans, connections=8)),
                 (
                     "HTTP gzip, 512-span requests",
-                    partial(_http, requests=packed, spans=spans, connections=8, gzipped=True),
+                    partial(http_load, requests=packed, spans=spans, connections=8, gzipped=True),
                 ),
                 (
                     "HTTP, 8-span requests, 64 connections",
-                    partial(_http, requests=small, spans=SPANS_A_TRACE, connections=64),
+                    partial(http_load, requests=small, spans=SPANS_A_TRACE, connections=64),
                 ),
             ):
                 # a log of its own for each, as the naive one has: the file's size matters
                 with serving("clearwatch", "--validate", validate) as server:
-                    rates.setdefault(f"{name}, validate {validate}", []).append(uvloop.run(measure(server)))
-                    peaks[validate] = max(peaks.get(validate, 0), server.peak_mb())
+                    rate = uvloop.run(measure(server)).spans_a_cpu_s
+                    rates.setdefault(f"{name}, validate {validate}", []).append(rate)
+                    peaks[validate] = max(peaks.get(validate, 0), peak_mb(server.pid))
     for name, found in rates.items():
         rows.append((name, statistics.median(found), "spans/CPU-s"))
         ratios = [rate / naive for rate, naive in zip(found, rates[_NAIVE], strict=True)]
@@ -145,62 +130,6 @@ def slicer_rows(requests: Sequence[bytes]) -> list[Row]:
         ("full protobuf parse", full * 1e9, "ns/span"),
         ("slicer to full parse", ours / full, "ratio"),
     ]
-
-
-async def _grpc(server: Server, requests: Sequence[bytes], spans: int, connections: int) -> float:
-    async with aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
-        export = channel.unary_unary(_EXPORT, bytes, bytes)
-
-        async def send(body: bytes) -> None:
-            await export(body)
-
-        return await _measure(server, [send] * connections, requests, spans)
-
-
-async def _http(
-    server: Server, requests: Sequence[bytes], spans: int, connections: int, *, gzipped: bool = False
-) -> float:
-    encoding = "content-encoding: gzip\r\n" if gzipped else ""
-    head = f"POST /v1/traces HTTP/1.1\r\nhost: bench\r\ncontent-type: application/x-protobuf\r\n{encoding}"
-    whole = [f"{head}content-length: {len(body)}\r\n\r\n".encode() + body for body in requests]
-    streams = [await asyncio.open_connection("127.0.0.1", server.http_port) for _ in range(connections)]
-
-    def sender(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Sender:
-        async def send(body: bytes) -> None:
-            writer.write(body)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            if not answer.startswith(b"HTTP/1.1 200") or b"content-length: 0" not in answer:
-                raise RuntimeError(f"refused: {answer!r}")
-
-        return send
-
-    try:
-        return await _measure(server, [sender(*stream) for stream in streams], whole, spans)
-    finally:
-        for _, writer in streams:
-            writer.close()
-            await writer.wait_closed()
-
-
-async def _measure(server: Server, senders: Sequence[Sender], bodies: Sequence[bytes], spans: int) -> float:
-    """Send from all senders at once; return spans acknowledged per CPU-second of the server, warm-up left out."""
-    done = 0
-    until = time.monotonic() + WARM_UP_S + SECONDS
-
-    async def work(send: Sender, first: int) -> None:
-        nonlocal done
-        index = first
-        while time.monotonic() < until:
-            await send(bodies[index % len(bodies)])
-            done += 1
-            index += 1
-
-    async with asyncio.TaskGroup() as tasks:
-        for first, send in enumerate(senders):
-            tasks.create_task(work(send, first), name=f"bench-client-{first}")
-        await asyncio.sleep(WARM_UP_S)
-        done_before, cpu_before = done, server.cpu_s()
-    return (done - done_before) * spans / (server.cpu_s() - cpu_before)
 
 
 def main() -> None:
