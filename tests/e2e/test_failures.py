@@ -404,13 +404,13 @@ def test_files_of_a_newer_release_are_refused_with_what_to_do(tmp_path: Path, fi
         insist(up, trace_body("before"))
         up.wait_until_idle()
         assert up.stop() == 0
-    set_format(up.data_dir / file, 99)
+    before = set_format(up.data_dir / file, "99")
     done = up.run("up", "--data-dir", str(up.data_dir), timeout_s=60)
     message = " ".join(done.stderr.split())
     assert done.returncode in (1, 2)
     assert re.search(r"99, this release reads up to \d+: upgrade", message), message
     assert "Traceback" not in message
-    set_format(up.data_dir / file, 1)
+    set_format(up.data_dir / file, before)
     with up.start():
         insist(up, trace_body("after"))
         up.wait_until_idle()
@@ -445,11 +445,14 @@ def linked(server: RunningMlflow, issue_id: str = "%") -> list[str]:
         return [row[0] for row in store.execute(query, (issue_id,))]
 
 
-def set_format(file: Path, version: int) -> None:
-    """Write the format version of a log or a records file."""
+def set_format(file: Path, version: str) -> str:
+    """Write the format version of a log or a records file; return the one before."""
     with contextlib.closing(sqlite3.connect(file)) as connection:
         if file.name == "log.sqlite3":
-            connection.execute(f"PRAGMA user_version = {version}")
+            before = connection.execute("PRAGMA user_version").fetchone()[0]
+            connection.execute(f"PRAGMA user_version = {int(version)}")
         else:
-            connection.execute("UPDATE totals SET value = ? WHERE name = 'schema'", (version,))
+            before = connection.execute("SELECT version_num FROM clearwatch_records_version").fetchone()[0]
+            connection.execute("UPDATE clearwatch_records_version SET version_num = ?", (version,))
         connection.commit()
+    return str(before)
