@@ -27,6 +27,7 @@ test: install
 # CLEARWATCH_CHAOS_SEEDS=1,2 chooses other seeds; one takes some five minutes
 chaos: install
 	$(BIN)/python -m tests.e2e.full_chaos
+	$(BIN)/python -m pytest -s -m chaos
 	CLEARWATCH_CHAOS_OUTAGE_S=120 $(BIN)/python -m pytest -s tests/e2e/test_cluster_outage.py
 
 check: install

@@ -73,6 +73,7 @@ def prefix() -> str:
     return f"t{uuid.uuid4().hex[:8]}."
 
 
+@pytest.mark.chaos
 def test_a_killed_detector_is_back_within_15_s_and_replaced_within_45_s(
     kafka_broker: Broker, prefix: str, tmp_path: Path
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_killed_detector_is_back_within_15_s_and_replaced_within_45_s(
         assert [issue["trace_count"] for issue in issues] == [3 * TRACES]
 
 
+@pytest.mark.chaos
 def test_detectors_that_are_replaced_one_by_one_lose_nothing(kafka_broker: Broker, prefix: str, tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, kafka_broker, prefix=prefix, collectors=1, detectors=2, sinks=("records",), **QUICK)
     with running(cluster):
