@@ -204,6 +204,23 @@ async def test_two_members_share_the_partitions_and_the_one_that_stays_takes_ove
         await asyncio.gather(polling, return_exceptions=True)
 
 
+async def test_members_over_two_topics_get_the_same_partitions_of_both(logs: Logs) -> None:
+    one, other = await logs.start(), await logs.start()
+    first, second = Member(), Member()
+    names = [topics.ISSUES, topics.FINDINGS]
+    readers = [one.reader("g", names), other.reader("g", names)]
+    await readers[0].start(first)
+    polling = asyncio.ensure_future(_poll(readers[0]))
+    try:
+        await readers[1].start(second)
+        await second.owns(PARTITIONS // 2)
+        await first.owns(PARTITIONS // 2)
+        assert first.owned | second.owned == set(range(PARTITIONS))
+    finally:
+        polling.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
+
+
 async def _poll(reader: Reader) -> None:
     while True:
         await reader.fetch(max_bytes=1000, timeout_s=0.2)

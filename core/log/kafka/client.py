@@ -22,6 +22,7 @@ from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient as Admin
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import (
     CommitFailedError,
@@ -119,8 +120,14 @@ def producer(config: KafkaConfig) -> Producer:
     )
 
 
-def group_consumer(config: KafkaConfig, *, group: str, instance_id: str, rebalance_timeout_s: float) -> Consumer:
-    """Return a member of a group, not started and not subscribed."""
+def group_consumer(
+    config: KafkaConfig, *, group: str, instance_id: str, topics: int, rebalance_timeout_s: float
+) -> Consumer:
+    """Return a member of a group over so many co-partitioned topics, not started and not subscribed.
+
+    Sticky assignment may give the same partition of two topics to two members. Who reads several topics needs them
+    together, so such a group is assigned by range, which does.
+    """
     session_ms = int(config.session_timeout_s * 1000)
     return Consumer(
         **_common(config),
@@ -128,7 +135,7 @@ def group_consumer(config: KafkaConfig, *, group: str, instance_id: str, rebalan
         group_instance_id=instance_id or None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
-        partition_assignment_strategy=(StickyPartitionAssignor,),
+        partition_assignment_strategy=(StickyPartitionAssignor if topics == 1 else RangePartitionAssignor,),
         session_timeout_ms=session_ms,
         heartbeat_interval_ms=session_ms // _HEARTBEATS_A_SESSION,
         rebalance_timeout_ms=int(rebalance_timeout_s * 1000),

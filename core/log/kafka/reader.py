@@ -161,6 +161,7 @@ class KafkaReader:
             self._config,
             group=self._host.groups.name(self.group),
             instance_id=self._instance_id and f"{self._instance_id}.{self.group}",
+            topics=len(self.topics),
             rebalance_timeout_s=_REBALANCE_TIMEOUT_S,
         )
         with translated(f"joining group {self.group}"):
