@@ -28,7 +28,9 @@ async def test_a_group_that_has_joined_and_committed_nothing_is_not_called_caugh
     log = KafkaLog(config=config, instance_id="", telemetry=Telemetry(), clock=SystemClock())
     await log.start()
     await log.append([Record(topic=topics.SPANS, partition=0, value=b"waits")])
-    member = group_consumer(kafka, group=log.groups.name("assemble"), instance_id="", rebalance_timeout_s=10.0)
+    member = group_consumer(
+        kafka, group=log.groups.name("assemble"), instance_id="", topics=1, rebalance_timeout_s=10.0
+    )
     await member.start()
     try:
         member.subscribe([log.topics.name(topics.SPANS)])
