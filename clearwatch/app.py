@@ -31,6 +31,7 @@ from core.log.port import Log
 from core.log.sqlite import SqliteLog
 from core.runner import StageRunner
 from core.telemetry import Telemetry
+from core.waiting import stopped_within
 from detector.stages import stages
 from sinks.mlflow.sink import MlflowSink
 from sinks.port import Sink
@@ -151,9 +152,7 @@ class App:
             except LogUnavailableError as exc:
                 self._phase = f"waiting for the log: {exc}"
                 logger.warning("waiting for the log: %s", exc)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(exc.retry_after_s):
-                        await stop.wait()
+                await stopped_within(exc.retry_after_s, stop)
             else:
                 self._log = log
                 return True

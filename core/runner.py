@@ -15,7 +15,6 @@ stops before the next of them. Records of a newer release stop the partition at 
 """
 
 import asyncio
-import contextlib
 import functools
 import logging
 from collections import defaultdict
@@ -34,6 +33,7 @@ from core.stage import Processor, Recall, RecallNeeded, Stage
 from core.stops import StoppedPartition
 from core.telemetry import Telemetry
 from core.topics import DeadLetter
+from core.waiting import stopped_within
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ class StageRunner:
             return await fetching if fetching.done() else None
         except LogUnavailableError as exc:
             logger.warning("stage %s cannot read: %s", self._stage.name, exc)
-            await self._pause(exc.retry_after_s)
+            await stopped_within(exc.retry_after_s, self._stop)
             return None
         finally:
             for task in (fetching, stopping):
@@ -402,9 +402,4 @@ class StageRunner:
                 if self._stop.is_set():
                     raise
                 logger.warning("stage %s waits for the log: %s", self._stage.name, exc)
-                await self._pause(exc.retry_after_s)
-
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
+                await stopped_within(exc.retry_after_s, self._stop)

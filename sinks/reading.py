@@ -1,7 +1,6 @@
 """What every sink does with its reader: join the group, and stop at records that a newer release wrote."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
@@ -10,6 +9,7 @@ from core.errors import LogUnavailableError, PartitionLostError, SchemaTooNewErr
 from core.log.port import AssignmentListener, Fetch, Reader, StoredRecord
 from core.stops import StoppedPartition
 from core.telemetry import Telemetry
+from core.waiting import stopped_within
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +24,7 @@ async def join(
         except LogUnavailableError as exc:
             telemetry.count("clearwatch.sink.failed", sink=sink, reason="log_unavailable")
             logger.warning("sink %s waits for the log: %s", sink, exc)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(exc.retry_after_s):
-                    await stop.wait()
-            if stop.is_set():
+            if await stopped_within(exc.retry_after_s, stop):
                 return False
         else:
             return True

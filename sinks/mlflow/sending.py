@@ -15,12 +15,12 @@ import msgspec
 from core.errors import RetryableError
 from core.log.port import StoredRecord
 from core.telemetry import Telemetry
+from core.waiting import stopped_within
 from sinks.delivery import Backoff
 from sinks.mlflow.client import MlflowClient, MlflowFailedError, MlflowMissingError, MlflowRefusedError
 from sinks.mlflow.config import MlflowConfig
 from sinks.mlflow.mending import cut_ids
 from sinks.mlflow.runs import MonitorRuns
-from sinks.mlflow.waiting import every
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class SpanSender:
                 self._telemetry.count("clearwatch.sink.sent", len(batch), sink=GROUP, what="trace")
                 self._telemetry.count("clearwatch.sink.sent", sink=GROUP, what="request")
                 return True
-            if not await every(Backoff().delay_s(attempts) or 0.0, stop):
+            if await stopped_within(Backoff().delay_s(attempts) or 0.0, stop):
                 return False
 
     async def _answers(self) -> bool:

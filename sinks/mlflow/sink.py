@@ -9,6 +9,7 @@ from core.clock import Clock
 from core.errors import PartitionLostError, PermanentError, RetryableError
 from core.log.port import Log
 from core.telemetry import Telemetry
+from core.waiting import stopped_within
 from sinks.delivery import Backoff
 from sinks.mlflow.client import MlflowClient
 from sinks.mlflow.config import MlflowConfig
@@ -18,7 +19,6 @@ from sinks.mlflow.issues import IssueFiler
 from sinks.mlflow.runs import MonitorRuns, RunFigures
 from sinks.mlflow.spans import SpanForwarder
 from sinks.mlflow.updates import IssueUpdates
-from sinks.mlflow.waiting import every
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ class MlflowSink:
     async def _repeat(self, step: Callable[[], Awaitable[None]], seconds: float, stop: asyncio.Event) -> None:
         failures = 0
         pause_s = seconds
-        while await every(pause_s, stop):
+        while not await stopped_within(pause_s, stop):
             try:
                 await step()
             except PartitionLostError as exc:
@@ -121,7 +121,7 @@ class MlflowSink:
                 failures, pause_s = 0, seconds
 
     async def _refresh_runs(self, stop: asyncio.Event) -> None:
-        if await every(_FIRST_REFRESH_S, stop):
+        if not await stopped_within(_FIRST_REFRESH_S, stop):
             await self._repeat(self._refresh, self._config.refresh_s, stop)
 
     async def _refresh(self) -> None:
@@ -168,7 +168,7 @@ class MlflowSink:
                 version = await self._client.version()
             except RetryableError:
                 failures += 1
-                await every(Backoff(cap_s=5.0).delay_s(failures) or 1.0, stop)
+                await stopped_within(Backoff(cap_s=5.0).delay_s(failures) or 1.0, stop)
                 continue
             logger.info("mlflow %s answers", version or "(version unknown)")
             await self._client.warm_up()

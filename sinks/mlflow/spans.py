@@ -21,12 +21,12 @@ from core.errors import LogUnavailableError, PartitionLostError
 from core.log.port import Log, StateChange, StoredRecord, Work
 from core.model.trace import TraceChunk, TraceRecord, TraceVersion
 from core.telemetry import Telemetry
+from core.waiting import stopped_within
 from sinks.mlflow.client import MlflowClient
 from sinks.mlflow.config import MlflowConfig
 from sinks.mlflow.held import HeldTraces, is_held_key
 from sinks.mlflow.runs import MonitorRuns
 from sinks.mlflow.sending import GROUP, Piece, SpanSender
-from sinks.mlflow.waiting import every
 from sinks.poison import Decoded, Poison
 from sinks.reading import join, let_go, readable, take_up
 
@@ -188,7 +188,7 @@ class SpanForwarder:
             fetch = await self._reader.fetch(max_bytes=self._config.batch_bytes * 2, timeout_s=_FETCH_TIMEOUT_S)
         except LogUnavailableError as exc:
             self._telemetry.count("clearwatch.sink.failed", sink=GROUP, reason="log_unavailable")
-            await every(exc.retry_after_s, self._stop)
+            await stopped_within(exc.retry_after_s, self._stop)
             return
         # an assignment that ends and comes back meanwhile is another one
         owned_then = dict(self._owned)
@@ -398,7 +398,7 @@ class SpanForwarder:
 
     async def _wait_for_log(self, exc: LogUnavailableError) -> None:
         self._telemetry.count("clearwatch.sink.failed", sink=GROUP, reason="log_unavailable")
-        if not await every(exc.retry_after_s, self._stop):
+        if await stopped_within(exc.retry_after_s, self._stop):
             raise _StoppedError from exc
 
     def _count(self, owned: _Owned, records: Sequence[tuple[StoredRecord, TraceRecord]]) -> None:

@@ -16,6 +16,7 @@ from core.clock import Clock
 from core.errors import PartitionLostError, PermanentError, RetryableError
 from core.log.port import Fetch, Log, Reader, Work
 from core.telemetry import Telemetry
+from core.waiting import stopped_within
 from sinks.reading import join, readable
 from sinks.records.letters import LetterBook
 
@@ -57,7 +58,7 @@ class LettersReader:
                     await self._retain()
                 except RetryableError as exc:
                     self._telemetry.count("clearwatch.sink.failed", sink=GROUP, reason=type(exc).__name__)
-                    await _sleep(stop, exc.retry_after_s)
+                    await stopped_within(exc.retry_after_s, stop)
         finally:
             await reader.stop()
 
@@ -70,8 +71,7 @@ class LettersReader:
                 except msgspec.DecodeError as exc:
                     self._unusable(1, exc)
             while not await self._take(found):
-                await _sleep(stop, 1.0)
-                if stop.is_set():
+                if await stopped_within(1.0, stop):
                     return  # not committed: the next start stores them
             with contextlib.suppress(PartitionLostError):
                 await reader.commit(partition, Work(next_offsets={topics.DEAD_LETTERS: records[-1].offset + 1}))
@@ -103,9 +103,3 @@ class LettersReader:
             self._telemetry.count("clearwatch.dropped", excess, reason="dead_letters_over_limit")
         if not aged and not excess:
             self._retain_at_s = now_s + _RETAIN_EVERY_S
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 from core.clock import Clock
 from core.errors import PermanentError, RetryableError
 from core.telemetry import Series, Telemetry
+from core.waiting import stopped_within
 from sinks.records.engine import RecordsAccessError, RecordsUnavailableError
 from sinks.records.store import RecordStore
 
@@ -44,7 +45,7 @@ async def open_when_there(store: RecordStore, stop: asyncio.Event, *, waits_for_
             if store.is_sqlite or (isinstance(exc, RecordsAccessError) and not waits_for_access):
                 raise
             _log.warning("records are tried again in %.1f s: %s", delay_s, exc)
-            if await _stopped(stop, delay_s):
+            if await stopped_within(delay_s, stop):
                 return False
             delay_s = min(delay_s * 2, _BACKOFF_MAX_S)
         else:
@@ -79,7 +80,7 @@ class Reporter:
             return
         while not stop.is_set():
             await self._report()
-            await _stopped(stop, _EVERY_S)
+            await stopped_within(_EVERY_S, stop)
         if await self._report():
             with contextlib.suppress(RetryableError):
                 await asyncio.to_thread(self._store.leave, self.instance)
@@ -108,11 +109,3 @@ class Reporter:
                 for group, records in found.items()
                 if not group.endswith(".outbox")
             }
-
-
-async def _stopped(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait, at most until `stop` is set; return whether it is."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    return stop.is_set()

@@ -21,6 +21,7 @@ from core.model.finding import FindingRecord
 from core.model.issue import IssueRecord
 from core.model.trace import TraceRecord
 from core.telemetry import Telemetry
+from core.waiting import stopped_within
 from sinks.poison import Poison
 from sinks.reading import join, let_go, stop_at, take_up
 from sinks.records.letters_reader import LettersReader
@@ -116,7 +117,7 @@ class RecordsSink:
                 fetch = await reader.fetch(max_bytes=_FETCH_BYTES, timeout_s=_FETCH_WAIT_S)
             except RetryableError as exc:
                 self._failed(exc)
-                await _sleep(stop, exc.retry_after_s)
+                await stopped_within(exc.retry_after_s, stop)
                 continue
             if fetch.records:
                 async with self._applying:
@@ -214,7 +215,7 @@ class RecordsSink:
                         return False
                     await asyncio.sleep(delay_s)
                 else:
-                    await _sleep(stop, delay_s)
+                    await stopped_within(delay_s, stop)
                 delay_s = min(delay_s * 2, _BACKOFF_MAX_S)
             else:
                 return True
@@ -227,15 +228,8 @@ class RecordsSink:
             with contextlib.suppress(RetryableError):
                 await asyncio.to_thread(self._store.fold_counters, now_s=self._clock.now_s(), except_of=self._instance)
                 while await asyncio.to_thread(self._retain_some) and not stop.is_set():
-                    await _sleep(stop, _RETAIN_PAUSE_S)
-            await _sleep(stop, _RETAIN_EVERY_S)
+                    await stopped_within(_RETAIN_PAUSE_S, stop)
+            await stopped_within(_RETAIN_EVERY_S, stop)
 
     def _retain_some(self) -> int:
         return self._store.retain(now_s=self._clock.now_s(), retention_s=self._retention_s)
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    """Wait, at most until `stop` is set."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()
