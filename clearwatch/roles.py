@@ -83,7 +83,7 @@ def sink_names(config: Config) -> tuple[str, ...]:
 def open_log(config: Config, *, data_dir: Path, instance_id: str, telemetry: Telemetry, clock: Clock) -> Log:
     """Return the configured log, not started."""
     if config.log.kind == "kafka":
-        return KafkaLog(config=config.log, instance_id=instance_id, telemetry=telemetry, clock=clock)
+        return KafkaLog(config=config.log, instance_id=instance_id, telemetry=telemetry)
     return SqliteLog(str(data_dir / LOG_FILE), config=config.log, telemetry=telemetry, clock=clock)
 
 

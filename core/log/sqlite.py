@@ -18,6 +18,7 @@ from core.log.config import LogConfig
 from core.log.database import MEMORY, OFFSET_BITS, FileLock, connect_writer, prepare, unavailable
 from core.log.member import SqliteReader
 from core.log.mirror import Mirror, PartitionState
+from core.log.partitions import PartitionCounts
 from core.log.port import Record, TopicPartition, Work
 from core.log.reading import ReadPool
 from core.log.writer import Request, Writer
@@ -39,9 +40,9 @@ class SqliteLog:
         self._config = config
         self._telemetry = telemetry
         self._clock = clock
-        self._counts = dict.fromkeys(topics.RETENTION_H, config.partitions or DEFAULT_PARTITIONS) | {
-            topics.DEAD_LETTERS: 1
-        }
+        self._counts = PartitionCounts(
+            dict.fromkeys(topics.RETENTION_H, config.partitions or DEFAULT_PARTITIONS) | {topics.DEAD_LETTERS: 1}
+        )
         self._room = asyncio.Semaphore(config.max_pending)
         self._file_lock = None if path == MEMORY else FileLock(path)
         self._connection: sqlite3.Connection | None = None
@@ -65,24 +66,21 @@ class SqliteLog:
 
     def partitions(self, topic: str) -> int:
         """Return the number of partitions. Raises ValueError for a topic outside `core.topics`."""
-        try:
-            return self._counts[topic]
-        except KeyError:
-            raise ValueError(f"no topic {topic}") from None
+        return self._counts.of(topic)
 
     async def append(self, records: Sequence[Record]) -> None:
         """Store records durably, all or none. Raises LogFullError, LogUnavailableError."""
         if records:
             for record in records:
-                self._check(record.topic, record.partition)
+                self._counts.check(record.topic, record.partition)
             await self._submit(Request(future=self._future(), records=records))
 
     async def commit(self, group: str, partition: int, work: Work) -> None:
         """Apply one step of a group, all or nothing; `SqliteReader.commit` calls it."""
         for record in work.produce:
-            self._check(record.topic, record.partition)
+            self._counts.check(record.topic, record.partition)
         for topic in work.next_offsets:
-            self._check(topic, partition)
+            self._counts.check(topic, partition)
         request = Request(
             future=self._future(),
             records=work.produce,
@@ -96,9 +94,7 @@ class SqliteLog:
 
     def reader(self, group: str, topics: Sequence[str], *, essential: bool = True) -> SqliteReader:
         """Make the member of a group; it counts in `lag` from now on."""
-        counts = {self.partitions(topic) for topic in topics}
-        if len(counts) != 1:
-            raise ValueError(f"topics of group {group} must share their partition count: {', '.join(topics)}")
+        partitions = self._counts.shared_by(group, topics)
         self.mirror.register(group, topics, essential=essential)
         self._telemetry.gauge("clearwatch.stage.lag", lambda: self.mirror.lag().get(group, 0), group=group)
         return SqliteReader(
@@ -106,7 +102,7 @@ class SqliteLog:
             group=group,
             topics=topics,
             essential=essential,
-            partitions=counts.pop(),
+            partitions=partitions,
             telemetry=self._telemetry,
         )
 
@@ -162,7 +158,7 @@ class SqliteLog:
         if self._file_lock is not None:
             self._file_lock.acquire()
         self._connection = connect_writer(self._path)
-        wanted = [(topic, p) for topic, count in self._counts.items() for p in range(count)]
+        wanted = [(topic, p) for topic, count in self._counts.by_topic.items() for p in range(count)]
         prepare(self._connection, self._path, wanted)
         self._load(self._connection)
         lock = threading.Lock()
@@ -213,10 +209,6 @@ class SqliteLog:
             self._connection = None
         if self._file_lock is not None:
             self._file_lock.release()
-
-    def _check(self, topic: str, partition: int) -> None:
-        if not 0 <= partition < self.partitions(topic):
-            raise ValueError(f"topic {topic} has {self.partitions(topic)} partitions, no {partition}")
 
     def _beginnings(self, member: SqliteReader) -> dict[TopicPartition, int]:
         """Return where a group begins in the partitions of which it has committed nothing."""

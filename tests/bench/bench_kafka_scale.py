@@ -25,7 +25,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from collector.slicer import slice_traces
 from core import topics
-from core.clock import SystemClock
 from core.log.config import LogConfig
 from core.log.kafka.client import make_admin
 from core.log.kafka.log import KafkaLog
@@ -84,7 +83,7 @@ class Bench:
         prefix = f"scale{self._runs}."
         kafka = KafkaConfig(bootstrap_servers=self._brokers, topic_prefix=prefix)
         config = LogConfig(kind="kafka", partitions=PARTITIONS, kafka=kafka)
-        log = KafkaLog(config=config, instance_id="", telemetry=Telemetry(), clock=SystemClock())
+        log = KafkaLog(config=config, instance_id="", telemetry=Telemetry())
         await log.start()
         try:
             await self._preload(log, spans)

@@ -108,7 +108,7 @@ async def serve(options: argparse.Namespace, path: str) -> None:
     telemetry, clock = Telemetry(), SystemClock()
     log: Log
     if options.brokers:
-        log = KafkaLog(config=kafka_config(options), instance_id="", telemetry=telemetry, clock=clock)
+        log = KafkaLog(config=kafka_config(options), instance_id="", telemetry=telemetry)
     else:
         log = SqliteLog(path, config=LogConfig(), telemetry=telemetry, clock=clock)
     await log.start()

@@ -122,7 +122,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         broker = request.getfixturevalue("kafka_broker")
         kafka = KafkaConfig(bootstrap_servers=broker.bootstrap_servers, topic_prefix=f"t{uuid.uuid4().hex[:8]}.")
         config = LogConfig(kind="kafka", partitions=PARTITIONS, kafka=kafka)
-        log = KafkaLog(config=config, instance_id="", telemetry=telemetry, clock=clock)
+        log = KafkaLog(config=config, instance_id="", telemetry=telemetry)
     else:
         log = SqliteLog(":memory:", config=LogConfig(partitions=PARTITIONS), telemetry=telemetry, clock=clock)
     await log.start()

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 import pytest
 
 from core import topics
-from core.clock import SystemClock
 from core.errors import LogUnavailableError, PartitionLostError
 from core.log.config import LogConfig
 from core.log.kafka.client import TopicPartition
@@ -56,7 +55,7 @@ async def make_log(kafka_broker: Broker) -> AsyncIterator[MakeLog]:
     async with AsyncExitStack() as closing:
 
         async def make() -> KafkaLog:
-            log = KafkaLog(config=config, instance_id="", telemetry=Telemetry(), clock=SystemClock())
+            log = KafkaLog(config=config, instance_id="", telemetry=Telemetry())
             await log.start()
             closing.push_async_callback(log.stop)
             return log

@@ -77,7 +77,7 @@ def _kafka(broker: Broker) -> Callable[[Clock, Telemetry], Log]:
         partitions=PARTITIONS,
         kafka=KafkaConfig(bootstrap_servers=broker.bootstrap_servers, topic_prefix=f"t{uuid.uuid4().hex[:8]}."),
     )
-    return lambda clock, telemetry: KafkaLog(config=config, instance_id="", telemetry=telemetry, clock=clock)
+    return lambda clock, telemetry: KafkaLog(config=config, instance_id="", telemetry=telemetry)
 
 
 def _subject(request: pytest.FixtureRequest, tmp_path: Path) -> Subject:

@@ -9,7 +9,6 @@ import msgspec
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from core import topics
-from core.clock import SystemClock
 from core.log.config import LogConfig
 from core.log.kafka.client import TopicPartition
 from core.log.kafka.log import KafkaLog
@@ -37,7 +36,7 @@ def census(config: LogConfig) -> Census:
 
 
 async def _census(config: LogConfig) -> Census:
-    log = KafkaLog(config=config, instance_id="", telemetry=Telemetry(), clock=SystemClock())
+    log = KafkaLog(config=config, instance_id="", telemetry=Telemetry())
     await log.start()
     try:
         offsets = (await log.groups.committed()).get(GROUP, {})
@@ -50,7 +49,7 @@ async def _census(config: LogConfig) -> Census:
             for record in await log.seeker.read_at(before, topics.SPANS, range(offsets.get(before, 0))):
                 _add(committed, record.value)
             behind = TopicPartition(log.topics.name(topics.TRACES), number)
-            end = (await log.seeker.ends([behind]))[behind]
+            _, end = (await log.seeker.bounds([behind]))[behind]
             for record in await log.seeker.read_at(behind, topics.TRACES, range(end)):
                 found = decode_record(record.value)
                 if isinstance(found, TraceChunk):

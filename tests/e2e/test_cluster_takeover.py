@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from core import topics
-from core.clock import SystemClock
 from core.log.kafka.log import KafkaLog
 from core.log.port import Record
 from core.telemetry import Telemetry
@@ -131,7 +130,7 @@ def append_of_next_release(cluster: Cluster, name: str) -> int:
     """Write a trace as the next release would; return its partition."""
 
     async def append() -> int:
-        log = KafkaLog(config=cluster.log_config, instance_id="", telemetry=Telemetry(), clock=SystemClock())
+        log = KafkaLog(config=cluster.log_config, instance_id="", telemetry=Telemetry())
         await log.start()
         try:
             partition = topics.partition_for_trace(bytes.fromhex(trace_id_of(name)), log.partitions(topics.SPANS))

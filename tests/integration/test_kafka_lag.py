@@ -6,7 +6,6 @@ import uuid
 import pytest
 
 from core import topics
-from core.clock import SystemClock
 from core.log.config import LogConfig
 from core.log.kafka.client import TopicPartition, group_consumer
 from core.log.kafka.log import KafkaLog
@@ -25,7 +24,7 @@ async def test_a_group_that_has_joined_and_committed_nothing_is_not_called_caugh
         bootstrap_servers=kafka_broker.bootstrap_servers, topic_prefix=f"t{uuid.uuid4().hex[:8]}.", compression="none"
     )
     config = LogConfig(kind="kafka", partitions=2, kafka=kafka)
-    log = KafkaLog(config=config, instance_id="", telemetry=Telemetry(), clock=SystemClock())
+    log = KafkaLog(config=config, instance_id="", telemetry=Telemetry())
     await log.start()
     await log.append([Record(topic=topics.SPANS, partition=0, value=b"waits")])
     member = group_consumer(

@@ -9,7 +9,6 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from core import topics
-from core.clock import SystemClock
 from core.errors import LogUnavailableError, PartitionLostError
 from core.log.config import LogConfig
 from core.log.kafka.log import KafkaLog
@@ -39,9 +38,7 @@ class Logs:
         return LogConfig(partitions=partitions, kafka=KafkaConfig.model_validate(values))
 
     async def start(self, instance_id: str = "", **settings: Any) -> KafkaLog:
-        log = KafkaLog(
-            config=self.config(**settings), instance_id=instance_id, telemetry=self.telemetry, clock=SystemClock()
-        )
+        log = KafkaLog(config=self.config(**settings), instance_id=instance_id, telemetry=self.telemetry)
         self.made.append(log)
         await log.start()
         return log
@@ -304,3 +301,21 @@ async def test_state_counts_where_the_offset_was_not_committed_any_more(logs: Lo
     await again.start(member)
     assert member.found == {b"k": b"after a"}
     assert [r.value for r in await read(again, 1)] == [b"b"]
+
+
+async def test_a_client_that_fetches_no_more_is_made_anew_while_the_brokers_answer(logs: Logs) -> None:
+    log = await logs.start()
+    reader = log.reader("g", [topics.SPANS])
+    reader.stalled_s = 3.0
+    await reader.start(Member())
+    await log.append([record(b"before")])
+    await read(reader, 1)
+    # seen after a broker's restart: heartbeats go on, the task that fetches is gone, nothing is raised
+    fetcher: Any = reader._consumer and reader._consumer._fetcher
+    for task in (fetcher._fetch_task, *fetcher._pending_tasks):
+        task.cancel()
+    await log.append([record(b"after", partition=n) for n in range(PARTITIONS)])
+    found = await read(reader, PARTITIONS)
+    assert {(r.partition, r.value) for r in found} >= {(n, b"after") for n in range(PARTITIONS)}
+    assert logs.telemetry.snapshot()["clearwatch.log.rejoins", (("group", "g"),)] == 1
+    await reader.stop()

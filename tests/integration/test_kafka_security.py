@@ -20,7 +20,6 @@ from pydantic import SecretStr, ValidationError
 
 from clearwatch.mlflow_server import free_port
 from core import topics
-from core.clock import SystemClock
 from core.errors import LogUnavailableError
 from core.log.config import LogConfig
 from core.log.kafka.log import KafkaLog
@@ -122,9 +121,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 async def write_one(config: KafkaConfig) -> None:
     """Make the topics and append a record. Raises LogUnavailableError."""
     config = config.model_copy(update={"topic_prefix": "secure."})
-    log = KafkaLog(
-        config=LogConfig(partitions=1, kafka=config), instance_id="", telemetry=Telemetry(), clock=SystemClock()
-    )
+    log = KafkaLog(config=LogConfig(partitions=1, kafka=config), instance_id="", telemetry=Telemetry())
     try:
         await log.start()
         await log.append([Record(topic=topics.SPANS, partition=0, value=b"x")])

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from core.clock import SystemClock
 from core.errors import LogUnavailableError
 from core.log.config import LogConfig
 from core.log.kafka.log import KafkaLog
@@ -35,7 +34,7 @@ TRACES = 5
 
 @asynccontextmanager
 async def a_log(config: LogConfig) -> AsyncIterator[KafkaLog]:
-    log = KafkaLog(config=config, instance_id="", telemetry=Telemetry(), clock=SystemClock())
+    log = KafkaLog(config=config, instance_id="", telemetry=Telemetry())
     await log.start()
     try:
         yield log

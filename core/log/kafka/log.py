@@ -2,9 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from core.clock import Clock
 from core.errors import LogUnavailableError
 from core.log.config import LogConfig
 from core.log.kafka.appender import Appender
@@ -13,6 +12,7 @@ from core.log.kafka.groups import Groups
 from core.log.kafka.reader import KafkaReader
 from core.log.kafka.seeking import Seeker
 from core.log.kafka.topic_setup import Topics
+from core.log.partitions import PartitionCounts
 from core.log.port import Record
 from core.telemetry import Telemetry
 
@@ -25,36 +25,33 @@ class KafkaLog:
     `start` raises TopicMismatchError where a topic does not fit, LogUnavailableError where the brokers do not answer.
     """
 
-    def __init__(self, *, config: LogConfig, instance_id: str, telemetry: Telemetry, clock: Clock) -> None:
+    def __init__(self, *, config: LogConfig, instance_id: str, telemetry: Telemetry) -> None:
         self._config = config
         self._instance_id = config.kafka.instance_id or instance_id
         self._telemetry = telemetry
-        self._clock = clock
         self.topics = Topics(config)
         self.appender = Appender(config.kafka, name=self.topics.name)
         self.seeker = Seeker(config.kafka)
         self.groups = Groups(config.kafka)
-        self._counts: Mapping[str, int] = {}
+        self.counts = PartitionCounts({})
         self._groups: dict[str, tuple[str, ...]] = {}
         self._readers: set[KafkaReader] = set()
         self._is_running = False
 
     async def start(self) -> None:
         """Make or check the topics, connect the producer."""
-        self._counts = await self.topics.prepare()
+        self.counts = PartitionCounts(await self.topics.prepare())
         await self.appender.start()
         self._is_running = True
 
     def partitions(self, topic: str) -> int:
         """Return the number of partitions. Raises ValueError for a topic outside `core.topics`."""
-        try:
-            return self._counts[topic]
-        except KeyError:
-            raise ValueError(f"no topic {topic}") from None
+        return self.counts.of(topic)
 
     async def append(self, records: Sequence[Record]) -> None:
         """Store records, acknowledged by all in-sync replicas. Raises LogUnavailableError."""
-        self.check(records)
+        for record in records:
+            self.counts.check(record.topic, record.partition)
         self.check_running()
         await self.appender.append(records)
         for topic, count in Counter([record.topic for record in records]).items():
@@ -62,19 +59,16 @@ class KafkaLog:
 
     def reader(self, group: str, topics: Sequence[str], *, essential: bool = True) -> KafkaReader:
         """Make a member of a group; it counts in `lag` from now on. The brokers' retention waits for no group."""
-        counts = {self.partitions(topic) for topic in topics}
-        if len(counts) != 1:
-            raise ValueError(f"topics of group {group} must share their partition count: {', '.join(topics)}")
+        partitions = self.counts.shared_by(group, topics)
         self._groups[group] = tuple(topics)
         reader = KafkaReader(
             self,
             group=group,
             topics=topics,
-            partitions=counts.pop(),
+            partitions=partitions,
             config=self._config.kafka,
             instance_id=self._instance_id,
             telemetry=self._telemetry,
-            clock=self._clock,
         )
         self._readers.add(reader)
         return reader
@@ -88,15 +82,14 @@ class KafkaLog:
         self.check_running()
         committed = await self.groups.committed()
         mine = {group: set(self._partitions_of(topics)) for group, topics in self._groups.items()}
-        ours = set(self._partitions_of(tuple(self._counts)))
+        ours = set(self._partitions_of(tuple(self.counts.by_topic)))
         for group, offsets in committed.items():
             if offsets:  # one that has just joined has committed nothing: nobody can tell yet what it reads
                 mine[group] = mine.get(group, set()) | (set(offsets) & ours)
         everything = sorted({at for partitions in mine.values() for at in partitions})
-        begins = await self.seeker.beginnings(everything)
-        ends = await self.seeker.ends(everything)
+        bounds = await self.seeker.bounds(everything)
         return {
-            group: sum(max(0, ends[at] - max(begins[at], committed.get(group, {}).get(at, 0))) for at in partitions)
+            group: sum(_behind(bounds[at], committed.get(group, {}).get(at, 0)) for at in partitions)
             for group, partitions in mine.items()
         }
 
@@ -119,14 +112,6 @@ class KafkaLog:
 
     # -- for readers
 
-    def check(self, records: Iterable[Record]) -> None:
-        """Raise ValueError for a record whose topic or partition does not exist."""
-        for record in records:
-            if not 0 <= record.partition < self.partitions(record.topic):
-                raise ValueError(
-                    f"topic {record.topic} has {self.partitions(record.topic)} partitions, no {record.partition}"
-                )
-
     def check_running(self) -> None:
         """Raise LogUnavailableError where the log is not running."""
         if not self._is_running:
@@ -142,3 +127,8 @@ class KafkaLog:
             for topic in topics
             for number in range(self.partitions(topic))
         ]
+
+
+def _behind(bounds: tuple[int, int], committed: int) -> int:
+    begin, end = bounds
+    return max(0, end - max(begin, committed))

@@ -19,7 +19,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
-from core.clock import Clock
 from core.errors import LogUnavailableError, PartitionLostError
 from core.log.kafka.appender import Appender
 from core.log.kafka.client import (
@@ -40,7 +39,8 @@ from core.log.kafka.seeking import Seeker
 from core.log.kafka.stores import Stores
 from core.log.kafka.topic_setup import Topics
 from core.log.kafka_config import KafkaConfig
-from core.log.port import AssignmentListener, Fetch, Record, StoredRecord, Work
+from core.log.partitions import PartitionCounts
+from core.log.port import AssignmentListener, Fetch, StoredRecord, Work
 from core.log.port import TopicPartition as OurPartition
 from core.telemetry import Telemetry
 
@@ -66,10 +66,7 @@ class Host(Protocol):
     groups: Groups
     seeker: Seeker
     topics: Topics
-
-    def check(self, records: Iterable[Record]) -> None:
-        """Raise ValueError for a record whose topic or partition does not exist."""
-        ...
+    counts: PartitionCounts
 
     def check_running(self) -> None:
         """Raise LogUnavailableError where the log is stopped."""
@@ -93,17 +90,16 @@ class KafkaReader:
         config: KafkaConfig,
         instance_id: str,
         telemetry: Telemetry,
-        clock: Clock,
     ) -> None:
         self.group = group
         self.topics = tuple(topics)
         self.partitions = partitions
         self.revoked_within_s = REVOKE_S
+        self.stalled_s = _STALLED_S
         self._host = host
         self._config = config
         self._instance_id = instance_id
         self._telemetry = telemetry
-        self._clock = clock
         self._names = {host.topics.name(topic): topic for topic in topics}
         self._listener: AssignmentListener | None = None
         self._consumer: Consumer | None = None
@@ -297,14 +293,13 @@ class KafkaReader:
         mine = [TopicPartition(name, number) for number in numbers for name in self._names]
         if not mine:
             return
-        begins = await self._host.seeker.beginnings(mine)
-        ends = await self._host.seeker.ends(mine)
-        stamps = await self._host.seeker.last_log_time_ms(mine)
+        bounds = await self._host.seeker.bounds(mine)
+        stamps = await self._host.seeker.last_log_time_ms(bounds)
         positions: dict[TopicPartition, int] = {}
         new: dict[TopicPartition, int] = {}
         for at in mine:
             committed = await self._committed(consumer, at)
-            positions[at] = self._position(at, committed, begins[at], ends[at])
+            positions[at] = self._position(at, committed, *bounds[at])
             if committed is None:
                 new[at] = positions[at]
         if new:
@@ -313,7 +308,7 @@ class KafkaReader:
         self._drop_poll()
         for at, position in positions.items():
             consumer.seek(at, position)
-            self._delivery.open(at, position=position, end=ends[at], last_log_time_ms=stamps.get(at))
+            self._delivery.open(at, position=position, end=bounds[at][1], last_log_time_ms=stamps.get(at))
             if self._delivery.is_paused((self._names[at.topic], at.partition)):
                 consumer.pause(at)
 
@@ -327,6 +322,8 @@ class KafkaReader:
                 "group %s had read %s up to %d, which now ends at %d: was the topic made anew? Going on at its end",
                 *(self.group, at, position, end),
             )
+            # nobody can tell what was in the place of what was read: all that is there now counts as passed over
+            self._telemetry.count("clearwatch.dropped", end - begin, reason=f"log_shorter_{self.group}")
             return end
         if position < begin:
             self._count_deleted(begin - position if committed is not None else 0)
@@ -429,9 +426,10 @@ class KafkaReader:
     async def commit(self, partition: int, work: Work) -> None:
         """Produce, then change state, then move offsets; see the port's contract."""
         self._host.check_running()
-        self._host.check(work.produce)
+        for record in work.produce:
+            self._host.counts.check(record.topic, record.partition)
         for topic in work.next_offsets:
-            self._host.check((Record(topic=topic, partition=partition, value=b""),))
+            self._host.counts.check(topic, partition)
         assignment = self._assignments
         self._check_owned(partition, assignment)
         if work.produce:
@@ -494,11 +492,11 @@ class KafkaReader:
             if at not in consumer.assignment():
                 continue
             asked_ms = consumer.last_poll_timestamp(at)
-            if asked_ms is not None and time.time() * 1000 - asked_ms < _STALLED_S * 1000:
+            if asked_ms is not None and time.time() * 1000 - asked_ms < self.stalled_s * 1000:
                 self._progress_s = now_s
-        is_outside = self._unsettled_since_s is not None and now_s - self._unsettled_since_s > _STALLED_S
+        is_outside = self._unsettled_since_s is not None and now_s - self._unsettled_since_s > self.stalled_s
         is_waiting = self._delivery.is_open and not self._delivery.is_all_paused
-        is_stalled = is_waiting and now_s - self._progress_s > _STALLED_S
+        is_stalled = is_waiting and now_s - self._progress_s > self.stalled_s
         if not (is_outside or is_stalled):
             return
         self._progress_s = now_s
@@ -506,9 +504,11 @@ class KafkaReader:
             self._unsettled_since_s = now_s
         with contextlib.suppress(LogUnavailableError):
             # raises where the brokers are away: then nobody has stalled
-            await self._host.seeker.ends([TopicPartition(name, 0) for name in self._names])
+            await self._host.seeker.bounds([TopicPartition(name, 0) for name in self._names])
             what = "is in no group" if is_outside else "has not fetched"
-            logger.error("group %s %s for %.0f s though the brokers answer: joining anew", self.group, what, _STALLED_S)
+            logger.error(
+                "group %s %s for %.0f s though the brokers answer: joining anew", self.group, what, self.stalled_s
+            )
             self._telemetry.count("clearwatch.log.rejoins", group=self.group)
             await self._rejoin()
 

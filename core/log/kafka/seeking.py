@@ -7,7 +7,7 @@ the beginning and the end that the brokers gave just before.
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, TypeAlias
 
 from core.errors import LogUnavailableError
 from core.log.kafka.chunks import Joiner
@@ -22,6 +22,9 @@ _GAP: Final = 64
 _PATIENCE_S: Final = 15.0
 _FOREVER_MS: Final = 1 << 60
 
+# of each partition: the offset of its first record, and the one after its last
+Bounds: TypeAlias = Mapping[TopicPartition, tuple[int, int]]
+
 
 class Seeker:
     """A small pool of consumers. Used in one event loop."""
@@ -32,15 +35,10 @@ class Seeker:
         self._room = asyncio.Semaphore(_CONSUMERS)
         self._is_stopped = False
 
-    async def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Return the offset after the last record of each. Raises LogUnavailableError."""
+    async def bounds(self, partitions: Sequence[TopicPartition]) -> Bounds:
+        """Return the offsets of the first record of each and after its last. Raises LogUnavailableError."""
         async with self._consumer("asking for the ends of partitions") as consumer:
-            return dict(await consumer.end_offsets(partitions))
-
-    async def beginnings(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Return the offset of the first record of each. Raises LogUnavailableError."""
-        async with self._consumer("asking for the beginnings of partitions") as consumer:
-            return dict(await consumer.beginning_offsets(partitions))
+            return await _bounds(consumer, partitions)
 
     async def read_at(self, at: TopicPartition, topic: str, offsets: Sequence[int]) -> Sequence[StoredRecord]:
         """Return the records at ascending offsets that are still stored. Raises LogUnavailableError."""
@@ -48,7 +46,7 @@ class Seeker:
             return ()
         found: list[StoredRecord] = []
         async with self._consumer(f"reading {at.topic} again") as consumer:
-            begin, end = await _bounds(consumer, at)
+            begin, end = (await _bounds(consumer, [at]))[at]
             wanted = [offset for offset in offsets if begin <= offset < end]
             while wanted:
                 run = 1
@@ -58,15 +56,13 @@ class Seeker:
                 wanted = wanted[run:]
         return found
 
-    async def last_log_time_ms(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Return the log time of the last record of each that holds one. Raises LogUnavailableError."""
+    async def last_log_time_ms(self, bounds: Bounds) -> Mapping[TopicPartition, int]:
+        """Return the log time of the last record within bounds, of each that holds one. Raises LogUnavailableError."""
         found: dict[TopicPartition, int] = {}
         async with self._consumer("reading the last records") as consumer:
-            begins = await consumer.beginning_offsets(partitions)
-            ends = await consumer.end_offsets(partitions)
-            for at in partitions:
-                if begins[at] < ends[at]:
-                    async for raw in _read(consumer, at, ends[at] - 1, ends[at]):
+            for at, (begin, end) in bounds.items():
+                if begin < end:
+                    async for raw in _read(consumer, at, end - 1, end):
                         found[at] = raw.timestamp
         return found
 
@@ -75,7 +71,7 @@ class Seeker:
         records: list[StoredRecord] = []
         tombstones: set[int] = set()
         async with self._consumer(f"restoring {at.topic}") as consumer:
-            begin, end = await _bounds(consumer, at)
+            begin, end = (await _bounds(consumer, [at]))[at]
             if begin < end:
                 async for raw in _read(consumer, at, begin, end):
                     if raw.value is None:
@@ -114,10 +110,10 @@ class Seeker:
                 self._idle.append(consumer)
 
 
-async def _bounds(consumer: Consumer, at: TopicPartition) -> tuple[int, int]:
-    begins = await consumer.beginning_offsets([at])
-    ends = await consumer.end_offsets([at])
-    return begins[at], ends[at]
+async def _bounds(consumer: Consumer, partitions: Sequence[TopicPartition]) -> Bounds:
+    begins = await consumer.beginning_offsets(partitions)
+    ends = await consumer.end_offsets(partitions)
+    return {at: (begins[at], ends[at]) for at in partitions}
 
 
 async def _read(consumer: Consumer, at: TopicPartition, begin: int, end: int) -> AsyncIterator[ConsumerRecord]:

@@ -22,7 +22,6 @@ from typing import Any, Final
 import uvloop
 
 from core import topics
-from core.clock import SystemClock
 from core.log.config import LogConfig
 from core.log.kafka.log import KafkaLog
 from core.log.kafka_config import KafkaConfig
@@ -65,7 +64,7 @@ async def _make_topics(brokers: str, prefix: str) -> None:
         max_bytes=_MAX_BYTES,
         kafka=KafkaConfig(bootstrap_servers=brokers, topic_prefix=prefix),
     )
-    log = KafkaLog(config=config, instance_id="", telemetry=Telemetry(), clock=SystemClock())
+    log = KafkaLog(config=config, instance_id="", telemetry=Telemetry())
     await log.start()
     await log.stop()
 
