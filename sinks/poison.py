@@ -3,18 +3,20 @@
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 
 from core.dead_letters import Breaker, letter_of, record_of
-from core.log.port import Reader, Record, StoredRecord, TopicPartition
+from core.log.port import Record, StoredRecord, TopicPartition
 from core.stops import StoppedPartition
 from core.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+# `Reader.pause`, or what keeps the partitions until they may be paused in the event loop
+Pause: TypeAlias = Callable[[Sequence[TopicPartition]], None]
 
 
 class Decoded(Generic[T]):
@@ -36,14 +38,14 @@ class Poison:
         self._telemetry = telemetry
         self._breakers: defaultdict[TopicPartition, Breaker] = defaultdict(Breaker)
 
-    def decoded(self, records: Sequence[StoredRecord], decode: Callable[[bytes], T], reader: Reader) -> Decoded[T]:
+    def decoded(self, records: Sequence[StoredRecord], decode: Callable[[bytes], T], pause: Pause) -> Decoded[T]:
         """Decode records of one topic's partition, up to where it has to stop."""
         result: Decoded[T] = Decoded()
         for record in records:
             try:
                 value = decode(record.value)
             except msgspec.DecodeError as exc:
-                letter = self.letter(record, exc, reason="undecodable", reader=reader)
+                letter = self.letter(record, exc, reason="undecodable", pause=pause)
                 if letter is None:
                     break
                 result.letters.append(letter)
@@ -52,19 +54,19 @@ class Poison:
             result.next_offset = record.offset + 1
         return result
 
-    def letter(self, record: StoredRecord, error: Exception, *, reason: str, reader: Reader) -> Record | None:
+    def letter(self, record: StoredRecord, error: Exception, *, reason: str, pause: Pause) -> Record | None:
         """Return the dead letter of a record, or None: the partition is stopped, and may not be committed past it.
 
         Who commits the letter counts it with `count`.
         """
         letter = letter_of(record, stage=self._stage, error=error, reason=reason)
-        if not self.takes(record.topic, record.partition, record.offset, reader=reader):
+        if not self.takes(record.topic, record.partition, record.offset, pause=pause):
             logger.error("%s: %s: %s", self._stage, letter.error_type, letter.error)
             return None
         return record_of(letter)
 
-    def takes(self, topic: str, partition: int, offset: int, *, reader: Reader) -> bool:
-        """Return whether this record may go to dead-letters; where not, its partition is paused and in `stops`."""
+    def takes(self, topic: str, partition: int, offset: int, *, pause: Pause) -> bool:
+        """Return whether this record may go to dead-letters; where not, it calls `pause` and is in `stops`."""
         breaker = self._breakers[topic, partition]
         if breaker.takes(offset):
             return True
@@ -74,7 +76,7 @@ class Poison:
         if self._telemetry.stops.add(stopped):
             self._telemetry.count("clearwatch.stage.failures", stage=self._stage, reason="dead_letters")
             logger.error("%s", stopped)
-        reader.pause([(topic, partition)])
+        pause([(topic, partition)])
         return False
 
     def count(self, amount: int, *, reason: str) -> None:

@@ -72,7 +72,7 @@ async def take_next(
 
 
 def readable(
-    fetch: Fetch, reader: Reader, *, sink: str = "", telemetry: Telemetry | None = None
+    fetch: Fetch, reader: Reader, *, sink: str, telemetry: Telemetry
 ) -> Iterator[tuple[int, Sequence[StoredRecord]]]:
     """Yield (partition, records) up to the first record of a newer schema; such a partition is paused, never skipped.
 
@@ -87,7 +87,7 @@ def readable(
             yield partition, records[:too_new]
 
 
-def stop_at(record: StoredRecord, reader: Reader, *, group: str, telemetry: Telemetry | None) -> None:
+def stop_at(record: StoredRecord, reader: Reader, *, group: str, telemetry: Telemetry) -> None:
     """Read a partition no further than a record that a newer release wrote, and say so until this one is upgraded."""
     schema = topics.schema_of(record.headers)
     stopped = StoppedPartition(
@@ -97,6 +97,6 @@ def stop_at(record: StoredRecord, reader: Reader, *, group: str, telemetry: Tele
         offset=record.offset,
         reason=str(SchemaTooNewError(topic=record.topic, schema=schema, supported=topics.SCHEMA)),
     )
-    if telemetry is None or telemetry.stops.add(stopped):
+    if telemetry.stops.add(stopped):
         logger.error("%s", stopped)
     reader.pause([(record.topic, record.partition)])

@@ -171,7 +171,7 @@ class IssueFiler:
             return
         entries: list[Entry] = []
         state: dict[bytes, StateChange] = {}
-        decoded = self._poison.decoded(records, self._decode, self._reader)
+        decoded = self._poison.decoded(records, self._decode, self._reader.pause)
         for record, found in decoded.found:
             if isinstance(found, IssueEvent):
                 effects, changes = self._event(partition, found)
@@ -197,7 +197,7 @@ class IssueFiler:
         if self._config.forward != "flagged":
             await self.outbox.put(partition, (), Work(next_offsets={topics.FINDINGS: records[-1].offset + 1}))
             return
-        decoded = self._poison.decoded(records, self._decode_finding, self._reader)
+        decoded = self._poison.decoded(records, self._decode_finding, self._reader.pause)
         entries = [entry for record, found in decoded.found for entry in self._flags(record, found)]
         if decoded.next_offset is None:
             return

@@ -193,7 +193,7 @@ class SpanForwarder:
         # an assignment that ends and comes back meanwhile is another one
         owned_then = dict(self._owned)
         found = {
-            partition: self._poison.decoded(records, self._decode, self._reader)
+            partition: self._poison.decoded(records, self._decode, self._reader.pause)
             for partition, records in readable(fetch, self._reader, sink=GROUP, telemetry=self._telemetry)
             if partition in owned_then
         }
@@ -347,7 +347,7 @@ class SpanForwarder:
         """Write what MLflow will not take to dead-letters; where that is too much, halt and return False."""
         logger.error("mlflow-spans: trace %s refused: %s", piece.trace_id, exc)
         source = piece.source
-        if not self._poison.takes(source.topic, source.partition, source.offset, reader=self._reader):
+        if not self._poison.takes(source.topic, source.partition, source.offset, pause=self._reader.pause):
             # the others wait as well: what this fetch holds of them is not committed, and is read again at the restart
             self._reader.pause([(topics.TRACES, partition) for partition in self._owned])
             return False

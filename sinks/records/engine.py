@@ -135,21 +135,22 @@ class Database:
         Raises RecordsUnavailableError, RecordsRefusedError; then nothing has changed, but where a
         connection was lost at the commit, which may have happened: what is written must bear to be written again.
         """
-        try:
-            with (
-                self._turn,
-                self.engine.connect().execution_options(writes=True) as connection,
-                connection.begin(),
-            ):
-                if not self.is_sqlite:
-                    connection.exec_driver_sql(_ALONE if alone else _SHARED)
-                yield connection
-        except sa.exc.SQLAlchemyError as exc:
-            raise self._translated(exc, "written") from exc
+        with self._transaction(_ALONE if alone else _SHARED, "written") as connection:
+            yield connection
 
     @contextlib.contextmanager
     def migrating(self) -> Iterator[sa.Connection]:
         """Hold the one transaction in which tables change: whoever comes second waits, without a limit."""
+        with self._transaction(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})", "opened") as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+    @contextlib.contextmanager
+    def _transaction(self, lock: str, doing: str) -> Iterator[sa.Connection]:
+        """Write in one transaction under PostgreSQL's `lock`; an SQLite file is locked whole."""
         try:
             with (
                 self._turn,
@@ -157,14 +158,10 @@ class Database:
                 connection.begin(),
             ):
                 if not self.is_sqlite:
-                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+                    connection.exec_driver_sql(lock)
                 yield connection
         except sa.exc.SQLAlchemyError as exc:
-            raise self._translated(exc, "opened") from exc
-
-    def close(self) -> None:
-        """Close every connection."""
-        self.engine.dispose()
+            raise self._translated(exc, doing) from exc
 
     def _translated(self, exc: sa.exc.SQLAlchemyError, doing: str) -> ClearwatchError:
         """Return what it means; the message is one line without secrets, and names the server."""

@@ -8,7 +8,7 @@ its partitions, and one at a time deletes what is too old.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -22,8 +22,8 @@ from core.model.issue import IssueRecord
 from core.model.trace import TraceRecord
 from core.telemetry import Telemetry
 from core.waiting import stopped_within
-from sinks.poison import Poison
-from sinks.reading import join, let_go, stop_at, take_up
+from sinks.poison import Pause, Poison
+from sinks.reading import join, let_go, readable, take_up
 from sinks.records.letters_reader import LettersReader
 from sinks.records.reporter import open_when_there
 from sinks.records.store import Change, RecordStore
@@ -67,7 +67,6 @@ class RecordsSink:
             topics.ISSUES: msgspec.msgpack.Decoder(IssueRecord).decode,
         }
         self._applying = asyncio.Lock()
-        self._stopped: dict[TopicPartition, StoredRecord] = {}
         self._reader: Reader | None = None
 
     @property
@@ -87,8 +86,6 @@ class RecordsSink:
     async def on_revoked(self, partitions: Sequence[int]) -> None:
         """Wait until the batch in hand is stored and committed."""
         async with self._applying:
-            for topic, partition in [at for at in self._stopped if at[1] in partitions]:
-                del self._stopped[topic, partition]
             let_go(self._telemetry, self.name, partitions)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -124,9 +121,10 @@ class RecordsSink:
                     await self._patiently(lambda fetch=fetch: self._take(reader, fetch), stop)  # type: ignore[misc]
 
     async def _take(self, reader: Reader, fetch: Fetch) -> None:
-        decoded, undecodable, next_offsets = await asyncio.to_thread(self._decoded, fetch.records, reader)
-        for at in self._stopped.keys() & fetch.records.keys():
-            stop_at(self._stopped[at], reader, group=self.name, telemetry=self._telemetry)
+        known = list(readable(fetch, reader, sink=self.name, telemetry=self._telemetry))
+        stopped: list[TopicPartition] = []
+        decoded, undecodable, next_offsets = await asyncio.to_thread(self._decoded, known, stopped.extend)
+        reader.pause(stopped)
         refused = await asyncio.to_thread(self._apply, [change for _, change in decoded])
         buried = self._buried(((decoded[index][0], exc) for index, exc in refused), reader, next_offsets)
         if undecodable or buried:
@@ -152,7 +150,7 @@ class RecordsSink:
         for record, exc in refused:
             if (record.topic, record.partition) in stopped:
                 continue
-            letter = self._poison.letter(record, exc, reason="refused_by_store", reader=reader)
+            letter = self._poison.letter(record, exc, reason="refused_by_store", pause=reader.pause)
             if letter is None:
                 stopped.add((record.topic, record.partition))
                 next_offsets[record.partition][record.topic] = record.offset
@@ -177,18 +175,15 @@ class RecordsSink:
         return []
 
     def _decoded(
-        self, records: Mapping[TopicPartition, Sequence[StoredRecord]], reader: Reader
+        self, found: Iterable[tuple[int, Sequence[StoredRecord]]], pause: Pause
     ) -> tuple[list[tuple[StoredRecord, Change]], list[Record], dict[int, dict[str, int]]]:
-        """Return the changes with their records, the dead letters, and the offsets by partition and topic."""
+        """Return the changes with their records, dead letters, and offsets by partition and topic. Runs in a thread."""
         changes: list[tuple[StoredRecord, Change]] = []
         dead: list[Record] = []
         next_offsets: dict[int, dict[str, int]] = {}
-        for (topic, partition), stored in records.items():
-            schemas = (topics.schema_of(record.headers) for record in stored)
-            known = next((n for n, schema in enumerate(schemas) if schema > topics.SCHEMA), len(stored))
-            if known < len(stored):
-                self._stopped.setdefault((topic, partition), stored[known])
-            decoded = self._poison.decoded(stored[:known], self._decode[topic], reader)
+        for partition, records in found:
+            topic = records[0].topic
+            decoded = self._poison.decoded(records, self._decode[topic], pause)
             dead += decoded.letters
             for record, value in decoded.found:
                 changes.append((record, Change(log_time_ms=record.log_time_ms, offset=record.offset, value=value)))

@@ -154,7 +154,7 @@ class WebhookSink:
     async def _put(self, partition: int, told: "_Told", records: Sequence[StoredRecord]) -> None:
         entries: list[Entry] = []
         state: list[StateChange] = []
-        decoded = self._poison.decoded(records, self._decode, self._reader)
+        decoded = self._poison.decoded(records, self._decode, self._reader.pause)
         for record, found in decoded.found:
             if isinstance(found, EffectAgain):
                 if found.sink == GROUP:
