@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from core.dialects.registry import DIALECTS
-from core.dialects.table import FIELDS, Convert, Dialect, Field
+from core.dialects.table import COMMON_FIELDS, FIELDS, Convert, Dialect, Field
 from core.dialects.values import text
 
 _UNMARKED: Final = 1_000
@@ -69,7 +69,7 @@ class Plan(msgspec.Struct, frozen=True):
     """How to read a span whose attributes have these meanings in this order."""
 
     pick: Callable[[Sequence[Any]], tuple[Any, ...]]
-    """Values with None at their end -> by field, the value that wins."""
+    """Values with None at their end -> by field, the value that wins; without the details where there are none."""
     dialect: Dialect | None
     """The dialect that is marked, if any."""
     is_flat: bool
@@ -98,6 +98,8 @@ def _plan(numbers: tuple[int, ...]) -> Plan:
                 winners[sense.field] = at
     dialect = None if place == _UNMARKED else DIALECTS[place]
     odd_session = len(sessions) > 1 or any(_SENSES[number].field < 0 for number in sessions)
+    if all(at < 0 for at in winners[COMMON_FIELDS:]):
+        del winners[COMMON_FIELDS:]
     plan = Plan(operator.itemgetter(*winners), dialect, FLAT in numbers, odd_session)
     # hundreds of flattened keys make plans that are long and never come again
     if len(numbers) <= _PLAN_MAX_KEYS:

@@ -11,12 +11,14 @@ from core.dialects.compiled import FLAT, Plan, plan_of
 from core.dialects.errors import classify, code_in, split_type
 from core.dialects.pairs import MEMO_MAX_BYTES, SKIP, memo, read_new, read_pair
 from core.dialects.registry import DIALECTS
-from core.dialects.table import Dialect, Event, Field, Reading
+from core.dialects.table import COMMON_FIELDS, FIELDS, Dialect, Event, Field, Reading
 from core.dialects.values import state_of, text
 from core.errors import SpanDecodeError
 from core.model.span import (
+    NO_DETAILS,
     Content,
     ContentState,
+    Details,
     FinishReason,
     Span,
     SpanError,
@@ -51,6 +53,8 @@ _TOOL, _UNKNOWN_KIND = SpanKind.TOOL, SpanKind.UNKNOWN
 _PRESENT, _MISSING = ContentState.PRESENT, ContentState.ABSENT
 _NO_REASON: Final = FinishReason.UNKNOWN
 _KIND: Final = int(Field.KIND)
+_NOTHING: Final = (None,) * (FIELDS - COMMON_FIELDS)
+_CACHE_WRITE: Final = int(Field.CACHE_WRITE_TOKENS)
 
 
 class _Resource(msgspec.Struct, frozen=True):
@@ -96,7 +100,7 @@ def decode(piece: SpanSlice) -> Span:
     values.pop()
     flat = [pair for number, pair in zip(numbers, values, strict=True) if number == FLAT] if plan.is_flat else None
     reading = Reading(
-        list(found),
+        [*found, *_NOTHING] if len(found) == COMMON_FIELDS else list(found),
         flat,
         _events(events) if events else (),
         str(slim.name, "utf-8", "replace"),
@@ -127,7 +131,8 @@ def _span(
         _, agent, model, provider, tool_name, call_id, arguments, result, given, output, tokens_in, tokens_out,
         cached, reasoning, usage, cost, stopped, first_token_s, session, user, metadata, error_type, error_message,
         code, data_source,
-    ) = found  # fmt: skip
+    ) = found[:COMMON_FIELDS]  # fmt: skip
+    details = NO_DETAILS if len(found) == COMMON_FIELDS else _details(found[COMMON_FIELDS:])
     dropped = slim.dropped_attributes_count
     content_in: Content | None = None
     content_out: Content | None = None
@@ -156,7 +161,8 @@ def _span(
     if content_in is None or is_cut:
         content_in = _content(None if content_in is None else content_in.text, dropped, cut=True)
     if usage is None and (tokens_in is not None or tokens_out is not None):
-        usage = Usage(tokens_in or 0, tokens_out or 0, cached or 0, reasoning or 0)
+        written = found[_CACHE_WRITE] if len(found) > COMMON_FIELDS else None
+        usage = Usage(tokens_in or 0, tokens_out or 0, cached or 0, reasoning or 0, written or 0)
     if metadata is not None:
         session = session or metadata["session"]
         user = user or metadata["user"]
@@ -194,6 +200,31 @@ def _span(
         dropped,
         plan.odd_session or (session is not None and len(session) > MAX_SESSION_CHARS),
         data_source or "",
+        details,
+    )
+
+
+def _details(found: Sequence[Any]) -> Details:
+    if found.count(None) == len(found):
+        return NO_DETAILS
+    (
+        definitions, output_type, output_schema, max_tokens, temperature, is_stream, documents, query, prompt_name,
+        prompt_version, attempt, evaluations, server, _,
+    ) = found  # fmt: skip
+    return Details(
+        tool_definitions=definitions or "",
+        output_type=output_type or "",
+        output_schema=output_schema or "",
+        max_tokens=max_tokens,
+        temperature=temperature,
+        is_stream=is_stream,
+        documents=documents,
+        query=query or "",
+        prompt_name=prompt_name or "",
+        prompt_version=prompt_version or "",
+        attempt=attempt or 0,
+        evaluations=evaluations or (),
+        server=server or "",
     )
 
 

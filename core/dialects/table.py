@@ -42,9 +42,26 @@ class Field(enum.IntEnum):
     ERROR_MESSAGE = 22
     ERROR_CODE = 23
     DATA_SOURCE = 24
+    # from here on: `Details`, read only where one of them is there
+    TOOL_DEFINITIONS = 25
+    OUTPUT_TYPE = 26
+    OUTPUT_SCHEMA = 27
+    MAX_TOKENS = 28
+    TEMPERATURE = 29
+    IS_STREAM = 30
+    DOCUMENTS = 31
+    QUERY = 32
+    PROMPT_NAME = 33
+    PROMPT_VERSION = 34
+    ATTEMPT = 35
+    EVALUATIONS = 36
+    SERVER = 37
+    CACHE_WRITE_TOKENS = 38
 
 
 FIELDS = len(Field)
+COMMON_FIELDS = int(Field.TOOL_DEFINITIONS)
+"""Fields before this one are asked of every span."""
 
 Convert: TypeAlias = Callable[[Value], Any]
 """Value of an attribute -> what the field holds; None = as if the attribute were not there."""

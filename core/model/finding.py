@@ -11,7 +11,7 @@ NAMESPACE = uuid.UUID("5f0d7a3e-6c1b-5d0e-9a52-3f6e2b8c4d11")
 
 
 class Dimension(enum.StrEnum):
-    """The six CLEARS dimensions."""
+    """The six CLEARS dimensions, and cost, which rules alone look at."""
 
     CORRECTNESS = "correctness"
     LATENCY = "latency"
@@ -19,6 +19,7 @@ class Dimension(enum.StrEnum):
     ADHERENCE = "adherence"
     RELEVANCE = "relevance"
     SAFETY = "safety"
+    COST = "cost"
 
 
 class Severity(enum.StrEnum):

@@ -7,6 +7,7 @@ The structs are `gc=False`: they hold no cycles, and the collector's walks over 
 """
 
 import enum
+from typing import Final
 
 import msgspec
 
@@ -81,13 +82,44 @@ class Content(msgspec.Struct, frozen=True, gc=False):
     """Text of a span, in or out.
 
     `text` is plain text where the dialect lets it be found cheaply (an LLM's answer, a tool's result), else the raw
-    attribute. `tool_calls` and `refusal` belong to LLM outputs.
+    attribute. `tool_calls` and `refusal` belong to LLM outputs. `flat` are the encoded attributes of a dialect that
+    writes each leaf of its messages as one: `core.dialects.messages` reads either form.
     """
 
     state: ContentState = ContentState.ABSENT
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     refusal: str = ""
+    flat: tuple[bytes, ...] = ()
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """One message of a conversation. `role` is as sent, in lower case: user, assistant, system, developer, tool, …"""
+
+    role: str
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    """The call that a tool's message answers."""
+    name: str = ""
+    """The tool or the participant that speaks, where it is named."""
+
+
+class Document(msgspec.Struct, frozen=True, gc=False):
+    """One retrieved document. `score` is None where none was sent; its scale is the retriever's own."""
+
+    document_id: str = ""
+    score: float | None = None
+    text: str = ""
+
+
+class Evaluation(msgspec.Struct, frozen=True, gc=False):
+    """What an evaluator, or a person, said of a span: `gen_ai.evaluation.result` and what other dialects call it."""
+
+    name: str
+    score: float | None = None
+    label: str = ""
+    explanation: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -97,6 +129,34 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+class Details(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What only some spans say; read only where one of its keys is there."""
+
+    tool_definitions: str = ""
+    """The tools that an LLM call was offered, raw: JSON as a rule. `core.dialects.definitions` reads it."""
+    output_type: str = ""
+    """What was asked for: text, json, json_schema, …, in lower case; empty where nothing was said."""
+    output_schema: str = ""
+    """The JSON Schema that the output was to follow, raw."""
+    max_tokens: int | None = None
+    temperature: float | None = None
+    is_stream: bool | None = None
+    documents: tuple[Document, ...] | None = None
+    """What a retriever found: () where it said that it found nothing, None where it did not say."""
+    query: str = ""
+    prompt_name: str = ""
+    prompt_version: str = ""
+    attempt: int = 0
+    """How many times this call had been tried before (http.request.resend_count and the like)."""
+    evaluations: tuple[Evaluation, ...] = ()
+    server: str = ""
+    """Address of the host that was called."""
+
+
+NO_DETAILS: Final = Details()
 
 
 class SpanError(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -149,6 +209,7 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     """Whether a session id on it may be longer than readers take or scrubbed: look before its bytes are forwarded."""
     data_source: str = ""
     """What a RETRIEVER or DB span asked: the index, collection, table or database that it names."""
+    details: Details = NO_DETAILS
 
     @property
     def duration_ms(self) -> float:

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -64,6 +64,8 @@ class Trace:
         self.is_final = is_final
         self.is_fragment = is_fragment
         self.close_reason = close_reason
+        self.derived: dict[str, Any] = {}
+        """What readers of this trace worked out once for all of them, by a name of their own."""
         self.routing_key = routing_key or default_routing_key(self.spans)
         self._index()
 
