@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from core.dialects import fallback
 from core.dialects.registry import DIALECTS
 from core.dialects.table import COMMON_FIELDS, FIELDS, Convert, Dialect, Field
 from core.dialects.values import text
@@ -34,24 +35,33 @@ class _Sense(msgspec.Struct, frozen=True):
     mark: int = _UNMARKED
     """Place of the dialect that the key is a mark of."""
     names_session: bool = False
+    only_of: int = _UNMARKED
+    """Place of the dialect on whose spans alone the key says this."""
 
 
-def _compile() -> tuple[dict[bytes, Meaning], list[_Sense], tuple[bytes, ...]]:
+def _compile() -> tuple[dict[bytes, Meaning], list[_Sense], tuple[bytes, ...], dict[str, int]]:
     table: dict[bytes, Meaning] = {}
     senses = [_Sense(), _Sense()]
     prefixes: list[bytes] = []
+    by_name: dict[str, int] = {}
     for place, dialect in enumerate(DIALECTS):
-        for field, convert, keys in dialect.rows:
+        by_name[dialect.name] = len(senses)
+        senses.append(_Sense(mark=place))
+        for field, convert, keys, only_of in (
+            *((*row, _UNMARKED) for row in dialect.rows),
+            *((*row, place) for row in dialect.own_rows),
+        ):
             for key in keys:
                 # a key says one thing: the first dialect that lists it says which
                 if key.encode() in table:
                     continue
                 mark = place if key in dialect.marks else _UNMARKED
+                meant = place if key in dialect.meant_marks else mark
                 names_session = field is Field.SESSION
                 bare = len(senses) + 1 if names_session or mark != _UNMARKED else 0
                 table[key.encode()] = (len(senses), bare, convert)
                 senses += (
-                    _Sense(int(field), len(senses), mark, names_session),
+                    _Sense(int(field), len(senses), meant, names_session, only_of),
                     _Sense(mark=mark, names_session=names_session),
                 )
         prefixes += (prefix.encode() for prefix in dialect.prefixes)
@@ -59,10 +69,11 @@ def _compile() -> tuple[dict[bytes, Meaning], list[_Sense], tuple[bytes, ...]]:
             if key.encode() not in table:
                 table[key.encode()] = (len(senses), len(senses), text)
                 senses.append(_Sense(mark=place))
-    return table, senses, tuple(prefixes)
+    return table, senses, tuple(prefixes), by_name
 
 
-MEANINGS, _SENSES, PREFIXES = _compile()
+MEANINGS, _SENSES, PREFIXES, BY_NAME = _compile()
+"""By name of a dialect: the number that stands for its instrumentation scope."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -70,8 +81,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     pick: Callable[[Sequence[Any]], tuple[Any, ...]]
     """Values with None at their end -> by field, the value that wins; without the details where there are none."""
-    dialect: Dialect | None
-    """The dialect that is marked, if any."""
+    dialect: Dialect
+    """The first dialect that is marked, by a key or by the scope; else the fallback."""
     is_flat: bool
     odd_session: bool
     """Whether session ids are said by several keys, or by one whose value says nothing."""
@@ -89,14 +100,15 @@ def _plan(numbers: tuple[int, ...]) -> Plan:
     winners = [-1] * FIELDS
     place = _UNMARKED
     sessions = [number for number in numbers if _SENSES[number].names_session]
+    for number in numbers:
+        place = min(place, _SENSES[number].mark)
     for at, number in enumerate(numbers):
         sense = _SENSES[number]
-        place = min(place, sense.mark)
-        if sense.field >= 0:
+        if sense.field >= 0 and sense.only_of in (_UNMARKED, place):
             held = winners[sense.field]
             if held < 0 or sense.rank < _SENSES[numbers[held]].rank:
                 winners[sense.field] = at
-    dialect = None if place == _UNMARKED else DIALECTS[place]
+    dialect = fallback.DIALECT if place == _UNMARKED else DIALECTS[place]
     odd_session = len(sessions) > 1 or any(_SENSES[number].field < 0 for number in sessions)
     if all(at < 0 for at in winners[COMMON_FIELDS:]):
         del winners[COMMON_FIELDS:]

@@ -7,11 +7,11 @@ import msgspec
 
 from core.dialects import fallback
 from core.dialects.answers import Answer
-from core.dialects.compiled import FLAT, Plan, plan_of
+from core.dialects.compiled import BY_NAME, FLAT, Plan, plan_of
 from core.dialects.errors import classify, code_in, split_type
 from core.dialects.pairs import MEMO_MAX_BYTES, SKIP, memo, read_new, read_pair
 from core.dialects.registry import DIALECTS
-from core.dialects.table import COMMON_FIELDS, FIELDS, Dialect, Event, Field, Reading
+from core.dialects.table import COMMON_FIELDS, FIELDS, Event, Field, Reading
 from core.dialects.values import state_of, text
 from core.errors import SpanDecodeError
 from core.model.span import (
@@ -65,7 +65,7 @@ class _Resource(msgspec.Struct, frozen=True):
 
 
 _resources: dict[bytes, _Resource] = {}
-_scopes: dict[bytes, tuple[str, Dialect]] = {}
+_scopes: dict[bytes, tuple[str, int]] = {}
 
 
 def decode(piece: SpanSlice) -> Span:
@@ -77,8 +77,9 @@ def decode(piece: SpanSlice) -> Span:
         slim = _parse(piece.span)
     except ParseError as exc:
         raise SpanDecodeError(str(exc)) from exc
-    numbers: list[int] = []
-    values: list[Any] = []
+    scope, said_by_scope = _scopes.get(piece.scope) or _read_scope(piece.scope)
+    numbers = [said_by_scope]
+    values: list[Any] = [None]
     remembered, skip = memo.get, SKIP
     # a slice: iterating over a repeated field costs more
     for pair in slim.attributes[:]:
@@ -89,8 +90,7 @@ def decode(piece: SpanSlice) -> Span:
             numbers.append(number)
             values.append(value)
     plan = plan_of(tuple(numbers))
-    scope, dialect = _scopes.get(piece.scope) or _read_scope(piece.scope)
-    dialect = plan.dialect or dialect
+    dialect = plan.dialect
     values.append(None)
     found = plan.pick(values)
     events = slim.events
@@ -266,17 +266,17 @@ def _text(found: dict[str, Value], key: str) -> str:
     return text(found.get(key)) or ""
 
 
-def _read_scope(raw: bytes) -> tuple[str, Dialect]:
-    """Return the scope's name and the dialect that writes under it (else the fallback)."""
+def _read_scope(raw: bytes) -> tuple[str, int]:
+    """Return the scope's name and the number of the dialect that writes under it (0 where none does)."""
     try:
         scope = text_of(SlimScope.FromString(SlimScopeSpans.FromString(raw).scope).name)
     except ParseError:
         scope = ""
-    dialect = next((d for d in DIALECTS if d.scopes and scope.startswith(d.scopes)), fallback.DIALECT)
+    number = next((BY_NAME[d.name] for d in DIALECTS if d.scopes and scope.startswith(d.scopes)), 0)
     if len(_scopes) >= _CONTEXT_MAX_ENTRIES:
         _scopes.clear()
-    _scopes[raw] = (scope, dialect)
-    return scope, dialect
+    _scopes[raw] = (scope, number)
+    return scope, number
 
 
 def _events(raw: Any) -> tuple[Event, ...]:

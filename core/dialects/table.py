@@ -98,14 +98,18 @@ class Reading(msgspec.Struct, gc=False):
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """One way to write LLM telemetry.
 
-    `marks` are keys that only this dialect writes; `scopes` are beginnings of its instrumentation scopes, asked where
-    no mark was found; `prefixes` begin its flattened keys. `read` fills what the keys alone cannot say, after
-    `Reading.kind` is known.
+    `marks` are keys that only this dialect writes, `meant_marks` keys that mark it where their value means something to
+    it; `scopes` are beginnings of its instrumentation scopes. Where a span bears the marks of several dialects, the one
+    that stands first in the registry reads it. `own_rows` hold keys so plain ("model", "error") that they are believed
+    on this dialect's spans alone. `prefixes` begin its flattened keys. `read` fills what the keys alone cannot say,
+    after `Reading.kind` is known.
     """
 
     name: str
     rows: tuple[Row, ...]
+    own_rows: tuple[Row, ...] = ()
     marks: tuple[str, ...] = ()
+    meant_marks: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
     read: Callable[[Reading], None] | None = None
