@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export LITELLM_LOCAL_MODEL_COST_MAP := True
 
-.PHONY: install run demo test chaos check bench bench-peers eval clean
+.PHONY: install run demo test chaos check docs bench bench-peers eval clean
 
 install: .venv/.installed
 
@@ -35,6 +35,11 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# the pages that are written by the code
+docs: install
+	$(BIN)/python -m detector.checks.document docs/checks.md
+	$(BIN)/python -m clearwatch.config_example > deploy/clearwatch.example.yaml
 
 bench: install
 	$(BIN)/python -m tests.bench

@@ -32,6 +32,7 @@ from core.log.sqlite import SqliteLog
 from core.runner import StageRunner
 from core.telemetry import Telemetry
 from core.waiting import stopped_within
+from detector.catalogue import catalogue
 from detector.stages import stages
 from sinks.mlflow.sink import MlflowSink
 from sinks.port import Sink
@@ -101,6 +102,7 @@ class App:
             session_gap_s=config.detector.sessions.gap_s,
             readiness=self._not_ready,
             replay=lambda asked: self._replay(asked, store),
+            checks=catalogue(config.detector),
         )
         telemetry.gauge("clearwatch.loop.lag", lambda: self._loop_lag_s)
         async with _Closing() as closing:

@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from clearwatch.letters import Replay, Replayed
+from clearwatch.ops.checks import check_shapes
 from clearwatch.ops.config import OpsConfig
 from clearwatch.ops.letters import BadRequestError, ForbiddenError, LettersApi, Replaying
 from clearwatch.ops.metrics import Metrics
@@ -26,6 +27,7 @@ from core.clock import Clock, SystemClock
 from core.errors import LogUnavailableError, RetryableError
 from core.model.issue import IssueStatus
 from core.telemetry import Telemetry
+from detector.catalogue import CheckInfo
 from sinks.records.queries import AmbiguousIdError, FindingsPage, UnknownIdError
 from sinks.records.store import RecordStore
 
@@ -65,6 +67,7 @@ class OpsServer:
         session_gap_s: float = 1800.0,
         readiness: Callable[[], Sequence[str]] = tuple,
         replay: Replaying = _replays_nothing,
+        checks: Sequence[CheckInfo] = (),
     ) -> None:
         self._config = config
         self._store = store
@@ -84,6 +87,7 @@ class OpsServer:
         self._otlp = {"http": otlp_http_url, "grpc": otlp_grpc_url}
         self._readiness = readiness
         self._letters = LettersApi(store, replay)
+        self._checks = checks
         telemetry.gauge("clearwatch.ready", lambda: 0.0 if readiness() else 1.0)
         self._socket: socket.socket | None = None
         self._server: _Server | None = None
@@ -143,6 +147,7 @@ class OpsServer:
     def _app(self) -> Starlette:
         guarded = {
             "/api/v1/status": self._get_status,
+            "/api/v1/checks": self._get_checks,
             "/api/v1/live": self._get_live,
             "/api/v1/issues": self._get_issues,
             "/api/v1/issues/{given}": self._get_issue,
@@ -202,6 +207,9 @@ class OpsServer:
 
     async def _get_status(self, _: Request) -> Response:
         return _json(await self._status.read())
+
+    async def _get_checks(self, _: Request) -> Response:
+        return _json({"checks": check_shapes(self._checks, await self._status.series())})
 
     async def _get_live(self, _: Request) -> Response:
         """All that the page shows, of one moment: not public, it changes with the page."""

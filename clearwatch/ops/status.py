@@ -112,6 +112,11 @@ class StatusReader:
             stopped=tuple(map(str, self._telemetry.stops.now())),
         )
 
+    async def series(self) -> tuple[Series, ...]:
+        """Return every counter and gauge, of this process as it is now. Raises RecordsUnavailableError."""
+        stored = await asyncio.to_thread(self._store.series)
+        return (*(s for s in stored if s.instance != self._instance), *self._live())
+
     def _stored(self) -> tuple[Numbers, tuple[Series, ...]]:
         now_s = self._clock.now_s()
         return self._store.numbers(now_s=now_s, session_gap_s=self._session_gap_s), self._store.series()

@@ -5,19 +5,31 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 import click
 import msgspec
 
-from clearwatch.config import ConfigError, load
-from clearwatch.reading.source import ReadingError, open_source
+from clearwatch.config import Config, ConfigError, load
+from clearwatch.reading.source import ChecksSource, ReadingError, open_checks_source, open_source
 from clearwatch.reading.terminal import safe
+
+
+class _Open(Protocol):
+    def __call__(self, *, config: Config, ops_url: str | None, data_dir: Path) -> ChecksSource: ...
 
 
 def asks(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say whom to ask, and hand it the source as `source`."""
+    return _asks(command, open_source)
 
+
+def asks_for_checks(command: Callable[..., None]) -> Callable[..., None]:
+    """Do the same for a command that is content with a `ChecksSource`."""
+    return _asks(command, open_checks_source)
+
+
+def _asks(command: Callable[..., None], opening: _Open) -> Callable[..., None]:
     @click.option("--config", "config_path", type=click.Path(dir_okay=False), help="clearwatch.yaml.")
     @click.option(
         "--data-dir",
@@ -37,7 +49,7 @@ def asks(command: Callable[..., None]) -> Callable[..., None]:
         if ops_url is not None and not ops_url.startswith(("http://", "https://")):
             fail(f"--ops ({ops_url}) must be an address like {config.ops.url}", code=2)
         try:
-            with contextlib.closing(open_source(config=config, ops_url=ops_url, data_dir=data_dir)) as source:
+            with contextlib.closing(opening(config=config, ops_url=ops_url, data_dir=data_dir)) as source:
                 command(source=source, **rest)
         except ReadingError as exc:
             fail(str(exc), code=1)

@@ -1,4 +1,4 @@
-"""`status`, `issues`, `issue show`, `export`. Exit codes: 0 ok, 1 failed, 2 bad usage or configuration."""
+"""`status`, `checks`, `issues`, `issue show`, `export`. Exit codes: 0 ok, 1 failed, 2 bad usage or configuration."""
 
 import contextlib
 import os
@@ -12,10 +12,10 @@ import click
 import msgspec
 from rich.live import Live
 
-from clearwatch.reading.asking import as_json, asks, fail, print_json
+from clearwatch.reading.asking import as_json, asks, asks_for_checks, fail, print_json
 from clearwatch.reading.letters import dead_letters
-from clearwatch.reading.source import Source
-from clearwatch.reading.terminal import console, issue_view, issues_view, status_view
+from clearwatch.reading.source import ChecksSource, Source
+from clearwatch.reading.terminal import checks_view, console, issue_view, issues_view, status_view
 from core.model.issue import IssueStatus
 
 _WATCH_EVERY_S: Final = 2.0
@@ -41,6 +41,18 @@ def status(*, source: Source, watch: bool, as_json: bool) -> None:
         while True:
             time.sleep(_WATCH_EVERY_S)
             live.update(status_view(source.status(), is_live=source.is_live), refresh=True)
+
+
+@click.command()
+@as_json
+@asks_for_checks
+def checks(*, source: ChecksSource, as_json: bool) -> None:
+    """List every check: dimension, what it needs, thresholds, and what it has answered."""
+    found = source.checks()
+    if as_json:
+        print_json(found)
+    else:
+        console().print(checks_view(found))
 
 
 @click.command()
@@ -109,4 +121,4 @@ def _writing(output: Path | None) -> Iterator[IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
-COMMANDS: Final[tuple[click.Command, ...]] = (status, issues, issue, export, dead_letters)
+COMMANDS: Final[tuple[click.Command, ...]] = (status, checks, issues, issue, export, dead_letters)

@@ -15,6 +15,7 @@ import msgspec
 
 from clearwatch.config import Config
 from clearwatch.letters import Replay, Replayed, replay
+from clearwatch.ops.checks import CheckShape, check_shapes
 from clearwatch.ops.shapes import IssueDetailShape, IssueShape, detail_shape, issue_shape
 from clearwatch.ops.status import Status, compose, living, open_traces, reported_lag
 from core.clock import SystemClock
@@ -22,6 +23,8 @@ from core.errors import ClearwatchError, PermanentError
 from core.log.database import LogLockedError
 from core.log.port import Log
 from core.telemetry import Telemetry
+from detector.catalogue import catalogue
+from detector.config import DetectorConfig
 from sinks.records.config import FILE_NAME
 from sinks.records.letters import LetterDetail, LetterRow
 from sinks.records.store import RecordStore
@@ -36,6 +39,14 @@ class ReadingError(PermanentError):
     """The question cannot be answered; the message says what to do."""
 
 
+class NothingThereError(ReadingError):
+    """Neither a running process nor records."""
+
+
+class _CheckList(msgspec.Struct, frozen=True):
+    checks: tuple[CheckShape, ...]
+
+
 class _LetterList(msgspec.Struct, frozen=True):
     dead_letters: tuple[LetterRow, ...]
 
@@ -44,7 +55,19 @@ class _IssueList(msgspec.Struct, frozen=True):
     issues: tuple[IssueShape, ...]
 
 
-class Source(Protocol):
+class ChecksSource(Protocol):
+    """What can tell of the checks. Every method raises ReadingError."""
+
+    def checks(self) -> tuple[CheckShape, ...]:
+        """Return every check as it is configured, with its counts as far as they are known."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Source(ChecksSource, Protocol):
     """What the commands ask. Every method raises ReadingError."""
 
     @property
@@ -80,10 +103,6 @@ class Source(Protocol):
         """Replay dead letters."""
         ...
 
-    def close(self) -> None:
-        """Let go of connections."""
-        ...
-
 
 class OpsSource:
     """Asks a running process."""
@@ -109,6 +128,10 @@ class OpsSource:
     def status(self) -> Status:
         """Return the status."""
         return self._get("/api/v1/status", Status)
+
+    def checks(self) -> tuple[CheckShape, ...]:
+        """Return every check as the process has it configured."""
+        return self._get("/api/v1/checks", _CheckList).checks
 
     def issues(self, status: str) -> tuple[IssueShape, ...]:
         """Return issues of a status, the last seen first."""
@@ -191,10 +214,10 @@ class RecordsSource:
 
     is_live = False
 
-    def __init__(self, store: RecordStore, *, session_gap_s: float, log: Callable[[], Log]) -> None:
+    def __init__(self, store: RecordStore, *, config: DetectorConfig, log: Callable[[], Log]) -> None:
         self._store = store
         self._log = log
-        self._session_gap_s = session_gap_s
+        self._config = config
 
     def status(self) -> Status:
         """Return what the records tell: what is open and what lags is what living processes have reported."""
@@ -205,11 +228,16 @@ class RecordsSource:
             return compose(
                 version=version("clearwatch"),
                 uptime_s=0.0,
-                numbers=self._store.numbers(now_s=now_s, session_gap_s=self._session_gap_s),
+                numbers=self._store.numbers(now_s=now_s, session_gap_s=self._config.sessions.gap_s),
                 series=series,
                 open_traces=open_traces(alive),
                 lag=reported_lag(alive, measured={}),
             )
+
+    def checks(self) -> tuple[CheckShape, ...]:
+        """Return every check as it is configured here, with the counts that processes have reported."""
+        with _readable():
+            return check_shapes(catalogue(self._config), self._store.series())
 
     def issues(self, status: str) -> tuple[IssueShape, ...]:
         """Return issues of a status, the last seen first."""
@@ -258,10 +286,32 @@ class RecordsSource:
         self._store.close()
 
 
+class ConfigSource:
+    """Tells what the configuration alone can tell."""
+
+    def __init__(self, config: DetectorConfig) -> None:
+        self._config = config
+
+    def checks(self) -> tuple[CheckShape, ...]:
+        """Return every check as it is configured, without counts."""
+        return check_shapes(catalogue(self._config), ())
+
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
+
+
+def open_checks_source(*, config: Config, ops_url: str | None, data_dir: Path) -> ChecksSource:
+    """Return the running process, else the records, else what the configuration tells. Raises ReadingError."""
+    try:
+        return open_source(config=config, ops_url=ops_url, data_dir=data_dir)
+    except NothingThereError:
+        return ConfigSource(config.detector)
+
+
 def open_source(*, config: Config, ops_url: str | None, data_dir: Path) -> Source:
     """Return the running process, else the records.
 
-    Where `ops_url` is named, only that is asked. Raises ReadingError where there is neither.
+    Where `ops_url` is named, only that is asked. Raises NothingThereError where there is neither.
     """
     token = config.ops.token.get_secret_value() if config.ops.token else ""
     live = OpsSource(ops_url or config.ops.url, token)
@@ -270,7 +320,7 @@ def open_source(*, config: Config, ops_url: str | None, data_dir: Path) -> Sourc
     live.close()
     records = config.sinks.records
     if not records.url.get_secret_value() and not (data_dir / FILE_NAME).exists():
-        raise ReadingError(
+        raise NothingThereError(
             f"nothing runs at {config.ops.url} and there are no records in {data_dir}: start `clearwatch up`, "
             "or name the process with --ops or its folder with --data-dir"
         )
@@ -281,9 +331,7 @@ def open_source(*, config: Config, ops_url: str | None, data_dir: Path) -> Sourc
         except ClearwatchError:
             store.close()
             raise
-    return RecordsSource(
-        store, session_gap_s=config.detector.sessions.gap_s, log=functools.partial(_log_of, config, data_dir)
-    )
+    return RecordsSource(store, config=config.detector, log=functools.partial(_log_of, config, data_dir))
 
 
 def _log_of(config: Config, data_dir: Path) -> Log:

@@ -11,9 +11,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from clearwatch.ops.checks import CheckShape
 from clearwatch.ops.shapes import IssueDetailShape, IssueShape
 from clearwatch.ops.status import Status
+from detector.catalogue import Threshold
 
+_OUTCOMES: Final = ("found", "clear", "suspicious", "unknown", "failed")
 _SEVERITY_STYLE: Final = {"high": "bold red", "medium": "yellow", "low": "cyan"}
 _UNWATCHED_WIDTH: Final = 160  # columns where the output is not a terminal
 _MAX_TITLE: Final = 400
@@ -66,6 +69,45 @@ def status_view(status: Status, *, is_live: bool) -> RenderableType:
     for reason in status.stopped:
         table.add_row("stopped", safe(reason, "bold red"))
     return table
+
+
+def checks_view(checks: tuple[CheckShape, ...]) -> RenderableType:
+    """Return the checks as a table; counts are empty where nothing was answered."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("Check", no_wrap=True)
+    table.add_column("Dimension", no_wrap=True)
+    table.add_column("Needs", overflow="fold")
+    table.add_column("Thresholds", overflow="fold")
+    for name in _OUTCOMES:
+        table.add_column(name.capitalize(), justify="right", no_wrap=True)
+    table.add_column("Findings", justify="right", no_wrap=True)
+    group = ""
+    for check in checks:
+        if check.group != group:
+            group = check.group
+            table.add_section()
+            table.add_row(Text(f"of {group}" if group != "plug-ins" else group, "dim"))
+        style = "" if check.enabled else "dim"
+        counts = (check.answers.get(outcome, 0) for outcome in _OUTCOMES)
+        limits = ", ".join(f"{key} {_plain(value)}" for key, value in check.thresholds.items())
+        table.add_row(
+            safe(check.name, style),
+            Text(check.dimension, style),
+            Text(", ".join(check.needs)),
+            safe(limits) if check.enabled else Text("off", "dim"),
+            *(
+                Text(f"{n:,}" if n else "", "bold red" if o == "failed" else "")
+                for o, n in zip(_OUTCOMES, counts, strict=True)
+            ),
+            f"{check.findings:,}" if check.findings else "",
+        )
+    return table
+
+
+def _plain(value: Threshold) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def issues_view(issues: tuple[IssueShape, ...]) -> RenderableType:

@@ -8,7 +8,7 @@ from core.model.trace import Trace
 from detector.checks.errors import message_of
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.model_calls import is_wrapper
-from detector.checks.port import Answer, CheckConfig, found
+from detector.checks.port import Answer, CheckConfig, Need, found
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _STOPPED: Final = FinishReason.CONTENT_FILTER
@@ -33,6 +33,7 @@ class ContentFilter:
 
     name = "content_filter"
     dimension = Dimension.SAFETY
+    needs = (Need.FINISH_REASON,)
 
     def __init__(self, config: ContentFilterConfig) -> None:
         self._config = config

@@ -4,12 +4,13 @@ import inspect
 import sys
 from typing import Final, Generic, Protocol, TypeVar
 
+from core.model.finding import Dimension
 from detector.checks.content_filter import ContentFilter, ContentFilterConfig
 from detector.checks.empty_output import EmptyOutput, EmptyOutputConfig
 from detector.checks.failed_span import FailedSpan, FailedSpanConfig
 from detector.checks.missing_root import MissingRoot, MissingRootConfig
 from detector.checks.output_cut import OutputCut, OutputCutConfig
-from detector.checks.port import Check, CheckConfig
+from detector.checks.port import Check, CheckConfig, Need, needs_of
 from detector.checks.repeated_tool_call import RepeatedToolCall, RepeatedToolCallConfig
 from detector.checks.tool_failure import ToolFailure, ToolFailureConfig
 
@@ -20,6 +21,7 @@ class CheckClass(Protocol[ConfigT]):
     """A class of checks: made from its configuration, named before it is made."""
 
     name: str
+    dimension: Dimension
     __module__: str
 
     def __call__(self, config: ConfigT) -> Check:
@@ -32,6 +34,9 @@ class DefaultCheck(Generic[ConfigT]):
 
     def __init__(self, check: CheckClass[ConfigT], config: type[ConfigT]) -> None:
         self.name = check.name
+        self.dimension = check.dimension
+        self.needs: tuple[Need, ...] = needs_of(check)
+        self.declares_needs = hasattr(check, "needs")
         self.config = config
         self.summary = (sys.modules[check.__module__].__doc__ or "").strip()
         self.conditions = inspect.getdoc(check) or ""

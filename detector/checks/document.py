@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from detector.checks.config import ChecksConfig
 from detector.checks.defaults import DEFAULT_CHECKS, DefaultCheck
 
 _HEAD = """\
@@ -15,6 +14,9 @@ _HEAD = """\
 A check asks one question of every trace, without a model. Its answer is *found*, *clear*, *suspicious* (nothing it can
 prove, but worth a judge) or *unknown* (what it needs was not sent: absent is not empty). Findings with the same
 fingerprint (routing key, service, check, target, error type, masked message) are one issue.
+
+What a check *needs* beyond times, kinds and outcomes of spans stands in the table: where a client does not send it, the
+check sees less, or answers *unknown*. `clearwatch checks` shows the same with what was answered so far.
 
 Each check has a section under `detector.checks` in `clearwatch.yaml`, named as the check is:
 
@@ -30,9 +32,10 @@ detector:
 def page() -> str:
     """Return the whole page in Markdown."""
     rows = [
-        f"| [`{check.name}`](#{check.name}) | {_dimension(check)} | {_first_line(check)} |" for check in DEFAULT_CHECKS
+        f"| [`{check.name}`](#{check.name}) | {check.dimension} | {_first_line(check)} | {_needs(check)} |"
+        for check in DEFAULT_CHECKS
     ]
-    table = "\n".join(("| check | dimension | what it finds |", "|---|---|---|", *rows))
+    table = "\n".join(("| check | dimension | what it finds | needs |", "|---|---|---|---|", *rows))
     return "\n".join((_HEAD, table, "", *(_section(check) for check in DEFAULT_CHECKS)))
 
 
@@ -47,8 +50,8 @@ def _first_line(check: DefaultCheck[Any]) -> str:
     return check.summary.split("\n", 1)[0].rstrip(".")
 
 
-def _dimension(check: DefaultCheck[Any]) -> str:
-    return str(check.make(ChecksConfig().section(check.name)).dimension)
+def _needs(check: DefaultCheck[Any]) -> str:
+    return ", ".join(check.needs) or "–"
 
 
 def main() -> int:

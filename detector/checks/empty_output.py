@@ -8,7 +8,7 @@ from core.model.span import ContentState, FinishReason, Span
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of
 from detector.checks.model_calls import is_wrapper
-from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, found
+from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 
 _BY_END: Final = operator.attrgetter("end_ns", "start_ns", "span_id")
 # these reasons have checks of their own: one failure, one report
@@ -37,6 +37,7 @@ class EmptyOutput:
 
     name = "empty_output"
     dimension = Dimension.EXECUTION
+    needs = (Need.CONTENT,)
 
     def __init__(self, config: EmptyOutputConfig) -> None:
         self._config = config

@@ -14,7 +14,7 @@ from detector.checks.errors import (
     source_of,
 )
 from detector.checks.finding import finding, label_of, quoted, target_of
-from detector.checks.port import Answer, CheckConfig, found
+from detector.checks.port import Answer, CheckConfig, Need, found
 
 
 class FailedSpanConfig(CheckConfig):
@@ -38,6 +38,7 @@ class FailedSpan:
 
     name = "failed_span"
     dimension = Dimension.EXECUTION
+    needs: tuple[Need, ...] = ()
 
     def __init__(self, config: FailedSpanConfig) -> None:
         self._config = config

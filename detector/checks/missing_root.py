@@ -6,7 +6,7 @@ from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import Span, SpanKind
 from core.model.trace import CloseReason, Trace
 from detector.checks.finding import finding
-from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, found
+from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 
 # closed by time alone, or by silence after the root: nothing more was expected. A trace that was cut by size or age had
 # more to send
@@ -50,6 +50,7 @@ class MissingRoot:
 
     name = "missing_root"
     dimension = Dimension.EXECUTION
+    needs: tuple[Need, ...] = ()
 
     def __init__(self, config: MissingRootConfig) -> None:
         self._config = config

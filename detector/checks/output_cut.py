@@ -9,7 +9,7 @@ from core.model.span import ContentState, FinishReason
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.model_calls import is_wrapper
-from detector.checks.port import Answer, CheckConfig, found
+from detector.checks.port import Answer, CheckConfig, Need, found
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _CUT: Final = FinishReason.LENGTH
@@ -38,6 +38,7 @@ class OutputCut:
 
     name = "output_cut"
     dimension = Dimension.EXECUTION
+    needs = (Need.FINISH_REASON,)
 
     def __init__(self, config: OutputCutConfig) -> None:
         self._config = config

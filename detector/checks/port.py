@@ -43,6 +43,36 @@ def found(findings: list[Finding], *, otherwise: Answer = CLEAR) -> Answer:
     return Answer(outcome=Outcome.FOUND, findings=tuple(findings)) if findings else otherwise
 
 
+class Need(enum.StrEnum):
+    """What a check reads beyond times, kinds and outcomes of spans: where a client does not send it, it sees less.
+
+    Declared by every check as `needs`, `()` where it needs nothing of these.
+    """
+
+    CONTENT = "content"
+    """Text of inputs or outputs."""
+    TOOLS = "tools"
+    """Tool spans, or the tool calls of a model's answer, with their names."""
+    DEFINITIONS = "definitions"
+    """The tools that a model was offered, with their schemas."""
+    USAGE = "usage"
+    """Tokens."""
+    COST = "cost"
+    """What a call cost, in USD."""
+    FINISH_REASON = "finish reason"
+    OUTPUT_SCHEMA = "output schema"
+    """What form of output was asked for."""
+    TIME_TO_FIRST = "time to first token"
+    DOCUMENTS = "documents"
+    """What a retriever found."""
+    EVALUATIONS = "evaluations"
+    """What evaluators or people said of a span."""
+    SESSION = "session"
+    """A session id."""
+    ATTRIBUTES = "attributes"
+    """Attributes that its own configuration names."""
+
+
 class CheckConfig(pydantic.BaseModel):
     """Base of every check's section in the configuration."""
 
@@ -57,6 +87,8 @@ class Check(Protocol):
 
     `inspect` is pure: the same trace gives the same answer, whatever was inspected before. It does no I/O, reads no
     clock, and keeps nothing. Raising costs only its own answer.
+
+    Its class also says what it `needs: tuple[Need, ...]`: one that does not say needs nothing more.
     """
 
     @property
@@ -72,3 +104,8 @@ class Check(Protocol):
     def inspect(self, trace: Trace) -> Answer:
         """Answer for one version of a trace."""
         ...
+
+
+def needs_of(check: object) -> tuple[Need, ...]:
+    """Return what a check, or a class of checks, declares that it needs."""
+    return tuple(Need(need) for need in getattr(check, "needs", ()))

@@ -10,7 +10,7 @@ from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import ContentState, Span, ToolCall
 from core.model.trace import Trace
 from detector.checks.finding import finding, quoted, target_of
-from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
+from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.tool_messages import tool_messages
 from detector.checks.tool_text import error_text, plain_result
 
@@ -69,6 +69,7 @@ class RepeatedToolCall:
 
     name = "repeated_tool_call"
     dimension = Dimension.EXECUTION
+    needs = (Need.TOOLS, Need.CONTENT)
 
     def __init__(self, config: RepeatedToolCallConfig) -> None:
         self._config = config

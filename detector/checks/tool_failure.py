@@ -11,7 +11,7 @@ from core.model.trace import Trace
 from detector.checks.errors import consequence, failure_words, identity_of, message_of, recovery_of, severity_of
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.fingerprint import split_error
-from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
+from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.tool_messages import tool_messages
 from detector.checks.tool_text import error_text
 
@@ -60,6 +60,7 @@ class ToolFailure:
 
     name = "tool_failure"
     dimension = Dimension.EXECUTION
+    needs = (Need.TOOLS, Need.CONTENT)
 
     def __init__(self, config: ToolFailureConfig) -> None:
         self._config = config

@@ -15,6 +15,8 @@ from core import topics
 from core.clock import ManualClock
 from core.stops import StoppedPartition
 from core.telemetry import Telemetry
+from detector.catalogue import catalogue
+from detector.config import DetectorConfig
 from sinks.records.store import RecordStore
 from tests.unit.records_kit import (
     ISSUE,
@@ -57,6 +59,7 @@ class Kit:
             clock=self.clock,
             readiness=lambda: self.ready,
             replay=self.replay,
+            checks=catalogue(DetectorConfig()),
         )
         self.client = httpx.AsyncClient(trust_env=False)
 
@@ -87,6 +90,17 @@ async def kit() -> AsyncIterator[Kit]:
     await made.server.start()
     yield made
     await made.close()
+
+
+async def test_checks_tell_the_counts_of_all_processes(kit: Kit) -> None:
+    other = Telemetry()
+    other.count("clearwatch.check.answers", 5, check="failed_span", outcome="clear")
+    kit.store.save_counters("other", other.snapshot(), now_s=NOW_S)
+    kit.telemetry.count("clearwatch.check.answers", 2, check="failed_span", outcome="clear")
+    kit.telemetry.count("clearwatch.check.answers", check="failed_span", outcome="found")
+    checks = (await kit.get("/api/v1/checks")).json()["checks"]
+    (failed_span,) = [check for check in checks if check["name"] == "failed_span"]
+    assert failed_span["answers"] == {"clear": 7, "found": 1}
 
 
 async def test_status_has_the_public_shape_to_the_letter(kit: Kit) -> None:

@@ -17,4 +17,5 @@ def test_every_check_tells_its_conditions_and_what_it_does_not_report() -> None:
         assert "hold" in check.conditions, check.name
         assert "Not findings:" in check.conditions, check.name
         assert "Severity" in check.conditions, check.name
+        assert check.declares_needs, f"{check.name}: say `needs: tuple[Need, ...] = (…)`, () where it needs nothing"
         assert all(field.description for field in check.config.model_fields.values()), check.name

@@ -21,6 +21,7 @@ from core.log.database import FileLock
 from core.log.port import StoredRecord
 from core.log.sqlite import SqliteLog
 from core.telemetry import Telemetry
+from detector.checks.defaults import DEFAULT_CHECKS
 from sinks.records.config import sqlite_url
 from sinks.records.store import RecordStore
 from tests.unit.records_kit import ISSUE, MLFLOW_ISSUE, NOW_S, change, event, filed, finding, issue, link, store, trace
@@ -69,6 +70,32 @@ def test_status_tells_what_the_records_say_where_nothing_runs(cli: Cli) -> None:
     found = msgspec.json.decode(cli.run("status", "--json").stdout)
     assert found["spans"] == {"received": 42, "rejected": 0}
     assert found["traces"] == {"open": 0, "closed": 1}
+
+
+def test_checks_are_listed_with_what_they_need_and_what_they_answered(cli: Cli) -> None:
+    records = store(sqlite_url(cli.data_dir / "records.sqlite3"))
+    telemetry = Telemetry()
+    for outcome, times in (("found", 3), ("clear", 1_039), ("unknown", 7), ("failed", 1)):
+        telemetry.count("clearwatch.check.answers", times, check="tool_failure", outcome=outcome)
+    telemetry.count("clearwatch.findings", 4, check="tool_failure")
+    records.save_counters("another", telemetry.snapshot(), now_s=NOW_S)
+    records.close()
+    by_name = {check["name"]: check for check in msgspec.json.decode(cli.run("checks", "--json").stdout)}
+    found = by_name["tool_failure"]
+    assert found["answers"] == {"found": 3, "clear": 1_039, "unknown": 7, "failed": 1}
+    assert (found["findings"], found["needs"], found["dimension"]) == (4, ["tools", "content"], "execution")
+    assert found["thresholds"] == {"read_results": True}
+    assert by_name["slow_span"]["group"] == "baselines"
+    shown = cli.run("checks")
+    assert (shown.exit_code, "1,039" in shown.stdout, "slow_trace" in shown.stdout) == (0, True, True)
+
+
+def test_checks_are_listed_where_there_is_neither_process_nor_record(tmp_path: Path, unused_port: int) -> None:
+    cli = Cli(tmp_path, unused_port)
+    assert cli.run("status").exit_code == 1
+    found = msgspec.json.decode(cli.run("checks", "--json").stdout)
+    assert {check["name"] for check in found} >= {check.name for check in DEFAULT_CHECKS}
+    assert not any(check["answers"] for check in found)
 
 
 def test_issues_are_listed_with_their_place_in_mlflow(cli: Cli) -> None:

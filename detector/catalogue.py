@@ -1,0 +1,118 @@
+"""Every check of a configuration, described: what `clearwatch checks` lists.
+
+Those of traces and plug-ins describe themselves; those of other stages are listed here, by the names of their findings.
+"""
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import msgspec
+import pydantic
+
+from core.model.finding import Dimension
+from detector.baselines.slow import SLOW_SPAN, SLOW_TRACE
+from detector.checks.defaults import DEFAULT_CHECKS
+from detector.checks.port import Check, Need, needs_of
+from detector.config import DetectorConfig
+
+Threshold: TypeAlias = str | int | float | bool | tuple[str, ...] | None
+
+
+class Group(enum.StrEnum):
+    """What a check speaks of, or where it comes from."""
+
+    TRACES = "traces"
+    SESSIONS = "sessions"
+    BASELINES = "baselines"
+    RULES = "rules"
+    PLUGINS = "plug-ins"
+
+
+class CheckInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One check as it is configured."""
+
+    name: str
+    group: Group
+    dimension: Dimension
+    summary: str
+    needs: tuple[Need, ...] = ()
+    enabled: bool = True
+    """False where it is switched off, or its dimension is not asked for."""
+    thresholds: Mapping[str, Threshold] = {}
+    """What it is configured with, `enabled` left out."""
+
+
+class _OfBaselines(msgspec.Struct, frozen=True):
+    name: str
+    summary: str
+
+
+_BASELINES: Final = (
+    _OfBaselines(SLOW_SPAN, "A call is slow compared with its own past"),
+    _OfBaselines(SLOW_TRACE, "A whole trace is slow compared with its own past"),
+)
+
+
+def catalogue(config: DetectorConfig, *, plugins: Sequence[Check] = ()) -> tuple[CheckInfo, ...]:
+    """Return every check that there is, switched off or not, in the order in which they are asked."""
+    wanted = config.dimensions
+    found = [
+        CheckInfo(
+            name=check.name,
+            group=Group.TRACES,
+            dimension=check.dimension,
+            summary=first_line(check.summary),
+            needs=check.needs,
+            enabled=config.checks.section(check.name).enabled and check.dimension in wanted,
+            thresholds=thresholds_of(config.checks.section(check.name)),
+        )
+        for check in DEFAULT_CHECKS
+    ]
+    found += [
+        CheckInfo(
+            name=each.name,
+            group=Group.BASELINES,
+            dimension=Dimension.LATENCY,
+            summary=each.summary,
+            enabled=Dimension.LATENCY in wanted,
+            thresholds=thresholds_of(config.baselines),
+        )
+        for each in _BASELINES
+    ]
+    found += [
+        CheckInfo(
+            name=check.name,
+            group=Group.PLUGINS,
+            dimension=check.dimension,
+            summary=first_line(type(check).__doc__ or ""),
+            needs=needs_of(check),
+            enabled=check.dimension in wanted,
+        )
+        for check in plugins
+    ]
+    return tuple(found)
+
+
+def first_line(text: str) -> str:
+    """Return the first sentence line of a docstring, without its full stop."""
+    return text.strip().split("\n", 1)[0].rstrip(".")
+
+
+def thresholds_of(section: pydantic.BaseModel) -> dict[str, Threshold]:
+    """Return the plain values of a section; what is no threshold (nested sections) is left out."""
+    return {
+        name: shown
+        for name in type(section).model_fields
+        if name != "enabled" and (shown := _shown(getattr(section, name))) is not None
+    }
+
+
+def _shown(value: object) -> Threshold:
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    if isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, Iterable) and not isinstance(value, Mapping):
+        return tuple(sorted(map(str, value)))
+    return None
