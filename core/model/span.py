@@ -94,7 +94,7 @@ class Content(msgspec.Struct, frozen=True, gc=False):
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """One message of a conversation. `role` is as sent, in lower case: user, assistant, system, developer, tool, …"""
+    """One message of a conversation. `role` is in lower case: user, assistant, system, developer, tool, …"""
 
     role: str
     text: str = ""
@@ -103,6 +103,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """The call that a tool's message answers."""
     name: str = ""
     """The tool or the participant that speaks, where it is named."""
+    is_error: bool = False
+    """Whether a tool's message is marked as a failure."""
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
