@@ -5,6 +5,7 @@ import sys
 from typing import Final, Generic, Protocol, TypeVar
 
 from core.model.finding import Dimension
+from detector.checks.announced_call import AnnouncedCall, AnnouncedCallConfig
 from detector.checks.content_filter import ContentFilter, ContentFilterConfig
 from detector.checks.empty_output import EmptyOutput, EmptyOutputConfig
 from detector.checks.failed_span import FailedSpan, FailedSpanConfig
@@ -12,6 +13,8 @@ from detector.checks.missing_root import MissingRoot, MissingRootConfig
 from detector.checks.output_cut import OutputCut, OutputCutConfig
 from detector.checks.port import Check, CheckConfig, Need, needs_of
 from detector.checks.repeated_tool_call import RepeatedToolCall, RepeatedToolCallConfig
+from detector.checks.similar_calls import SimilarCalls, SimilarCallsConfig
+from detector.checks.skipped_plan import SkippedPlan, SkippedPlanConfig
 from detector.checks.tool_failure import ToolFailure, ToolFailureConfig
 
 ConfigT = TypeVar("ConfigT", bound=CheckConfig, contravariant=True)
@@ -53,6 +56,9 @@ DEFAULT_CHECKS: Final = (
     DefaultCheck(FailedSpan, FailedSpanConfig),
     DefaultCheck(ToolFailure, ToolFailureConfig),
     DefaultCheck(RepeatedToolCall, RepeatedToolCallConfig),
+    DefaultCheck(SimilarCalls, SimilarCallsConfig),
+    DefaultCheck(AnnouncedCall, AnnouncedCallConfig),
+    DefaultCheck(SkippedPlan, SkippedPlanConfig),
     DefaultCheck(OutputCut, OutputCutConfig),
     DefaultCheck(ContentFilter, ContentFilterConfig),
     DefaultCheck(EmptyOutput, EmptyOutputConfig),

@@ -1,0 +1,146 @@
+"""An agent asks a tool nearly the same question over and over, in other words each time."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import pydantic
+
+from core.model.finding import Dimension, Finding, FindingKind, Severity
+from core.model.span import ContentState, Span
+from core.model.trace import Trace
+from detector.checks.finding import finding, quoted, target_of
+from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
+
+_PRESENT: Final = ContentState.PRESENT
+_WORD: Final = re.compile(r"[^\W\d_]{2,}")
+_NUMBER: Final = re.compile(r"\d+")
+# longer arguments are documents, not questions
+_MAX_CHARACTERS: Final = 2_000
+_MAX_DEPTH: Final = 4
+
+
+class SimilarCallsConfig(CheckConfig):
+    """When questions are alike."""
+
+    min_similar: int = pydantic.Field(default=3, ge=2)
+    """One rewording is good practice; published loop guards stop at three."""
+    similarity_ratio: float = pydantic.Field(default=0.5, gt=0, le=1)
+    """Shared words by all words of two questions (Jaccard): at half they share more than either has of its own."""
+    min_words: int = pydantic.Field(default=4, ge=1)
+    """A question of fewer words is a name or an id: "Paris" and "Paris France" are two cities' worth of nothing."""
+    max_calls: int = pydantic.Field(default=60, ge=3)
+    """Calls of one tool that are compared: each with each."""
+
+
+class SimilarCalls:
+    """Found where all of these hold for the tool spans of one trace:
+
+    - at least `min_similar` calls of one tool were given free text (a value of at least `min_words` words), and each of
+      them shares `similarity_ratio` of the words with one before it;
+    - they are not all the same text (`repeated_tool_call` tells of that), and do not differ in numbers alone.
+
+    Severity low: some of it is how research is done. One pattern for each tool and trace.
+
+    Unknown where tools were called and no arguments were sent. Not findings: pagination and lists of ids (they differ
+    in numbers, or hold no free text); the same template filled with other names (they share less than half).
+    """
+
+    name = "similar_calls"
+    dimension = Dimension.EXECUTION
+    needs = (Need.CONTENT, Need.TOOLS)
+
+    def __init__(self, config: SimilarCallsConfig) -> None:
+        self._config = config
+
+    def inspect(self, trace: Trace) -> Answer:
+        """Return one pattern for each tool that was asked the same in other words."""
+        tools = trace.tool_spans
+        if len(tools) < self._config.min_similar:
+            return CLEAR
+        by_tool: dict[str, list[Span]] = {}
+        for span in tools:
+            by_tool.setdefault(span.tool.name if span.tool is not None else "", []).append(span)
+        findings: list[Finding] = []
+        are_sent = True
+        for tool, spans in by_tool.items():
+            if len(spans) < self._config.min_similar or not tool:
+                continue
+            told = [(span, text) for span in spans if (text := _arguments_of(span))]
+            are_sent = are_sent and bool(told)
+            group = self._alike(told[: self._config.max_calls])
+            if group:
+                findings.append(self._finding(trace, tool, group))
+        return found(findings, otherwise=CLEAR if are_sent else UNKNOWN)
+
+    def _alike(self, told: Sequence[tuple[Span, str]]) -> list[tuple[Span, str]]:
+        """Return the largest group of calls in which each resembles an earlier one."""
+        if len(told) < self._config.min_similar:
+            return []
+        groups: list[list[tuple[Span, str, frozenset[str]]]] = []
+        for span, arguments in told:
+            text = _free_text(arguments)
+            words = frozenset(_WORD.findall(text.lower()))
+            if len(words) < self._config.min_words:
+                continue
+            at = next((g for g in groups if any(self._is_like(words, other) for _, _, other in g)), None)
+            if at is None:
+                groups.append([(span, text, words)])
+            else:
+                at.append((span, text, words))
+        largest = max(groups, key=len, default=[])
+        if len(largest) < self._config.min_similar:
+            return []
+        if len({_NUMBER.sub("#", text) for _, text, _ in largest}) < 2:
+            return []
+        return [(span, text) for span, text, _ in largest]
+
+    def _is_like(self, one: frozenset[str], other: frozenset[str]) -> bool:
+        shared = len(one & other)
+        return shared >= self._config.similarity_ratio * (len(one) + len(other) - shared)
+
+    def _finding(self, trace: Trace, tool: str, group: Sequence[tuple[Span, str]]) -> Finding:
+        first, last = group[0], group[-1]
+        return finding(
+            trace,
+            self,
+            culprit=first[0],
+            others=[span for span, _ in group[1:]],
+            kind=FindingKind.PATTERN,
+            severity=Severity.LOW,
+            title=f"{tool} is asked nearly the same again and again",
+            rationale=f"{len(group)} calls of {tool} share most of their words, the first: {quoted(first[1])} "
+            f"the last: {quoted(last[1])}",
+            target=target_of(first[0]),
+            publish_at_once=False,
+        )
+
+
+def _arguments_of(span: Span) -> str:
+    if span.tool is not None and span.tool.arguments:
+        return span.tool.arguments
+    return span.input.text if span.input.state is _PRESENT else ""
+
+
+def _free_text(arguments: str) -> str:
+    """Return the texts of several words in arguments: their values where they are JSON, else the whole."""
+    if len(arguments) > _MAX_CHARACTERS:
+        return ""
+    try:
+        value = msgspec.json.decode(arguments)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return arguments
+    texts: list[str] = []
+    _gather(value, texts, 0)
+    return " ".join(texts)
+
+
+def _gather(value: Any, texts: list[str], depth: int) -> None:
+    if isinstance(value, str):
+        if " " in value:
+            texts.append(value)
+    elif depth < _MAX_DEPTH:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        for each in inner:
+            _gather(each, texts, depth + 1)
