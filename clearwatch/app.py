@@ -13,7 +13,7 @@ import functools
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from core.runner import StageRunner
 from core.telemetry import Telemetry
 from core.waiting import stopped_within
 from detector.catalogue import catalogue
+from detector.checks.plugin import Plugin
 from detector.stages import stages
 from sinks.mlflow.sink import MlflowSink
 from sinks.port import Sink
@@ -62,11 +63,14 @@ class Addresses(msgspec.Struct, frozen=True, kw_only=True):
 class App:
     """One process. `roles` says which parts run in it."""
 
-    def __init__(self, config: Config, *, roles: Roles, data_dir: Path, mlflow_url: str) -> None:
+    def __init__(
+        self, config: Config, *, roles: Roles, data_dir: Path, mlflow_url: str, plugins: Sequence[Plugin] = ()
+    ) -> None:
         self._config = config
         self._roles = roles
         self._data_dir = data_dir
         self._mlflow_url = mlflow_url
+        self._plugins = plugins
         self._clock = SystemClock()
         self._telemetry = Telemetry()
         self._phase = "starting"
@@ -102,7 +106,7 @@ class App:
             session_gap_s=config.detector.sessions.gap_s,
             readiness=self._not_ready,
             replay=lambda asked: self._replay(asked, store),
-            checks=catalogue(config.detector),
+            checks=catalogue(config.detector, plugins=self._plugins),
         )
         telemetry.gauge("clearwatch.loop.lag", lambda: self._loop_lag_s)
         async with _Closing() as closing:
@@ -173,7 +177,7 @@ class App:
             telemetry.gauge("clearwatch.sink.outbox", sink.waiting, sink=sink.name)
         self._runners = {
             name: StageRunner(stage, log=log, telemetry=telemetry, clock=clock)
-            for name, stage in stages(config.detector, telemetry).items()
+            for name, stage in stages(config.detector, telemetry, plugins=self._plugins).items()
             if name in roles.stages
         }
         for name, runner in self._runners.items():

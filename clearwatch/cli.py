@@ -84,6 +84,7 @@ def _run_role(
 def _run_until_stopped(
     config_path: str | None, log_level: str, log_format: logs.LogFormat, run: Callable[[Config], None]
 ) -> None:
+    from clearwatch.plugins import PluginError
     from clearwatch.roles import RoleError
     from clearwatch.up import StartError
     from core.log.kafka.topic_setup import TopicMismatchError
@@ -94,7 +95,7 @@ def _run_until_stopped(
     config = _load(config_path)
     try:
         run(config)
-    except (StartError, RoleError, TopicMismatchError) as exc:
+    except (StartError, RoleError, PluginError, TopicMismatchError) as exc:
         _fail(str(exc), code=2)
     except ClearwatchError as exc:
         _fail(str(exc), code=1)
@@ -219,7 +220,13 @@ def send(config_path: str | None, files: tuple[Path, ...], endpoint: str | None,
 @CONFIG
 def check_config(config_path: str | None) -> None:
     """Say whether the configuration can be used; list every problem."""
-    _load(config_path)
+    from clearwatch.plugins import PluginError, load_plugins
+
+    config = _load(config_path)
+    try:
+        load_plugins(config.detector)
+    except PluginError as exc:
+        _fail(str(exc), code=2)
     out.print("configuration ok")
 
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
 import uvloop
@@ -13,9 +13,11 @@ from rich.console import Console
 from clearwatch.app import Addresses, App
 from clearwatch.config import Config
 from clearwatch.mlflow_server import MlflowServer, free_port, is_free, target_of
+from clearwatch.plugins import load_plugins
 from clearwatch.roles import LOG_FILE, Roles, everything
 from core.errors import ClearwatchError, LogUnavailableError, PermanentError
 from core.log.database import FileLock, LogLockedError
+from detector.checks.plugin import Plugin
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +29,10 @@ class StartError(PermanentError):
 def run_up(config: Config, *, data_dir: Path, out: Console) -> None:
     """Run until SIGINT or SIGTERM.
 
-    Raises StartError where the folder cannot be used, a port is taken or MLflow cannot be used, and what ended it
-    afterwards: alone where it is one of our own errors, so that its message can be shown as it is.
+    Raises StartError where the folder cannot be used, a port is taken or MLflow cannot be used, PluginError, and
+    what ended it afterwards: alone where it is one of our own errors, so that its message can be shown as it is.
     """
-    _run(_up(config, data_dir, out))
+    _run(_up(config, data_dir, out, load_plugins(config.detector)))
 
 
 def run_role(config: Config, roles: Roles, *, data_dir: Path, out: Console) -> None:
@@ -40,7 +42,9 @@ def run_role(config: Config, roles: Roles, *, data_dir: Path, out: Console) -> N
             f"`clearwatch {roles.name.replace('-', ' ', 1)}` is one of several processes, which share a log on Kafka:"
             " set `log.kind` to kafka and `log.kafka.bootstrap_servers`, or run everything with `clearwatch up`"
         )
-    _run(_role(config, roles, data_dir, out))
+    # where no trace is inspected, checks of one's own need not be there
+    plugins = load_plugins(config.detector) if roles.stages else ()
+    _run(_role(config, roles, data_dir, out, plugins))
 
 
 def _run(main: Coroutine[None, None, None]) -> None:
@@ -64,7 +68,7 @@ def _only_cause(group: BaseExceptionGroup[BaseException]) -> ClearwatchError | N
     return found if isinstance(found, ClearwatchError) else None
 
 
-async def _up(config: Config, data_dir: Path, out: Console) -> None:
+async def _up(config: Config, data_dir: Path, out: Console, plugins: Sequence[Plugin]) -> None:
     stop = asyncio.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
@@ -74,7 +78,7 @@ async def _up(config: Config, data_dir: Path, out: Console) -> None:
     if config.sinks.mlflow.enabled:
         server, mlflow_url = await _mlflow(config, data_dir)
     _refuse_taken_ports(config, everything(config))
-    app = App(config, roles=everything(config), data_dir=data_dir, mlflow_url=mlflow_url)
+    app = App(config, roles=everything(config), data_dir=data_dir, mlflow_url=mlflow_url, plugins=plugins)
     try:
         if server is not None:
             await server.start()
@@ -88,7 +92,7 @@ async def _up(config: Config, data_dir: Path, out: Console) -> None:
             await server.stop()
 
 
-async def _role(config: Config, roles: Roles, data_dir: Path, out: Console) -> None:
+async def _role(config: Config, roles: Roles, data_dir: Path, out: Console, plugins: Sequence[Plugin]) -> None:
     stop = asyncio.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
@@ -99,7 +103,7 @@ async def _role(config: Config, roles: Roles, data_dir: Path, out: Console) -> N
             f"{f', not {mlflow_url}' if mlflow_url else ''}: only `clearwatch up` starts one"
         )
     _refuse_taken_ports(config, roles)
-    app = App(config, roles=roles, data_dir=data_dir, mlflow_url=mlflow_url)
+    app = App(config, roles=roles, data_dir=data_dir, mlflow_url=mlflow_url, plugins=plugins)
     await app.run(stop, started=lambda addresses: _say_role(out, roles, addresses))
 
 

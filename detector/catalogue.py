@@ -13,7 +13,8 @@ import pydantic
 from core.model.finding import Dimension
 from detector.baselines.slow import SLOW_SPAN, SLOW_TRACE
 from detector.checks.defaults import DEFAULT_CHECKS
-from detector.checks.port import Check, Need, needs_of
+from detector.checks.plugin import Plugin
+from detector.checks.port import Need, needs_of
 from detector.config import DetectorConfig
 
 Threshold: TypeAlias = str | int | float | bool | tuple[str, ...] | None
@@ -27,6 +28,8 @@ class Group(enum.StrEnum):
     BASELINES = "baselines"
     RULES = "rules"
     PLUGINS = "plug-ins"
+    ELSEWHERE = "elsewhere"
+    """Known by its answers alone: of another process, or of an earlier configuration."""
 
 
 class CheckInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +44,8 @@ class CheckInfo(msgspec.Struct, frozen=True, kw_only=True):
     """False where it is switched off, or its dimension is not asked for."""
     thresholds: Mapping[str, Threshold] = {}
     """What it is configured with, `enabled` left out."""
+    origin: str = ""
+    """Where a plug-in came from; empty for what ships."""
 
 
 class _OfBaselines(msgspec.Struct, frozen=True):
@@ -54,7 +59,7 @@ _BASELINES: Final = (
 )
 
 
-def catalogue(config: DetectorConfig, *, plugins: Sequence[Check] = ()) -> tuple[CheckInfo, ...]:
+def catalogue(config: DetectorConfig, *, plugins: Sequence[Plugin] = ()) -> tuple[CheckInfo, ...]:
     """Return every check that there is, switched off or not, in the order in which they are asked."""
     wanted = config.dimensions
     found = [
@@ -82,14 +87,16 @@ def catalogue(config: DetectorConfig, *, plugins: Sequence[Check] = ()) -> tuple
     ]
     found += [
         CheckInfo(
-            name=check.name,
+            name=plugin.check.name,
             group=Group.PLUGINS,
-            dimension=check.dimension,
-            summary=first_line(type(check).__doc__ or ""),
-            needs=needs_of(check),
-            enabled=check.dimension in wanted,
+            dimension=plugin.check.dimension,
+            summary=first_line(type(plugin.check).__doc__ or ""),
+            needs=needs_of(plugin.check),
+            enabled=plugin.check.dimension in wanted,
+            thresholds=thresholds_of(plugin.config),
+            origin=plugin.origin,
         )
-        for check in plugins
+        for plugin in plugins
     ]
     return tuple(found)
 

@@ -1,5 +1,7 @@
 """The section `detector`, put together from the sections of its parts."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.model.finding import Dimension
@@ -20,6 +22,11 @@ class DetectorConfig(BaseModel):
     sessions: SessionsConfig = SessionsConfig()
     baselines: BaselinesConfig = BaselinesConfig()
     issues: IssuesConfig = IssuesConfig()
+    checks_dir: str = ""
+    """Folder of checks of one's own: every `*.py` in it that does not begin with `_` is run at start, so whoever may
+    write there runs code here. Empty: none. Packages with entry points `clearwatch.checks` are found without it."""
+    plugins: dict[str, dict[str, Any]] = {}
+    """Settings of checks that do not ship, by the check's name; `enabled: false` leaves one out."""
     dimensions: tuple[Dimension, ...] = tuple(Dimension)
     """The CLEARS dimensions that are judged; findings of others are not looked for."""
     purpose: str = Field(default="", max_length=4_000)

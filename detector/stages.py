@@ -1,22 +1,26 @@
 """The detector's stages, made from its configuration."""
 
+from collections.abc import Sequence
+
 from core.model.finding import Dimension
 from core.stage import Stage
 from core.telemetry import Telemetry
 from detector.assemble.stage import AssembleStage
 from detector.baselines.stage import BaselinesStage
+from detector.checks.plugin import Plugin
 from detector.checks.registry import Checks
 from detector.config import DetectorConfig
 from detector.issues.stage import IssuesStage
 from detector.sessions.stage import SessionsStage
 
 
-def stages(config: DetectorConfig, telemetry: Telemetry) -> dict[str, Stage]:
-    """Return the stages by name, in the order in which records pass through them.
+def stages(config: DetectorConfig, telemetry: Telemetry, *, plugins: Sequence[Plugin] = ()) -> dict[str, Stage]:
+    """Return the stages by name, in the order in which records pass through them; `plugins` are asked as well.
 
     Without the latency dimension there are no baselines: they look for nothing else.
     """
-    checks = Checks(config.checks, telemetry, dimensions=config.dimensions)
+    extra = [plugin.check for plugin in plugins]
+    checks = Checks(config.checks, telemetry, extra=extra, dimensions=config.dimensions)
     made: tuple[Stage, ...] = (
         AssembleStage(checks, config.assemble, telemetry),
         SessionsStage(config=config.sessions, telemetry=telemetry),

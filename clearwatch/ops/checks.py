@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from core.model.finding import Dimension
 from detector.catalogue import CheckInfo, Group, Threshold
 from sinks.records.views import Series
 
@@ -15,7 +14,7 @@ class CheckShape(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     group: Group
-    dimension: Dimension
+    dimension: str
     summary: str
     needs: tuple[str, ...]
     enabled: bool
@@ -23,10 +22,12 @@ class CheckShape(msgspec.Struct, frozen=True, kw_only=True):
     answers: Mapping[str, int] = {}
     """Traces (or sessions) by answer: found, clear, suspicious, unknown, failed. Empty for checks of measurements."""
     findings: int = 0
+    origin: str = ""
+    """Where a plug-in came from; empty for what ships."""
 
 
 def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tuple[CheckShape, ...]:
-    """Return the checks with their counts."""
+    """Return the checks with their counts; those that only the counts know of stand at the end."""
     answers: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     findings: dict[str, int] = defaultdict(int)
     for each in series:
@@ -35,7 +36,7 @@ def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tu
             answers[check][each.labels.get("outcome", "")] += int(each.value)
         elif each.name == "clearwatch.findings":
             findings[check] += int(each.value)
-    return tuple(
+    known = [
         CheckShape(
             name=check.name,
             group=check.group,
@@ -46,6 +47,25 @@ def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tu
             thresholds=check.thresholds,
             answers=dict(sorted(answers[check.name].items())),
             findings=findings[check.name],
+            origin=check.origin,
         )
         for check in catalogue
+    ]
+    others = sorted({*answers, *findings} - {check.name for check in catalogue})
+    return (
+        *known,
+        *(
+            CheckShape(
+                name=name,
+                group=Group.ELSEWHERE,
+                dimension="",
+                summary="",
+                needs=(),
+                enabled=True,
+                thresholds={},
+                answers=dict(sorted(answers[name].items())),
+                findings=findings[name],
+            )
+            for name in others
+        ),
     )

@@ -18,12 +18,13 @@ from clearwatch.letters import Replay, Replayed, replay
 from clearwatch.ops.checks import CheckShape, check_shapes
 from clearwatch.ops.shapes import IssueDetailShape, IssueShape, detail_shape, issue_shape
 from clearwatch.ops.status import Status, compose, living, open_traces, reported_lag
+from clearwatch.plugins import PluginError, load_plugins
 from core.clock import SystemClock
 from core.errors import ClearwatchError, PermanentError
 from core.log.database import LogLockedError
 from core.log.port import Log
 from core.telemetry import Telemetry
-from detector.catalogue import catalogue
+from detector.catalogue import CheckInfo, catalogue
 from detector.config import DetectorConfig
 from sinks.records.config import FILE_NAME
 from sinks.records.letters import LetterDetail, LetterRow
@@ -237,7 +238,7 @@ class RecordsSource:
     def checks(self) -> tuple[CheckShape, ...]:
         """Return every check as it is configured here, with the counts that processes have reported."""
         with _readable():
-            return check_shapes(catalogue(self._config), self._store.series())
+            return check_shapes(_catalogue(self._config), self._store.series())
 
     def issues(self, status: str) -> tuple[IssueShape, ...]:
         """Return issues of a status, the last seen first."""
@@ -294,7 +295,7 @@ class ConfigSource:
 
     def checks(self) -> tuple[CheckShape, ...]:
         """Return every check as it is configured, without counts."""
-        return check_shapes(catalogue(self._config), ())
+        return check_shapes(_catalogue(self._config), ())
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
@@ -332,6 +333,14 @@ def open_source(*, config: Config, ops_url: str | None, data_dir: Path) -> Sourc
             store.close()
             raise
     return RecordsSource(store, config=config.detector, log=functools.partial(_log_of, config, data_dir))
+
+
+def _catalogue(config: DetectorConfig) -> tuple[CheckInfo, ...]:
+    """Return the checks, those of one's own included. Raises ReadingError where one of those cannot be loaded."""
+    try:
+        return catalogue(config, plugins=load_plugins(config))
+    except PluginError as exc:
+        raise ReadingError(str(exc)) from exc
 
 
 def _log_of(config: Config, data_dir: Path) -> Log:

@@ -1,0 +1,175 @@
+"""Checks of third parties: by file in a folder, and by entry point of an installed package."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from clearwatch.cli import main
+from clearwatch.plugins import PluginError, load_plugins
+from core.telemetry import Telemetry
+from detector.catalogue import catalogue
+from detector.checks.config import ChecksConfig
+from detector.checks.plugin import Plugin
+from detector.checks.registry import Checks
+from detector.config import DetectorConfig
+from tests.unit.checks_kit import Story
+
+DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
+
+MINIMAL = """
+from clearwatch import CLEAR, Dimension
+
+class Minimal:
+    name = "{name}"
+    dimension = Dimension.EXECUTION
+
+    def inspect(self, trace):
+        return CLEAR
+
+CHECKS = (Minimal,)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _modules_come_and_go() -> Iterator[None]:
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith(("clearwatch_checks_", "acme_checks")):
+            del sys.modules[name]
+
+
+def load(folder: Path, **settings: Any) -> tuple[Plugin, ...]:
+    return load_plugins(DetectorConfig(checks_dir=str(folder), **settings))
+
+
+def example() -> str:
+    found = re.search(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, *, entry: str = "unapproved_refund") -> None:
+    """Lay a package out as an installer does, and put its folder on the path."""
+    (folder / "acme_checks").mkdir()
+    (folder / "acme_checks" / "__init__.py").write_text("")
+    (folder / "acme_checks" / "refunds.py").write_text(example())
+    info = folder / "acme_checks-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-checks\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(f"[clearwatch.checks]\n{entry} = acme_checks.refunds:UnapprovedRefund\n")
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_the_documented_check_runs_from_a_folder_with_its_settings(tmp_path: Path) -> None:
+    (tmp_path / "refunds.py").write_text(example())
+    (tmp_path / "_shared.py").write_text("raise RuntimeError('not a check')")
+    plugins = load(tmp_path, plugins={"unapproved_refund": {"max_usd": 250}})
+    checks = Checks(ChecksConfig(), Telemetry(), extra=[plugin.check for plugin in plugins])
+    outcomes = []
+    for amount in (250, 251):
+        story = Story()
+        story.tool("refund", story.root().span_id, arguments=json.dumps({"amount_usd": amount}))
+        outcomes.append(checks.inspect(story.trace()).answers["unapproved_refund"])
+    assert outcomes == ["clear", "found"]
+
+
+def test_an_installed_package_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch)
+    (plugin,) = load_plugins(DetectorConfig())
+    assert plugin.origin == "entry point unapproved_refund of acme-checks 1.2"
+    (told,) = [check for check in catalogue(DetectorConfig(), plugins=[plugin]) if check.group == "plug-ins"]
+    assert (told.name, told.needs, told.thresholds) == ("unapproved_refund", ("tools", "content"), {"max_usd": 100.0})
+
+
+def test_a_package_that_is_switched_off_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch)
+    assert load_plugins(DetectorConfig(plugins={"unapproved_refund": {"enabled": False}})) == ()
+    assert "acme_checks.refunds" not in sys.modules
+
+
+def test_an_entry_point_under_another_name_than_its_check_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, entry="refunds")
+    with pytest.raises(PluginError, match="its check is named unapproved_refund"):
+        load_plugins(DetectorConfig())
+
+
+def test_a_file_is_imported_once(tmp_path: Path) -> None:
+    counted = tmp_path / "count"
+    (tmp_path / "a.py").write_text(
+        f"with open({str(counted)!r}, 'a') as file:\n    file.write('x')\n" + MINIMAL.format(name="mine")
+    )
+    first, second = load(tmp_path), load(tmp_path)
+    assert type(first[0].check) is type(second[0].check)
+    assert counted.read_text() == "x"
+
+
+def test_everything_that_cannot_be_used_is_named_at_once_with_its_file_and_reason(tmp_path: Path) -> None:
+    (tmp_path / "a_syntax.py").write_text("class Broken(:\n")
+    (tmp_path / "b_raises.py").write_text("x = 1\n\nx / 0\n")
+    (tmp_path / "c_lists_none.py").write_text("x = 1\n")
+    (tmp_path / "d_taken.py").write_text(MINIMAL.format(name="failed_span"))
+    (tmp_path / "e_name.py").write_text(MINIMAL.format(name="Not A Name"))
+    (tmp_path / "f_dimension.py").write_text(MINIMAL.format(name="mine").replace("Dimension.EXECUTION", "'taste'"))
+    (tmp_path / "g_twice.py").write_text(MINIMAL.format(name="ours"))
+    (tmp_path / "h_twice.py").write_text(MINIMAL.format(name="ours"))
+    (tmp_path / "i_settings.py").write_text(MINIMAL.format(name="set"))
+    with pytest.raises(PluginError) as caught:
+        load(tmp_path, plugins={"set": {"limit": 3}, "nobody": {}})
+    said = caught.value.problems
+    for file, reason in (
+        ("a_syntax.py", "SyntaxError"),
+        ("b_raises.py", "ZeroDivisionError: division by zero (line 3)"),
+        ("c_lists_none.py", "CHECKS = (MyCheck,)"),
+        ("d_taken.py", "failed_span is taken by the checks that ship"),
+        ("e_name.py", "'Not A Name'"),
+        ("f_dimension.py", "`dimension` must be a Dimension"),
+        ("h_twice.py", "g_twice.py"),
+        ("i_settings.py", "detector.plugins.set: limit: Extra inputs are not permitted"),
+        ("detector.plugins.nobody", "no such check"),
+    ):
+        assert any(file in line and reason in line for line in said), (file, said)
+    assert len(said) == 9
+    assert not any(name.startswith("clearwatch_checks_") and name.endswith("raises") for name in sys.modules)
+
+
+def test_a_folder_that_is_not_there_is_refused_with_its_key(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"detector\.checks_dir.*nowhere"):
+        load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("command", ["check-config", "up"])
+def test_a_bad_check_ends_the_start_with_exit_2(tmp_path: Path, command: str) -> None:
+    (tmp_path / "bad.py").write_text("import no_such_module\n")
+    environment = {"CLEARWATCH__DETECTOR__CHECKS_DIR": str(tmp_path), "CLEARWATCH_DATA_DIR": str(tmp_path / "data")}
+    answer = CliRunner().invoke(main, [command], env=environment)
+    assert answer.exit_code == 2
+    assert "bad.py" in answer.stderr
+    assert "no_such_module" in answer.stderr
+
+
+def test_a_loaded_check_is_listed_with_its_origin(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINIMAL.format(name="mine"))
+    environment = {
+        "CLEARWATCH__DETECTOR__CHECKS_DIR": str(tmp_path),
+        "CLEARWATCH_DATA_DIR": str(tmp_path / "data"),
+        "CLEARWATCH__OPS__LISTEN": "127.0.0.1:1",
+    }
+    listed = msgspec.json.decode(CliRunner().invoke(main, ["checks", "--json"], env=environment).stdout)
+    (mine,) = [check for check in listed if check["name"] == "mine"]
+    assert (mine["group"], mine["origin"]) == ("plug-ins", f"file {tmp_path / 'mine.py'}")
+
+
+def test_what_a_check_may_import_stands_in_one_place() -> None:
+    import clearwatch
+
+    assert all(hasattr(clearwatch, name) for name in clearwatch.__all__)
