@@ -16,10 +16,10 @@ from detector.checks.missing_root import MissingRoot, MissingRootConfig
 from detector.checks.output_cut import OutputCut, OutputCutConfig
 from detector.checks.port import Check, CheckConfig, Need, needs_of
 from detector.checks.repeated_tool_call import RepeatedToolCall, RepeatedToolCallConfig
-from detector.checks.similar_calls import SimilarCalls, SimilarCallsConfig
-from detector.checks.skipped_plan import SkippedPlan, SkippedPlanConfig
 from detector.checks.retries import Retries, RetriesConfig
 from detector.checks.runaway_trace import RunawayTrace, RunawayTraceConfig
+from detector.checks.similar_calls import SimilarCalls, SimilarCallsConfig
+from detector.checks.skipped_plan import SkippedPlan, SkippedPlanConfig
 from detector.checks.slow_first_token import SlowFirstToken, SlowFirstTokenConfig
 from detector.checks.tool_failure import ToolFailure, ToolFailureConfig
 from detector.checks.zero_documents import ZeroDocuments, ZeroDocumentsConfig

@@ -8,7 +8,7 @@ from core.model.span import ContentState, ErrorClass, Span, SpanKind
 from core.model.trace import Trace
 from detector.checks.errors import message_of
 from detector.checks.finding import finding, label_of, quoted, target_of
-from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, found
+from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.rarer_spans import rarer_spans
 
 # members of an enum cost 100 ns to look up in Python 3.11
@@ -54,6 +54,7 @@ class GuardrailTripped:
 
     name = "guardrail_tripped"
     dimension = Dimension.SAFETY
+    needs = (Need.CONTENT,)
 
     def __init__(self, config: GuardrailTrippedConfig) -> None:
         self._config = config

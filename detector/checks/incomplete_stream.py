@@ -7,7 +7,7 @@ from core.model.span import ContentState, FinishReason, Span
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.model_calls import is_wrapper
-from detector.checks.port import Answer, CheckConfig, found
+from detector.checks.port import Answer, CheckConfig, Need, found
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _NO_REASON, _ERROR = FinishReason.UNKNOWN, FinishReason.ERROR
@@ -36,6 +36,7 @@ class IncompleteStream:
 
     name = "incomplete_stream"
     dimension = Dimension.EXECUTION
+    needs = (Need.FINISH_REASON, Need.USAGE)
 
     def __init__(self, config: IncompleteStreamConfig) -> None:
         self._config = config

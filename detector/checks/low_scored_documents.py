@@ -6,7 +6,7 @@ from core.model.finding import Dimension, FindingKind, Severity
 from core.model.span import Document, Span
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of
-from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, found
+from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.rarer_spans import rarer_spans
 
 
@@ -37,6 +37,7 @@ class LowScoredDocuments:
 
     name = "low_scored_documents"
     dimension = Dimension.RELEVANCE
+    needs = (Need.DOCUMENTS,)
 
     def __init__(self, config: LowScoredDocumentsConfig) -> None:
         self._config = config

@@ -10,7 +10,7 @@ from core.model.span import NO_DETAILS, ContentState, Span
 from core.model.trace import Trace
 from detector.checks.errors import MODEL_KINDS, recovery_of
 from detector.checks.finding import finding, label_of, target_of
-from detector.checks.port import CLEAR, Answer, CheckConfig, found
+from detector.checks.port import CLEAR, Answer, CheckConfig, Need, found
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
@@ -39,6 +39,7 @@ class Retries:
 
     name = "retries"
     dimension = Dimension.EXECUTION
+    needs: tuple[Need, ...] = ()
 
     def __init__(self, config: RetriesConfig) -> None:
         self._config = config

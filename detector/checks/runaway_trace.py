@@ -5,7 +5,7 @@ import pydantic
 from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of, target_of
-from detector.checks.port import CLEAR, Answer, CheckConfig, found
+from detector.checks.port import CLEAR, Answer, CheckConfig, Need, found
 
 
 class RunawayTraceConfig(CheckConfig):
@@ -39,6 +39,7 @@ class RunawayTrace:
 
     name = "runaway_trace"
     dimension = Dimension.EXECUTION
+    needs: tuple[Need, ...] = ()
 
     def __init__(self, config: RunawayTraceConfig) -> None:
         self._config = config

@@ -9,7 +9,7 @@ from core.model.span import Span
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of
 from detector.checks.model_calls import is_wrapper
-from detector.checks.port import Answer, CheckConfig, found
+from detector.checks.port import Answer, CheckConfig, Need, found
 
 # instrumentation scopes of frameworks that make their client within the time that they measure: 2.9 s where later
 # calls take 0.1 s
@@ -43,6 +43,7 @@ class SlowFirstToken:
 
     name = "slow_first_token"
     dimension = Dimension.LATENCY
+    needs = (Need.TIME_TO_FIRST,)
 
     def __init__(self, config: SlowFirstTokenConfig) -> None:
         self._config = config

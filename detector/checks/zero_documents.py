@@ -6,7 +6,7 @@ from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import ContentState, Span
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of, quoted
-from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, found
+from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.rarer_spans import rarer_spans
 
 # members of an enum cost 100 ns to look up in Python 3.11
@@ -38,6 +38,7 @@ class ZeroDocuments:
 
     name = "zero_documents"
     dimension = Dimension.RELEVANCE
+    needs = (Need.DOCUMENTS,)
 
     def __init__(self, config: ZeroDocumentsConfig) -> None:
         self._config = config
