@@ -52,6 +52,9 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "clearwatch.spans.duplicate": Metric("counter", "{span}", "spans seen before", ()),
     "clearwatch.spans.late": Metric("counter", "{span}", "spans after their trace was closed", ()),
     "clearwatch.findings": Metric("counter", "{finding}", "findings made", ("check",)),
+    "clearwatch.findings.inhibited": Metric(
+        "counter", "{finding}", "findings that are consequences of another, said with it", ("check", "cause")
+    ),
     "clearwatch.check.answers": Metric("counter", "{answer}", "answers of checks", ("check", "outcome")),
     "clearwatch.check.failures": Metric("counter", "{failure}", "checks that raised", ("check",)),
     "clearwatch.issue.events": Metric("counter", "{event}", "issue events written", ("kind",)),

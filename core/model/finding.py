@@ -76,6 +76,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, tag="finding"):
     publish_at_once: bool = True
     """Rule errors and safety become an issue at once; others at 3 members or 2 sessions."""
     origin: str = "live"
+    consequences: tuple[str, ...] = ()
+    """Checks that would have fired because of this fault, and are not reported beside it."""
 
 
 class Withdrawal(msgspec.Struct, frozen=True, kw_only=True, tag="withdrawal"):

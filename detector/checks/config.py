@@ -22,6 +22,9 @@ class ChecksConfig(_Sections):
     max_findings_per_check: int = pydantic.Field(default=500, ge=1)
     """Findings of one check in one trace; more are counted and dropped. A looping agent of 10k spans needs no more."""
 
+    causes_first: bool = True
+    """Whether findings that are the consequence of another failure in their trace are left out and said with it."""
+
     def section(self, name: str) -> CheckConfig:
         """Return the section of a check that ships. Raises AttributeError for an unknown name."""
         section = getattr(self, name)

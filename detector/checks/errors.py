@@ -1,5 +1,6 @@
 """What the checks know about failed spans: how bad, whether recovered, and which words name the failure."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -39,6 +40,16 @@ _WORDS: Final[Mapping[ErrorClass, str]] = {
 # a person has to act before the next call can succeed
 _NEEDS_A_PERSON: Final = frozenset({ErrorClass.AUTH, ErrorClass.QUOTA})
 
+_ARGUMENTS: Final = re.compile(
+    r"unexpected keyword argument|missing \d+ required|got multiple values for|required positional argument"
+    r"|validation errors? for|invalid (?:tool )?(?:arguments?|parameters?|input)|is not of type|field required"
+    r"|is a required property|additional properties are not allowed|(?:invalid|malformed) JSON|Expecting value"
+    r"|unsupported (?:argument|parameter|operand)|no such (?:argument|parameter)",
+    re.IGNORECASE,
+)
+_INVALID: Final = frozenset({"ValidationError", "ToolInputError", "InvalidToolInputError", "AI_InvalidToolInputError"})
+_MAX_READ: Final = 2_000
+
 
 def identity_of(error: SpanError, *, of_model: bool) -> tuple[str, str]:
     """Return (error type, message) for the fingerprint; the error class, where it is known, is part of them.
@@ -64,6 +75,14 @@ def failure_words(span: Span, error: SpanError) -> str:
     if named and not named.startswith("_"):
         return f"fails with {named}" if not named.isdigit() else f"fails with status {named}"
     return "fails"
+
+
+def blames_arguments(error: SpanError) -> bool:
+    """Return whether a tool failed because of how it was called, which the model that wrote the call has to answer for.
+
+    Words of Python's TypeError for calls, pydantic's and jsonschema's errors, and JSON decoders.
+    """
+    return _ARGUMENTS.search(error.message[:_MAX_READ]) is not None or error.error_type.rpartition(".")[2] in _INVALID
 
 
 def message_of(error: SpanError) -> str:

@@ -9,6 +9,7 @@ import msgspec
 from core.model.finding import Dimension, Finding
 from core.model.trace import Trace
 from core.telemetry import Series, Telemetry
+from detector.checks.causes import with_causes
 from detector.checks.config import ChecksConfig
 from detector.checks.defaults import DEFAULT_CHECKS
 from detector.checks.port import Check
@@ -51,6 +52,7 @@ class Checks:
         if len({check.name for check in made}) != len(made):
             names = [check.name for check in made]
             raise ValueError(f"checks share a name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+        self._config = config
         self._max_findings = config.max_findings_per_check
         self._telemetry = telemetry
         self._failures: dict[str, int] = {}
@@ -78,7 +80,16 @@ class Checks:
         key = tuple(outcomes)
         answers, series = self._known.get(key) or self._combination(key)
         self._telemetry.count_each(series)
-        return Inspection(findings=tuple(findings), answers=answers)
+        return Inspection(findings=self._causes_first(trace, findings), answers=answers)
+
+    def _causes_first(self, trace: Trace, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+        """Return the findings without those that another explains; each of those is counted."""
+        if len(findings) < 2 or not self._config.causes_first:
+            return tuple(findings)
+        stay, inhibited = with_causes(trace, findings)
+        for each in inhibited:
+            self._telemetry.count("clearwatch.findings.inhibited", check=each.finding.check, cause=each.cause)
+        return stay
 
     def _combination(self, outcomes: tuple[str, ...]) -> tuple[Mapping[str, str], Sequence[Series]]:
         """Return answers and their counters; remembered, since few combinations cover nearly all traces."""

@@ -34,6 +34,25 @@ def steps_of(trace: Trace) -> Mapping[str, Sequence[Step]]:
     return found
 
 
+def owner_of(trace: Trace, span: Span) -> str:
+    """Return the id of the nearest AGENT span above, "" where there is none."""
+    return _owner_of(trace, span, {})
+
+
+def asker_of(trace: Trace, span: Span) -> Span | None:
+    """Return the LLM call that asked for what a span did.
+
+    That is the one whose answer holds the call's id, else the agent's last one before it; None where nothing tells.
+    """
+    call_id = span.tool.call_id if span.tool is not None else ""
+    if call_id:
+        for llm in trace.llm_spans:
+            if any(call.call_id == call_id for call in llm.output.tool_calls):
+                return llm
+    steps = steps_of(trace).get(owner_of(trace, span), ())
+    return next((step.llm for step in steps if any(done is span for done in step.work)), None)
+
+
 def _steps_of(trace: Trace) -> Mapping[str, Sequence[Step]]:
     owners: dict[str, str] = {}
     steps: dict[str, list[tuple[Span, list[Span]]]] = {}

@@ -8,10 +8,19 @@ from core.dialects.errors import classify, code_in
 from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import Content, ContentState, ErrorClass, Span, SpanError, SpanKind
 from core.model.trace import Trace
-from detector.checks.errors import consequence, failure_words, identity_of, message_of, recovery_of, severity_of
+from detector.checks.errors import (
+    blames_arguments,
+    consequence,
+    failure_words,
+    identity_of,
+    message_of,
+    recovery_of,
+    severity_of,
+)
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.fingerprint import split_error
 from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
+from detector.checks.steps import asker_of
 from detector.checks.tool_messages import tool_messages
 from detector.checks.tool_text import error_text
 
@@ -52,6 +61,8 @@ class ToolFailure:
     network, limit or access error, and no later call succeeded; else low: "not enough seats" is a tool's way to say no,
     and on recorded agents it stands in sound sessions nearly as often as in failed ones.
 
+    Where the arguments are to blame, the LLM span that wrote them stands beside the tool's.
+
     Unknown where nothing was found and a tool's result was not sent (content off, redacted, in log records).
 
     Not findings: results that speak of errors without being one (documents, logs, search hits); a numeric field named
@@ -88,15 +99,17 @@ class ToolFailure:
     def _failed(self, trace: Trace, span: Span, error: SpanError) -> Finding:
         recovery = recovery_of(trace, span)
         error_type, message = identity_of(error, of_model=False)
+        asker = _blamed(trace, span, error)
         return finding(
             trace,
             self,
             culprit=span,
+            others=[asker] if asker is not None else (),
             kind=FindingKind.FAULT,
             severity=severity_of(trace, span, error, recovered=recovery is not None),
             title=f"{label_of(span)} {failure_words(span, error)}",
             rationale=f"{label_of(span)} failed after {span.duration_ms:.0f} ms: {quoted(message_of(error))}. "
-            f"{consequence(trace, span, recovery)}",
+            f"{consequence(trace, span, recovery)}{_wrote(asker)}",
             error_type=error_type,
             message=message,
         )
@@ -116,19 +129,31 @@ class ToolFailure:
         error = _error_of(text)
         error_type, message = identity_of(error, of_model=False)
         label = tool or label_of(span)
+        asker = _blamed(trace, span, error) if span.kind is SpanKind.TOOL else None
         grave = bool(error.error_type) or error.error_class in _GRAVE
         return finding(
             trace,
             self,
             culprit=span,
+            others=[asker] if asker is not None else (),
             kind=FindingKind.FAULT,
             severity=Severity.MEDIUM if grave and not recovered else Severity.LOW,
             title=f"{label} returns an error" + (f": {error.error_type}" if error.error_type else ""),
-            rationale=f"The call of {label} ended without an error status, but its result is one: {quoted(text)}",
+            rationale=f"The call of {label} ended without an error status, but its result is one: {quoted(text)}"
+            f"{_wrote(asker)}",
             target=tool or None,
             error_type=error_type,
             message=message,
         )
+
+
+def _blamed(trace: Trace, span: Span, error: SpanError) -> Span | None:
+    """Return the LLM span that wrote the call, where its arguments are what failed."""
+    return asker_of(trace, span) if blames_arguments(error) else None
+
+
+def _wrote(asker: Span | None) -> str:
+    return f" The arguments were written by {label_of(asker)}." if asker is not None else ""
 
 
 def whole_error(span: Span, error: SpanError) -> SpanError:
