@@ -195,6 +195,8 @@ class TraceVersion(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):
     chunk_count: int = 0
     dropped_spans: int = 0
     """Spans that were not kept because the trace had reached its size cap."""
+    log_count: int = 0
+    """Log records that were joined to its spans. Of two versions of the same spans the one with more is the newer."""
 
 
 class TraceChunk(msgspec.Struct, frozen=True, kw_only=True, tag="chunk"):

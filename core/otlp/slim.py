@@ -57,10 +57,12 @@ _SCHEMA: Mapping[str, Sequence[tuple[str, int, int | str, bool, bool]]] = {
     "SlimScopeSpans": (("scope", 1, _BYTES, False, False), ("schema_url", 3, _BYTES, False, False)),
     "SlimLogRecord": (
         ("time_unix_nano", 1, _FIXED64, False, False),
+        ("severity_number", 2, _INT32, False, False),
         ("body", 5, "SlimValue", False, False),
         ("attributes", 6, _BYTES, True, False),
         ("trace_id", 9, _BYTES, False, False),
         ("span_id", 10, _BYTES, False, False),
+        ("observed_time_unix_nano", 11, _FIXED64, False, False),
         ("event_name", 12, _BYTES, False, False),
     ),
     "SlimKeyValue": (("key", 1, _BYTES, False, False), ("value", 2, "SlimValue", False, False)),

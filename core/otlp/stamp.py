@@ -1,5 +1,6 @@
 """Stamps the session and the user onto a span, for readers that know only `session.id` and `user.id` (MLflow)."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -96,7 +97,7 @@ def stamped(span: bytes, *, session_id: str, user_id: str) -> bytes:
     """Return the span with `session.id` and `user.id` appended to its wire bytes, each unless it is known or empty."""
     wanted = [(_SESSION, session_id[:MAX_SESSION_CHARS]), (_USER, user_id)]
     try:
-        return span + b"".join(_attribute(key, text) for key, text in wanted if text and not _has(span, key))
+        return span + b"".join(text_attribute(key, text) for key, text in wanted if text and not _has(span, key))
     except ParseError:
         return span
 
@@ -116,8 +117,25 @@ def _is_scrubbed_session(attribute: Any) -> bool:
     return attribute.key.encode() in _SESSION_KEYS and is_scrubbed(text_of(attribute.value.string_value.encode()))
 
 
-def _attribute(key: bytes, text: str) -> bytes:
+def text_attribute(key: bytes, text: str) -> bytes:
+    """Return an attribute as it is appended to the wire bytes of a span."""
+    return attribute(text_pair(key, text))
+
+
+def text_pair(key: bytes, text: str) -> bytes:
+    """Return an encoded KeyValue that holds a text."""
     raw = text.encode("utf-8", "replace")
     string = b"\x0a" + varint(len(raw)) + raw  # AnyValue.string_value
-    pair = b"\x0a" + varint(len(key)) + key + b"\x12" + varint(len(string)) + string
+    return b"\x0a" + varint(len(key)) + key + b"\x12" + varint(len(string)) + string
+
+
+def attribute(pair: bytes) -> bytes:
+    """Return an encoded KeyValue as it is appended to the wire bytes of a span."""
     return b"\x4a" + varint(len(pair)) + pair  # Span.attributes, field 9
+
+
+def event(name: bytes, time_ns: int, pairs: Iterable[bytes]) -> bytes:
+    """Return a span event as it is appended to the wire bytes of a span; `pairs` are encoded KeyValues."""
+    inside = b"\x09" + time_ns.to_bytes(8, "little") + b"\x12" + varint(len(name)) + name
+    inside += b"".join(b"\x1a" + varint(len(pair)) + pair for pair in pairs)
+    return b"\x5a" + varint(len(inside)) + inside  # Span.events, field 11

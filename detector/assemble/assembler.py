@@ -16,9 +16,10 @@ import heapq
 import itertools
 import math
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Final
 
+from core.dialects.log_records import is_log
 from core.model.trace import CloseReason
 from core.otlp.wire import SpanSlice
 from detector.assemble.config import AssembleConfig
@@ -106,6 +107,8 @@ class Assembler:
             returns, trace.is_given_up = trace.is_given_up, False
         elif trace.offsets and offset <= trace.offsets[-1]:
             return  # a replay: its entry covers this record
+        if trace.log_count and trace.is_only_logs:
+            trace.origin = origin
         if trace.is_capped and not returns:
             fresh = [item for item in slices if item.span_id not in trace.spans]
             self.tally["clearwatch.spans.duplicate", ""] += len(slices) - len(fresh)
@@ -116,12 +119,41 @@ class Assembler:
             return
         if trace.is_late:
             self.tally["clearwatch.spans.late", ""] += added
-        if returns or len(trace.spans) - added == trace.published:
+        self._note(trace, added, offset=offset, now_s=now_s, is_news=returns)
+        if experiment and (not trace.experiment or experiment < trace.experiment):
+            trace.experiment = experiment
+
+    def take_logs(self, trace_id: bytes, items: Sequence[SpanSlice], *, offset: int, now_s: float, origin: str) -> None:
+        """Add the log records of one trace in one record; those that are known change nothing.
+
+        They keep a trace open, and make a new version of a closed one, as spans do. They never begin a trace and never
+        end one: alone they wait for a span, and what exceeds the caps is refused while spans are still taken.
+        """
+        trace = self._open.get(trace_id)
+        if trace is not None:
+            if trace.offsets and offset <= trace.offsets[-1]:
+                return  # a replay: its entry covers this record
+            fresh = self._fitting(items, trace.spans, trace)
+        else:
+            trace, fresh = self._opened_by_logs(trace_id, items, offset=offset, now_s=now_s, origin=origin)
+        if trace is None or not fresh:
+            return
+        self._open[trace_id] = trace
+        returns, trace.is_given_up = trace.is_given_up, False
+        trace.spans.update((item.span_id, item) for item in fresh)
+        trace.log_count += len(fresh)
+        size = sum([len(item.span) for item in fresh]) + len(fresh[0].resource)
+        trace.size_bytes += size
+        self._hold(trace, size + len(fresh) * SPAN_OVERHEAD_BYTES)
+        self._note(trace, len(fresh), offset=offset, now_s=now_s, is_news=returns)
+
+    def _note(self, trace: OpenTrace, added: int, *, offset: int, now_s: float, is_news: bool) -> None:
+        """Note that a record has brought items to a trace."""
+        trace_id = trace.trace_id
+        if is_news or len(trace.spans) - added == trace.published:
             trace.fresh_since_s = now_s
         trace.offsets.append(offset)
         trace.last_append_s = now_s
-        if experiment and (not trace.experiment or experiment < trace.experiment):
-            trace.experiment = experiment
         if trace_id not in self._pins:
             self._pins[trace_id] = offset
             trace.pin_at_s = now_s
@@ -190,7 +222,7 @@ class Assembler:
         Others that are due up to `horizon_s`, or next to be evicted, are asked for as well, as far as the budget of
         bytes goes: each question costs a turn of the runner, and it allows a step but a few dozen.
         """
-        if not trace.missing:
+        if not trace.missing or trace.is_only_logs:
             return ()
         self._waiting = {trace.trace_id: trace}
         budget = max(self._config.max_open_bytes, self._config.max_bytes) - trace.size_bytes
@@ -245,8 +277,15 @@ class Assembler:
         self.checkpoint(trace)
 
     def closed(self, trace: OpenTrace, *, at_s: float) -> None:
-        """Its version was published, or given up: remember it."""
+        """Its version was published, or given up: remember it. Log records that waited in vain are dropped."""
         trace_id = trace.trace_id
+        if trace.is_only_logs:
+            self._drop_bytes(trace)
+            del self._open[trace_id]
+            self._pins.pop(trace_id, None)
+            self.changes[trace_id] = None
+            self.tally["clearwatch.dropped", "log_record_without_span"] += trace.log_count
+            return
         if not trace.is_given_up:
             trace.published = len(trace.spans)
         trace.published_at_s = trace.closed_at_s = at_s
@@ -297,20 +336,50 @@ class Assembler:
                 queue.clear()
                 queue.extend(kept)
 
+    def _opened_by_logs(
+        self, trace_id: bytes, items: Sequence[SpanSlice], *, offset: int, now_s: float, origin: str
+    ) -> tuple[OpenTrace | None, list[SpanSlice]]:
+        """Return a trace for log records to wait in, or the closed one that they belong to, and what is new to it."""
+        entry = self._known(trace_id, now_s)
+        if entry is not None:
+            if offset <= entry.last_offset:
+                return None, []
+            fresh = self._fitting(items, frozenset(entry.span_ids), entry)
+            if fresh:
+                del self._remembered[trace_id]
+            return reopened(trace_id, entry), fresh
+        gone = self._forgotten.get(trace_id)
+        if gone is not None:
+            if offset <= gone.last_offset:
+                return None, []
+            if gone.at_s + self._config.forgotten_s > now_s:
+                self.tally["clearwatch.dropped", "log_record_too_late"] += len(items)
+                return None, []
+        fresh = self._fitting(items, (), None)
+        if fresh:
+            self._forgotten.pop(trace_id, None)
+        return OpenTrace(trace_id, now_s=now_s, origin=origin), fresh
+
+    def _known(self, trace_id: bytes, now_s: float) -> Entry | None:
+        """Return the entry of a closed trace that takes late spans in, if it is one."""
+        value = self._remembered.get(trace_id)
+        if value is None:
+            return None
+        entry = entry_of(value)
+        expiry_s = self._expiry(entry)
+        if expiry_s <= now_s:  # sweeping lags behind
+            self._forget(trace_id, entry, now_s=expiry_s)
+            return None
+        return entry
+
     def _opened(
         self, trace_id: bytes, slices: Sequence[SpanSlice], *, offset: int, now_s: float, origin: str
     ) -> OpenTrace | None:
         """Return a new or reopened trace, or None where this record brings nothing new to a closed one."""
-        value = self._remembered.get(trace_id)
-        if value is not None:
-            entry = entry_of(value)
+        entry = self._known(trace_id, now_s)
+        if entry is not None:
             if offset <= entry.last_offset:
                 return None
-            expiry_s = self._expiry(entry)
-            if expiry_s <= now_s:  # sweeping lags behind
-                self._forget(trace_id, entry, now_s=expiry_s)
-                value = None
-        if value is not None:
             known = set(entry.span_ids)
             fresh = [item for item in slices if item.span_id not in known]
             # of one that was given up, its own spans are news: they come back out of its dead letter
@@ -333,6 +402,25 @@ class Assembler:
         self._open[trace_id] = trace
         return trace
 
+    def _fitting(
+        self, items: Sequence[SpanSlice], known: Container[bytes], held: OpenTrace | Entry | None
+    ) -> list[SpanSlice]:
+        """Return the log records that are new to a trace and fit into it; count the others."""
+        fresh = list({item.span_id: item for item in items if item.span_id not in known}.values())
+        self.tally["clearwatch.dropped", "log_record_duplicate"] += len(items) - len(fresh)
+        if not fresh:
+            return fresh
+        left = self._config.max_bytes - len(fresh[0].resource) - (held.size_bytes if held else 0)
+        room = 0 if held and held.is_capped else self._config.max_spans - (held.log_count if held else 0)
+        fitting: list[SpanSlice] = []
+        for item in fresh[: max(room, 0)]:
+            left -= len(item.span)
+            if left < 0:
+                break
+            fitting.append(item)
+        self.tally["clearwatch.dropped", "log_record_over_cap"] += len(fresh) - len(fitting)
+        return fitting
+
     def _add(self, trace: OpenTrace, slices: Sequence[SpanSlice]) -> int:
         """Add spans that are new; return how many. The first bytes of a span id win."""
         spans = trace.spans
@@ -349,7 +437,7 @@ class Assembler:
             self.tally["clearwatch.spans.duplicate", ""] += len(slices) - added
         if not added:
             return 0
-        if len(spans) > self._config.max_spans or trace.size_bytes + size > self._config.max_bytes:
+        if len(spans) - trace.log_count > self._config.max_spans or trace.size_bytes + size > self._config.max_bytes:
             added, size = self._cap(trace, fresh)
         else:
             trace.has_root = trace.has_root or is_root(fresh)
@@ -360,7 +448,7 @@ class Assembler:
     def _cap(self, trace: OpenTrace, fresh: list[SpanSlice]) -> tuple[int, int]:
         """Keep of the spans just added as many as fit; the trace takes no more. Return how many and their bytes."""
         size = len(fresh[0].resource)
-        fits = self._config.max_spans - (len(trace.spans) - len(fresh))
+        fits = self._config.max_spans - (trace.span_count - len(fresh))
         kept = 0
         while kept < fits and trace.size_bytes + size + len(fresh[kept].span) <= self._config.max_bytes:
             size += len(fresh[kept].span)
@@ -402,10 +490,15 @@ class Assembler:
         lost = [number for number, item in enumerate(trace.spans.values()) if item is None]
         if not lost:
             return
+        before = trace.span_count
         trace.published -= sum(number < trace.published for number in lost)
         trace.spans = {span_id: item for span_id, item in trace.spans.items() if item is not None}
-        trace.is_fragment = True
-        self.tally["clearwatch.dropped", "recalled_span_gone"] += len(lost)
+        trace.log_count = sum(map(is_log, trace.spans))
+        lost_spans = before - trace.span_count
+        # log records that are gone leave their spans without content, but whole
+        trace.is_fragment = trace.is_fragment or lost_spans > 0
+        self.tally["clearwatch.dropped", "recalled_span_gone"] += lost_spans
+        self.tally["clearwatch.dropped", "recalled_log_record_gone"] += len(lost) - lost_spans
 
     def _remember_s(self, has_root: bool) -> float:
         return self._config.remember_s if has_root else self._config.remember_rootless_s

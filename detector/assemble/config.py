@@ -26,12 +26,14 @@ class AssembleConfig(BaseModel):
     """How long a closed trace without a root waits for it."""
     forgotten_s: float = Field(default=86_400.0, gt=0)
     """How long it is known that a trace was closed once: what comes then is a fragment."""
+    log_wait_s: float = Field(default=600.0, gt=0)
+    """How long log records wait for the first span of their trace."""
     checkpoint_after_s: float = Field(default=60.0, gt=0)
     """How long records of an open trace may hold back the committed offset."""
     max_spans: int = Field(default=50_000, gt=0)
-    """Of one trace; those beyond it are refused and counted."""
+    """Of one trace, and as many log records; those beyond it are refused and counted."""
     max_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
-    """Bytes of spans of one trace."""
+    """Bytes of spans and log records of one trace."""
     max_open: int = Field(default=100_000, gt=0)
     """Open traces, over all partitions; beyond it the one touched longest ago is published early."""
     max_open_bytes: int = Field(default=64 * 1024 * 1024, gt=0)

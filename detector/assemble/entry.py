@@ -1,8 +1,8 @@
 """What is kept of a trace outside its spans: the state entry of an open trace and of a closed one, and of a forgotten.
 
-An entry is a few hundred bytes for a usual trace (about 12 bytes a span). It says which records hold the spans, so
-that their bytes can be read from the log again; it never holds the bytes. Values start with a byte that tells the
-layout. An entry covers every record of its trace up to `last_offset`: on replay those are skipped.
+An entry is a few hundred bytes for a usual trace (about 12 bytes a span, 20 a log record). It says which records hold
+the items, so that their bytes can be read from the log again; it never holds the bytes. Values start with a byte that
+tells the layout. An entry covers every record of its trace up to `last_offset`: on replay those are skipped.
 """
 
 import itertools
@@ -13,6 +13,8 @@ import msgspec
 
 _ENTRY: Final = b"\x01"
 _FORGOTTEN: Final = b"\x02"
+# an entry with log records among its items, which a release that does not know them must not read
+_ENTRY_WITH_LOGS: Final = b"\x03"
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -24,7 +26,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     offset_steps: tuple[int, ...]
     """Offsets of its records, each as the distance from the one before."""
     span_ids: tuple[bytes, ...]
-    """In order of arrival; the first `published` stand in a version already."""
+    """Of spans and log records, in order of arrival; the first `published` stand in a version already."""
     published: int
     size_bytes: int
     has_root: bool
@@ -47,6 +49,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     published_at_s: float = 0.0
     is_given_up: bool = False
     """Whether its last version failed: spans beyond `published` went to dead letters, and are news when they return."""
+    log_count: int = 0
+    """How many of `span_ids` are log records."""
 
     @property
     def last_offset(self) -> int:
@@ -87,17 +91,19 @@ _decode_forgotten = msgspec.msgpack.Decoder(Forgotten).decode
 
 def encode(value: Entry | Forgotten) -> bytes:
     """Return the value of a state entry."""
-    return (_ENTRY if isinstance(value, Entry) else _FORGOTTEN) + _encode(value)
+    if isinstance(value, Forgotten):
+        return _FORGOTTEN + _encode(value)
+    return (_ENTRY_WITH_LOGS if value.log_count else _ENTRY) + _encode(value)
 
 
 def decode(value: bytes) -> Entry | Forgotten:
     """Read a state entry. Raises ValueError for a layout that this release does not know."""
     kind, body = value[:1], memoryview(value)[1:]
-    if kind == _ENTRY:
+    if kind in (_ENTRY, _ENTRY_WITH_LOGS):
         return _decode_entry(body)
     if kind == _FORGOTTEN:
         return _decode_forgotten(body)
-    raise ValueError(f"state of an open or remembered trace has layout {kind.hex()}, this release reads 01 and 02")
+    raise ValueError(f"state of an open or remembered trace has layout {kind.hex()}, this release reads 01 to 03")
 
 
 def entry_of(value: bytes) -> Entry:

@@ -1,12 +1,16 @@
-"""One trace being assembled: its spans in order of arrival, the records that hold them, and when it is due."""
+"""One trace being assembled: its items in order of arrival, the records that hold them, and when it is due.
+
+An item is a span or a log record that belongs to one. Log records alone are no trace: they wait for a span.
+"""
 
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
 
+from core.dialects.log_records import is_log
 from core.model.trace import CloseReason
 from core.otlp.wire import SpanSlice
 from detector.assemble.config import AssembleConfig
@@ -54,6 +58,7 @@ class OpenTrace:
         "is_given_up",
         "is_measured",
         "last_append_s",
+        "log_count",
         "missing",
         "offsets",
         "origin",
@@ -72,7 +77,9 @@ class OpenTrace:
     def __init__(self, trace_id: bytes, *, now_s: float, origin: str) -> None:
         self.trace_id = trace_id
         self.spans: dict[bytes, SpanSlice | None] = {}
-        """None where the bytes are in the log only."""
+        """Its items, spans and log records (`core.dialects.log_records`); None where the bytes are in the log only."""
+        self.log_count = 0
+        """How many of the items are log records."""
         self.offsets: list[int] = []
         self.missing: list[int] = []
         """Records to be read again before the spans are complete."""
@@ -110,6 +117,20 @@ class OpenTrace:
         """Return whether it was closed before: what came since is late."""
         return self.closed_at_s > 0
 
+    @property
+    def span_count(self) -> int:
+        """Return how many spans it has."""
+        return len(self.spans) - self.log_count
+
+    @property
+    def is_only_logs(self) -> bool:
+        """Return whether there are log records and no span has come: that is no trace yet."""
+        return 0 < self.log_count == len(self.spans) and not self.is_late
+
+    def span_ids(self) -> Iterable[bytes]:
+        """Return the ids of its spans, in order of arrival."""
+        return [key for key in self.spans if not is_log(key)] if self.log_count else self.spans
+
     def due(self, config: AssembleConfig) -> Due:
         """Return what happens next if nothing more comes, and when."""
         if self.is_late:
@@ -129,6 +150,9 @@ class OpenTrace:
         return Due(at_s, action, reason, is_final)
 
     def _next_close(self, config: AssembleConfig) -> tuple[float, CloseReason, Action, bool]:
+        if self.is_only_logs:
+            at_s = min(self.last_append_s + config.log_wait_s, self.first_append_s + config.max_age_s)
+            return at_s, CloseReason.IDLE, Action.CLOSE, True
         if self.has_root:
             at_s, reason = self.last_append_s + config.root_grace_s, CloseReason.ROOT
         else:
@@ -147,7 +171,7 @@ class OpenTrace:
         return at_s, reason, Action.CLOSE, True
 
     def slices(self) -> list[SpanSlice]:
-        """Return the spans whose bytes are at hand, in order of arrival."""
+        """Return the items whose bytes are at hand, in order of arrival."""
         return [item for item in self.spans.values() if item is not None]
 
     def noted(self) -> Noted:
@@ -197,6 +221,7 @@ class OpenTrace:
             fresh_since_s=self.fresh_since_s,
             published_at_s=self.published_at_s,
             is_given_up=self.is_given_up,
+            log_count=self.log_count,
         )
 
 
@@ -224,6 +249,7 @@ def reopened(trace_id: bytes, entry: Entry) -> OpenTrace:
     trace.is_given_up = entry.is_given_up
     trace.is_measured = entry.is_measured
     trace.dropped_spans = entry.dropped_spans
+    trace.log_count = entry.log_count
     return trace
 
 

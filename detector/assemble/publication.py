@@ -16,6 +16,7 @@ import msgspec
 from core import dialects, topics
 from core.build import build_version
 from core.dead_letters import record_of, text_of
+from core.dialects.log_records import is_log, join, settled
 from core.errors import PermanentError
 from core.log.port import Record
 from core.model.finding import Finding, Withdrawal
@@ -73,7 +74,7 @@ class _Job:
 
     __slots__ = (
         *("trace", "due", "noted", "slices", "forwarded", "spans", "seen", "findings", "answers", "chunks", "whole"),
-        *("records", "failure"),
+        *("records", "failure", "logs"),
     )
 
     seen: Trace
@@ -86,6 +87,12 @@ class _Job:
         self.slices = trace.slices()
         # readers of a provisional version have the rest already
         self.forwarded = self.slices if due.is_final else self.slices[trace.published :]
+        self.logs: Sequence[SpanSlice] = ()
+        if trace.log_count:
+            self.logs = [item for item in self.slices if is_log(item.span_id)]
+            fresh = {item.parent_span_id if is_log(item.span_id) else item.span_id for item in self.forwarded}
+            self.slices = [item for item in self.slices if not is_log(item.span_id)]
+            self.forwarded = [item for item in self.slices if item.span_id in fresh]
         self.spans: Sequence[Span] = ()
         self.findings: tuple[Finding, ...] = ()
         self.answers: Mapping[str, str] = {}
@@ -192,7 +199,15 @@ class Publisher:
         ]
 
     def _read(self, job: "_Job") -> None:
-        job.spans, job.records = self._decoded(job.trace, job.slices)
+        if not job.logs:
+            job.spans, job.records = self._decoded(job.trace, job.slices)
+            return
+        joined = join(job.slices, job.logs)
+        spans, job.records = self._decoded(job.trace, joined.spans)
+        job.spans = [settled(span, joined) for span in spans]
+        forwarded = {item.span_id for item in job.forwarded}
+        job.slices = joined.spans
+        job.forwarded = [item for item in joined.spans if item.span_id in forwarded]
 
     def _index(self, job: "_Job") -> None:
         trace, due = job.trace, job.due
@@ -201,7 +216,7 @@ class Publisher:
         job.seen = Trace(
             trace_id=trace.trace_id.hex(),
             spans=job.spans,
-            version=version_of(trace.spans),
+            version=version_of(trace.span_ids()),
             routing_key=trace.routing_key,
             is_final=due.is_final,
             is_fragment=trace.is_fragment,
@@ -238,11 +253,12 @@ class Publisher:
             pass  # one of them: find out which
         spans: list[Span] = []
         letters: list[Record] = []
-        for number, item in enumerate(slices):
+        fresh = set(itertools.islice(trace.spans, trace.published, None))
+        for item in slices:
             try:
                 spans.append(dialects.decode(item))
             except (PermanentError, ValueError) as exc:
-                if number >= trace.published:
+                if item.span_id in fresh:
                     letters.append(
                         self.dead_letter(
                             offset=trace.offsets[0],
@@ -304,7 +320,7 @@ class Publisher:
             trace_id=seen.trace_id,
             version=seen.version,
             routing_key=trace.routing_key,
-            span_count=len(trace.spans),
+            span_count=trace.span_count,
             close_reason=due.reason,
             provisional=not due.is_final,
             fragment=trace.is_fragment,
@@ -329,6 +345,7 @@ class Publisher:
             answers=answers,
             chunk_count=chunk_count,
             dropped_spans=trace.dropped_spans,
+            log_count=trace.log_count,
         )
 
     def _traces(self, trace: OpenTrace, version: TraceVersion, chunks: Sequence[bytes]) -> list[Record]:

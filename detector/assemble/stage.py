@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from core import topics
+from core.dialects.log_records import items_of
 from core.errors import SpanDecodeError
 from core.log.port import Record, StateChange, StoredRecord, Work
-from core.otlp.wire import SpanSlice, read_spans
+from core.otlp.wire import DecodeFailure, SpanSlice, read_log_records, read_spans
 from core.stage import Recall, RecallNeeded
 from core.telemetry import Telemetry
 from core.topics import LetterKind
@@ -78,7 +79,10 @@ class AssembleProcessor:
     def recalled(self, records: Sequence[StoredRecord]) -> None:
         """Take some of the records that were asked for; what is missing when the call is repeated is given up."""
         for record in records:
-            self._assembler.supply(read_spans(record.value)[0])
+            if record.headers.get(topics.HEADER_SIGNAL) == topics.SIGNAL_LOGS:
+                self._assembler.supply(items_of(read_log_records(record.value)[0])[0])
+            else:
+                self._assembler.supply(read_spans(record.value)[0])
 
     def process(self, records: Sequence[StoredRecord]) -> Work:
         """Take records in offset order; before each, everything due at its log time is done."""
@@ -110,11 +114,9 @@ class AssembleProcessor:
 
     def _take(self, record: StoredRecord, now_s: float) -> None:
         headers = record.headers
-        if headers.get(topics.HEADER_SIGNAL) == topics.SIGNAL_LOGS:
-            self._telemetry.count("clearwatch.dropped", reason="log_content_not_joined")
-            return
+        is_logs = headers.get(topics.HEADER_SIGNAL) == topics.SIGNAL_LOGS
         try:
-            slices, failures = read_spans(record.value)
+            slices, failures = self._log_items(record) if is_logs else read_spans(record.value)
         except SpanDecodeError as exc:
             self._produced.append(
                 self._publisher.dead_letter(
@@ -131,7 +133,7 @@ class AssembleProcessor:
             self._produced.append(
                 self._publisher.dead_letter(
                     offset=record.offset,
-                    reason="span_not_readable",
+                    reason="log_record_not_readable" if is_logs else "span_not_readable",
                     error=failure.reason,
                     value=failure.data,
                     kind=LetterKind.PART,
@@ -145,12 +147,22 @@ class AssembleProcessor:
                 by_trace[item.trace_id] = [item]
             else:
                 found.append(item)
+        assembler, offset = self._assembler, record.offset
         origin = headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE)
         experiment = headers.get(topics.HEADER_EXPERIMENT, "")
         for trace_id, items in by_trace.items():
-            self._assembler.take(
-                trace_id, items, offset=record.offset, now_s=now_s, origin=origin, experiment=experiment
-            )
+            if is_logs:
+                assembler.take_logs(trace_id, items, offset=offset, now_s=now_s, origin=origin)
+            else:
+                assembler.take(trace_id, items, offset=offset, now_s=now_s, origin=origin, experiment=experiment)
+
+    def _log_items(self, record: StoredRecord) -> tuple[list[SpanSlice], list[DecodeFailure]]:
+        """Return the log records that say something of their span; the others are counted. Raises SpanDecodeError."""
+        records, failures = read_log_records(record.value)
+        items, skipped = items_of(records)
+        for reason, number in skipped.items():
+            self._telemetry.count("clearwatch.dropped", number, reason=reason)
+        return items, failures
 
     def _settle(self, *, horizon_s: float) -> None:
         """Do everything that is due by now, in the order of the deadlines. Raises RecallNeeded."""
@@ -176,7 +188,7 @@ class AssembleProcessor:
     def _publish(self, batch: Sequence[tuple[OpenTrace, Due]]) -> None:
         assembler = self._assembler
         # one whose every span is gone has nothing to tell
-        left = [found for found in batch if found[0].spans]
+        left = [found for found in batch if found[0].span_count]
         self._produced += self._publisher.publish(left)
         for _, due in left:
             assembler.tally["clearwatch.traces.closed", due.reason] += 1

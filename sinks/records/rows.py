@@ -179,7 +179,8 @@ class Rows:
         row = {
             "trace_id": trace.trace_id,
             "rank": rank_of(trace),
-            "version": trace.version,
+            # of the same spans the version with more log records joined to them comes last in this order
+            "version": f"{trace.version}+{trace.log_count:06}" if trace.log_count else trace.version,
             "routing_key": routing_key,
             "session_id": session_id,
             "provisional": int(trace.provisional),

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.trace.v1.trace_pb2 import Status, TracesData
 
 from core import topics
 from core.log.port import Record, StoredRecord, Work
 from core.model.finding import Dimension, Finding, FindingKind, FindingRecord, Severity, Source, finding_id_of
 from core.model.measurement import Measurement, MeasurementBatch
+from core.model.span import ContentState
 from core.model.trace import Trace, TraceChunk, TraceRecord, TraceVersion, TraceWithdrawal
 from core.stage import RecallNeeded
 from core.telemetry import Telemetry
@@ -29,11 +31,16 @@ class Inspection(msgspec.Struct, frozen=True):
 
 
 class Rules:
-    """Two checks: a failed span, which holds in every larger version, and an orphan, which speaks of absence."""
+    """Failed spans and answers hold in every larger version; orphans speak of absence."""
 
     def inspect(self, trace: Trace) -> Inspection:
         """Inspect one version."""
         found = [_finding(trace, "failed", span.span_id) for span in trace.spans if span.error is not None]
+        found += [
+            _finding(trace, f"said {span.output.text}", span.span_id)
+            for span in trace.spans
+            if span.output.state is ContentState.PRESENT
+        ]
         if trace.is_final and not trace.is_fragment:
             found += [_finding(trace, "orphan", span.span_id) for span in trace.orphans]
         return Inspection(tuple(found), {"failed": "found" if found else "clear"})
@@ -76,6 +83,33 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     def span_id(self) -> bytes:
         """Return the span id; number 0 has none, which no reader accepts."""
         return self.number.to_bytes(8, "big") if self.number else b""
+
+
+class Logged(msgspec.Struct, frozen=True, kw_only=True):
+    """A log record to be sent: a choice of the model that span `number` called."""
+
+    number: int
+    trace: int = 1
+    text: str = "hello"
+    at_ns: int = 1
+    name: str = "gen_ai.choice"
+
+
+def encoded_logs(logs: Iterable[Logged]) -> bytes:
+    """Return one record's value."""
+    data = LogsData()
+    scope = data.resource_logs.add().scope_logs.add()
+    for sent in logs:
+        record = scope.log_records.add(
+            trace_id=sent.trace.to_bytes(16, "big"),
+            span_id=sent.number.to_bytes(8, "big"),
+            observed_time_unix_nano=sent.at_ns,
+            event_name=sent.name,
+        )
+        message = record.body.kvlist_value.values.add(key="message").value.kvlist_value
+        message.values.add(key="content").value.string_value = sent.text
+        record.body.kvlist_value.values.add(key="index").value.int_value = sent.at_ns
+    return bytes(data.SerializeToString())
 
 
 def encoded(spans: Iterable[Sent]) -> bytes:
@@ -130,6 +164,10 @@ class World:
     def append(self, at_s: float, spans: Iterable[Sent], **headers: str) -> None:
         """Append a record `at_s` seconds after the start."""
         self.append_bytes(at_s, encoded(spans), **headers)
+
+    def append_logs(self, at_s: float, logs: Iterable[Logged]) -> None:
+        """Append a record of log records."""
+        self.append_bytes(at_s, encoded_logs(logs), **{topics.HEADER_SIGNAL: topics.SIGNAL_LOGS})
 
     def append_bytes(self, at_s: float, value: bytes, **headers: str) -> None:
         """Append a record with any value."""
@@ -232,7 +270,7 @@ class World:
             before = kept.get(found.trace_id)
             if found.provisional or (found.fragment and before is not None and not before.fragment):
                 continue
-            if before is None or found.span_count >= before.span_count:
+            if before is None or (found.span_count, found.log_count) >= (before.span_count, before.log_count):
                 kept[found.trace_id] = found
         return kept
 
@@ -270,6 +308,9 @@ def outcome(world: World) -> tuple[object, ...]:
     """Return what must not depend on order, repeats and kills."""
     final = world.final().values()
     return (
-        sorted((v.trace_id, v.version, v.span_count, v.routing_key, v.session_id, v.finding_ids) for v in final),
+        sorted(
+            (v.trace_id, v.version, v.span_count, v.log_count, v.routing_key, v.session_id, v.finding_ids)
+            for v in final
+        ),
         world.findings(),
     )
