@@ -7,6 +7,7 @@ from core.model.span import ErrorClass, FinishReason, SpanKind
 from core.model.trace import Trace
 from detector.checks.errors import message_of
 from detector.checks.finding import finding, label_of, quoted
+from detector.checks.guardrail_tripped import is_tripwire
 from detector.checks.model_calls import is_wrapper
 from detector.checks.port import Answer, CheckConfig, Need, found
 
@@ -27,8 +28,8 @@ class ContentFilter:
 
     Severity: medium; the filter did its work, and what it stopped needs a look.
 
-    Not findings: refusals in the model's own words (good behaviour as a rule; a judge's matter); guardrail spans that
-    tripped (the application's own rules).
+    Not findings: refusals in the model's own words (good behaviour as a rule; a judge's matter); guardrails of the
+    application that tripped (`guardrail_tripped`).
     """
 
     name = "content_filter"
@@ -51,6 +52,7 @@ class ContentFilter:
             if span.error is not None
             and span.error.error_class is ErrorClass.CONTENT_FILTER
             and span.kind is not SpanKind.TOOL
+            and not is_tripwire(span)
         ]
         return found(
             [

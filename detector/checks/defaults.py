@@ -9,13 +9,20 @@ from detector.checks.announced_call import AnnouncedCall, AnnouncedCallConfig
 from detector.checks.content_filter import ContentFilter, ContentFilterConfig
 from detector.checks.empty_output import EmptyOutput, EmptyOutputConfig
 from detector.checks.failed_span import FailedSpan, FailedSpanConfig
+from detector.checks.guardrail_tripped import GuardrailTripped, GuardrailTrippedConfig
+from detector.checks.incomplete_stream import IncompleteStream, IncompleteStreamConfig
+from detector.checks.low_scored_documents import LowScoredDocuments, LowScoredDocumentsConfig
 from detector.checks.missing_root import MissingRoot, MissingRootConfig
 from detector.checks.output_cut import OutputCut, OutputCutConfig
 from detector.checks.port import Check, CheckConfig, Need, needs_of
 from detector.checks.repeated_tool_call import RepeatedToolCall, RepeatedToolCallConfig
+from detector.checks.retries import Retries, RetriesConfig
+from detector.checks.runaway_trace import RunawayTrace, RunawayTraceConfig
 from detector.checks.similar_calls import SimilarCalls, SimilarCallsConfig
 from detector.checks.skipped_plan import SkippedPlan, SkippedPlanConfig
+from detector.checks.slow_first_token import SlowFirstToken, SlowFirstTokenConfig
 from detector.checks.tool_failure import ToolFailure, ToolFailureConfig
+from detector.checks.zero_documents import ZeroDocuments, ZeroDocumentsConfig
 
 ConfigT = TypeVar("ConfigT", bound=CheckConfig, contravariant=True)
 
@@ -63,4 +70,11 @@ DEFAULT_CHECKS: Final = (
     DefaultCheck(ContentFilter, ContentFilterConfig),
     DefaultCheck(EmptyOutput, EmptyOutputConfig),
     DefaultCheck(MissingRoot, MissingRootConfig),
+    DefaultCheck(GuardrailTripped, GuardrailTrippedConfig),
+    DefaultCheck(IncompleteStream, IncompleteStreamConfig),
+    DefaultCheck(LowScoredDocuments, LowScoredDocumentsConfig),
+    DefaultCheck(Retries, RetriesConfig),
+    DefaultCheck(RunawayTrace, RunawayTraceConfig),
+    DefaultCheck(SlowFirstToken, SlowFirstTokenConfig),
+    DefaultCheck(ZeroDocuments, ZeroDocumentsConfig),
 )

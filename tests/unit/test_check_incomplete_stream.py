@@ -1,0 +1,58 @@
+"""incomplete_stream: streams without an end, and what merely looks like one."""
+
+import pytest
+
+from core.model.finding import Severity
+from core.model.span import Content, Details, FinishReason, Usage
+from detector.checks.incomplete_stream import IncompleteStream, IncompleteStreamConfig
+from detector.checks.port import Outcome
+from tests.unit.checks_kit import Story, failed, present
+
+CHECK = IncompleteStream(IncompleteStreamConfig())
+STREAMED = Details(is_stream=True)
+
+
+def outcome(**facts: object) -> Outcome:
+    story = Story()
+    story.llm(story.root().span_id, **facts)
+    return CHECK.inspect(story.trace()).outcome
+
+
+def test_a_stream_without_usage_and_finish_reason_is_incomplete() -> None:
+    story = Story()
+    story.llm(story.root().span_id, details=STREAMED, output=present("I found"))
+    (finding,) = CHECK.inspect(story.trace()).findings
+    assert finding.severity is Severity.LOW
+    assert finding.span_ids == (story.spans[1].span_id,)
+    assert finding.title == "LLM call to gpt-4o-mini streams an answer that does not end"
+
+
+def test_the_time_to_the_first_token_shows_that_it_streamed() -> None:
+    assert outcome(time_to_first_token_s=0.1) is Outcome.FOUND
+    assert outcome() is Outcome.CLEAR
+
+
+def test_a_finish_reason_of_error_without_an_error_is_incomplete() -> None:
+    assert outcome(finish_reason=FinishReason.ERROR, output=present("It is done.")) is Outcome.FOUND
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"usage": Usage(input_tokens=3, output_tokens=4)},
+        {"finish_reason": FinishReason.STOP},
+        {"error": failed()},
+        {"output": present("It is 18 degrees in Lisbon.")},
+    ],
+    ids=["usage was sent", "a finish reason was sent", "it failed", "its text ends as finished text does"],
+)
+def test_none(facts: dict[str, object]) -> None:
+    assert outcome(**{"details": STREAMED, "output": Content(), **facts}) is Outcome.CLEAR
+
+
+def test_a_wrapper_is_not_counted_beside_its_call() -> None:
+    story = Story()
+    wrapper = story.llm(details=STREAMED)
+    story.llm(wrapper.span_id, details=STREAMED)
+    (finding,) = CHECK.inspect(story.trace()).findings
+    assert finding.span_ids == (story.spans[1].span_id,)
