@@ -1,5 +1,7 @@
 """`make eval`: every corpus through a running `clearwatch up`, scored against its labels.
 
+`python -m tests.eval NAME…` takes some of them; `dialects` is the name of all framework samples.
+
 Reads the folder in CLEARWATCH_EVAL_DATA; the scorer is `eval/score.py` beside that folder (or CLEARWATCH_EVAL_SCORER).
 """
 
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.harness import Up
+from tests.eval.scenarios import logs_of, samples_in, table, tally
 
 CORPORA = (
     "trail-openinference.dev",
@@ -34,7 +37,11 @@ def main() -> int:
         return 0
     data = Path(folder)
     scorer = Path(os.environ.get("CLEARWATCH_EVAL_SCORER", data.parent / "eval" / "score.py"))
-    names = sys.argv[1:] or [name for name in CORPORA if (data / f"{name}.otlp.jsonl.gz").exists()]
+    names = (
+        [name for name in sys.argv[1:] if name != "dialects"]
+        if sys.argv[1:]
+        else [name for name in CORPORA if (data / f"{name}.otlp.jsonl.gz").exists()]
+    )
     lost = 0
     templates: dict[str, Any] = {}
     for name in names:
@@ -53,11 +60,29 @@ def main() -> int:
             if scorer.exists():
                 command = [sys.executable, str(scorer), str(data / name), str(findings)]
                 print(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    if not sys.argv[1:] or "dialects" in sys.argv[1:]:
+        lost += _scenarios(data)
     pair = [templates.get(f"trail-{dialect}.dev") for dialect in ("openinference", "genai")]
     if all(pair):
         counts = [len(rules or []) for rules in pair]
         print(f"same issues from both TRAIL dialects: {pair[0] == pair[1]} ({counts[0]} and {counts[1]})")
     return int(lost > 0)
+
+
+def _scenarios(data: Path) -> int:
+    """Send the framework samples, each to a monitor of its own, print what was found; return what was lost."""
+    tallies = []
+    lost = 0
+    for sample in samples_in(data):
+        with tempfile.TemporaryDirectory(prefix="clearwatch-eval-") as work, Up(Path(work) / "data", **QUICK) as up:
+            up.start()
+            up.send(*(file for file in (logs_of(sample), sample) if file is not None))
+            lost += int(up.wait_until_idle(timeout_s=120)["dead_letters"])
+            tallies.append(tally(sample, up.export("findings")))
+    if tallies:
+        print("== framework samples")
+        print(table(tallies))
+    return lost
 
 
 if __name__ == "__main__":
