@@ -148,7 +148,9 @@ def from_messages(value: Value) -> Answer | None:
             return Answer(Content(state=ContentState.REDACTED))
     messages = structure(value)
     if messages is None:
-        return None if value is None else Answer(Content(state=ContentState.PRESENT, text=str(value)))
+        # a client's limit on the length of values cuts JSON anywhere
+        state = ContentState.TRUNCATED if isinstance(value, str) and value[:2] == "[{" else ContentState.PRESENT
+        return None if value is None else Answer(Content(state=state, text=str(value)))
     return of_messages(messages if isinstance(messages, list) else [messages])
 
 

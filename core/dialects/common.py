@@ -1,10 +1,41 @@
-"""Keys that mean the same in every dialect: session, user, error facts. Read before any dialect's own."""
+"""Keys and events that mean the same in every dialect: session, user, error facts, retries, the host that was called.
+
+The keys are read before any dialect's own, the events after it.
+"""
 
 from collections.abc import Mapping
+from typing import Final
 
-from core.dialects.table import Dialect, Field
-from core.dialects.values import code, name, structure, text
-from core.otlp.slim import Value
+from core.dialects.flat import evaluation
+from core.dialects.table import Dialect, Field, Reading
+from core.dialects.values import code, count, name, structure, text
+from core.otlp.slim import Value, attributes_of
+
+EVALUATION: Final = "gen_ai.evaluation.result"
+_SESSION_KEYS: Final = ("session_id", "sessionId", "conversation_id", "conversationId", "thread_id", "threadId")
+_USER_KEYS: Final = ("user_id", "userId")
+_FIRST_TOKENS: Final = frozenset(
+    {
+        # OpenInference; Traceloop, new and old; MLflow, LangChain's callbacks; Vercel AI
+        "First Token Stream Event",
+        "gen_ai.content.completion.chunk",
+        "llm.content.completion.chunk",
+        "mlflow.chunk.item.0",
+        "new_token",
+        "ai.stream.firstChunk",
+    }
+)
+
+
+def read_events(reading: Reading) -> None:
+    """Take the time of the first token from the first event that tells of one, and evaluations from theirs."""
+    for event in reading.events:
+        if event.name in _FIRST_TOKENS:
+            if reading.first_token_s is None and event.time_ns >= reading.start_ns:
+                reading.first_token_s = (event.time_ns - reading.start_ns) / 1e9
+        elif event.name == EVALUATION:
+            said = evaluation(attributes_of(event.attributes), "gen_ai.evaluation.")
+            reading.found[Field.EVALUATIONS] = (*(reading.found[Field.EVALUATIONS] or ()), said)
 
 
 def metadata(value: Value) -> Mapping[str, str] | None:
@@ -12,10 +43,8 @@ def metadata(value: Value) -> Mapping[str, str] | None:
     found = structure(value)
     if not isinstance(found, dict):
         return None
-    session = next(
-        (named for key in ("session_id", "conversation_id", "thread_id") if (named := name(found.get(key)))), ""
-    )
-    return {"session": session, "user": name(found.get("user_id")) or ""}
+    session = next((named for key in _SESSION_KEYS if (named := name(found.get(key)))), "")
+    return {"session": session, "user": next((named for key in _USER_KEYS if (named := name(found.get(key)))), "")}
 
 
 def error_type(value: Value) -> str | None:
@@ -32,6 +61,8 @@ DIALECT = Dialect(
         (Field.METADATA, metadata, ("metadata",)),
         (Field.ERROR_TYPE, error_type, ("error.type", "exception.type")),
         (Field.ERROR_MESSAGE, text, ("error.message", "exception.message")),
+        (Field.ATTEMPT, count, ("http.request.resend_count",)),
+        (Field.SERVER, name, ("server.address",)),
         (
             Field.ERROR_CODE,
             code,

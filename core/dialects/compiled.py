@@ -44,6 +44,10 @@ def _compile() -> tuple[dict[bytes, Meaning], list[_Sense], tuple[bytes, ...], d
     senses = [_Sense(), _Sense()]
     prefixes: list[bytes] = []
     by_name: dict[str, int] = {}
+    marks: dict[str, int] = {}
+    for place, dialect in enumerate(DIALECTS):
+        for key in dialect.marks:
+            marks.setdefault(key, place)
     for place, dialect in enumerate(DIALECTS):
         by_name[dialect.name] = len(senses)
         senses.append(_Sense(mark=place))
@@ -55,7 +59,7 @@ def _compile() -> tuple[dict[bytes, Meaning], list[_Sense], tuple[bytes, ...], d
                 # a key says one thing: the first dialect that lists it says which
                 if key.encode() in table:
                     continue
-                mark = place if key in dialect.marks else _UNMARKED
+                mark = marks.pop(key, _UNMARKED)
                 meant = place if key in dialect.meant_marks else mark
                 names_session = field is Field.SESSION
                 bare = len(senses) + 1 if names_session or mark != _UNMARKED else 0
@@ -65,10 +69,10 @@ def _compile() -> tuple[dict[bytes, Meaning], list[_Sense], tuple[bytes, ...], d
                     _Sense(mark=mark, names_session=names_session),
                 )
         prefixes += (prefix.encode() for prefix in dialect.prefixes)
-        for key in dialect.marks:
-            if key.encode() not in table:
-                table[key.encode()] = (len(senses), len(senses), text)
-                senses.append(_Sense(mark=place))
+    # what no field wants
+    for key, place in marks.items():
+        table[key.encode()] = (len(senses), len(senses), text)
+        senses.append(_Sense(mark=place))
     return table, senses, tuple(prefixes), by_name
 
 

@@ -1,23 +1,19 @@
 """Flattened messages: `PREFIX.N.INFIX.role`, `.content`, `.tool_calls.M.…`, one attribute a leaf."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from core.dialects import answers
-from core.dialects.values import state_of, text
-from core.model.span import Content, ContentState
+from core.dialects.values import decimal, state_of, text
+from core.model.span import Content, ContentState, Evaluation
 from core.otlp.slim import ParseError, key_of, text_of, value_of
 
 # a client cannot keep more attributes than this on one span by any default known to us
 _MAX_INDEX: Final = 10_000
 
 
-def messages(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> list[dict[str, Any]]:
-    """Return the messages under a prefix, in index order.
-
-    `infix` stands between the index and the leaf (OpenInference: `message.`). Leaves that are neither a message's own
-    nor a tool call's nor a content part's are left out.
-    """
+def groups(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> list[dict[str, Any]]:
+    """Return what stands under `PREFIX N. INFIX leaf`: for each index, in order, its leaves with their values."""
     found: dict[int, dict[str, Any]] = {}
     for pair in pairs:
         try:
@@ -29,10 +25,24 @@ def messages(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> list[dict[s
             value = value_of(pair)
         except (ParseError, ValueError):
             continue
-        if not 0 <= index <= _MAX_INDEX or not leaf.startswith(infix):
-            continue
-        _put(found.setdefault(index, {}), text_of(leaf[len(infix) :]), value)
-    return [_finished(found[index]) for index in sorted(found)]
+        if 0 <= index <= _MAX_INDEX and leaf.startswith(infix):
+            found.setdefault(index, {})[text_of(leaf[len(infix) :])] = value
+    return [found[index] for index in sorted(found)]
+
+
+def messages(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> list[dict[str, Any]]:
+    """Return the messages under a prefix, in index order.
+
+    `infix` stands between the index and the leaf (OpenInference: `message.`). Leaves that are neither a message's own
+    nor a tool call's nor a content part's are left out.
+    """
+    found: list[dict[str, Any]] = []
+    for leaves in groups(pairs, prefix, infix):
+        message: dict[str, Any] = {}
+        for leaf, value in leaves.items():
+            _put(message, leaf, value)
+        found.append(_finished(message))
+    return found
 
 
 def output_messages(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> answers.Answer | None:
@@ -41,20 +51,74 @@ def output_messages(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> answ
     return answers.of_messages(found) if found else None
 
 
-def last_input(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> Content | None:
-    """Return the text of the last flattened message that has one; None where there are none."""
-    found = messages(pairs, prefix, infix)
-    if not found:
+def conversation(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> Content | None:
+    """Return flattened messages: all of them as they are, and the text of the last that has one; None without any."""
+    own = tuple(pair for pair in pairs if _begins(pair, prefix))
+    if not own:
         return None
-    said = next((m["content"] for m in reversed(found) if isinstance(m.get("content"), str)), None)
-    return Content(state=state_of(said), text=said) if said is not None else Content(state=ContentState.ABSENT)
+    found = messages(own, prefix, infix)
+    texts = [said for m in reversed(found) if (said := _text(m.get("content"))) is not None]
+    if not texts:
+        return Content(
+            ContentState.PRESENT if any(m.get("tool_calls") for m in found) else ContentState.ABSENT, flat=own
+        )
+    shown = next((said for said in texts if state_of(said) is not ContentState.REDACTED), None)
+    return Content(ContentState.REDACTED) if shown is None else Content(state_of(shown), shown, flat=own)
+
+
+def definitions(pairs: Iterable[bytes]) -> str | None:
+    """Return the tools in flattened keys, as JSON: OpenInference's and Traceloop's; None where there are none."""
+    schemas = [group.get("json_schema") for group in groups(pairs, b"llm.tools.", b"tool.")]
+    found: list[Any] = [schema for schema in schemas if schema]
+    found += groups(pairs, b"llm.request.functions.", b"")
+    return text(found) if found else None
+
+
+def evaluations(pairs: Iterable[bytes]) -> tuple[Evaluation, ...]:
+    """Return OpenInference's evaluations and annotations, of span, trace and session."""
+    found: list[Evaluation] = []
+    for key in (b"evaluation", b"annotation"):
+        for scope in (b"", b"trace.", b"session."):
+            found += [evaluation(group, "") for group in groups(pairs, b"%b%bs." % (scope, key), b"%b." % key)]
+    return tuple(found)
+
+
+def evaluation(said: Mapping[str, Any], prefix: str) -> Evaluation:
+    """Return one evaluation, whose facts stand under keys that begin with a prefix."""
+    score = said.get(f"{prefix}score.value", said.get(f"{prefix}score"))
+    return Evaluation(
+        name=text(said.get(f"{prefix}name")) or "",
+        score=float(score) if isinstance(score, bool) else decimal(score),
+        label=text(said.get(f"{prefix}score.label", said.get(f"{prefix}label"))) or "",
+        explanation=text(said.get(f"{prefix}explanation")) or "",
+    )
+
+
+def _begins(pair: bytes, prefix: bytes) -> bool:
+    try:
+        return key_of(pair).startswith(prefix)
+    except ParseError:
+        return False
+
+
+def _text(content: Any) -> str | None:
+    """Return the text of a flattened message: plain, or its parts' one under another."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return None
+    texts = [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
+    return "\n".join(texts) if texts else None
 
 
 def _put(message: dict[str, Any], leaf: str, value: Any) -> None:
-    if leaf in ("role", "finish_reason", "refusal", "tool_call_id"):
+    if leaf in ("role", "finish_reason", "refusal", "tool_call_id", "name"):
         message[leaf] = value
     elif leaf == "content":
         message[leaf] = value if isinstance(value, list) else text(value)
+    elif leaf in ("function_call_name", "function_call_arguments_json"):
+        # OpenInference, for OpenAI's first function calls
+        message.setdefault("calls", {}).setdefault("0", {})["name" if leaf.endswith("name") else "arguments"] = value
     elif leaf.startswith("tool_calls."):
         number, _, rest = leaf[len("tool_calls.") :].partition(".")
         # OpenInference: tool_call.function.name; Traceloop: name

@@ -16,6 +16,7 @@ from core.dialects import flat
 from core.dialects.values import structure
 from core.model.span import Content, ContentState, Details, Message, Span, ToolCall
 from core.model.trace import Trace
+from core.otlp.stamp import is_scrubbed
 
 # parsing costs about 2 ns a character: 2 ms at this size, which is beyond any context window of today but a handful
 MAX_CHARS: Final = 1_000_000
@@ -60,6 +61,8 @@ _RESULTS: Final = frozenset(
         "custom_tool_call_output",
     }
 )
+# how messages begin, and no sentence: what begins so and is no JSON was cut by a client's limit
+_CUT_STARTS: Final = ('[{"role"', '[{"parts"', '[{"type"', '{"messages"')
 _TEXTS: Final = frozenset({"", "text", "output_text", "input_text", "json", "refusal"})
 
 
@@ -91,15 +94,21 @@ def messages_of(content: Content, *, role: str = "user") -> tuple[Message, ...]:
         parsed = structure(text)
         if parsed is not None and (read := _named(_read(parsed, role, 0))):
             return read
+        if parsed is None and text.startswith(_CUT_STARTS):
+            return ()
     return (Message(role, text),) if text and content.state is _PRESENT else ()
 
 
 def input_messages(trace: Trace, span: Span) -> tuple[Message, ...]:
-    """Return the conversation that a span was given; read once a trace."""
+    """Return the conversation that a span was given, instructions sent apart from it first; read once a trace."""
     read: dict[str, tuple[Message, ...]] = trace.derived.setdefault("input_messages", {})
     found = read.get(span.span_id)
     if found is None:
-        found = read[span.span_id] = messages_of(span.input)
+        found = messages_of(span.input)
+        told = span.details.system_instructions
+        if told and not any(message.role == "system" for message in found[:1]):
+            found = (*messages_of(Content(_PRESENT, told), role="system"), *found)
+        read[span.span_id] = found
     return found
 
 
@@ -214,6 +223,11 @@ def _message(item: dict[str, Any], default: str, *, forced: str = "") -> Iterato
     content = item.get("parts")
     if content is None:
         content = item.get("content")
+    if isinstance(content, str) and content[:2] == "[{" and role != "tool":
+        # Traceloop: a flattened message's parts in JSON
+        parts = structure(content)
+        if isinstance(parts, list) and all(isinstance(part, dict) and _is_part(part) for part in parts):
+            content = parts
     if content is None and kind in ("", "text", "message"):
         content = item.get("text")
     name = item.get("name") if isinstance(item.get("name"), str) else ""
@@ -242,7 +256,7 @@ def _message(item: dict[str, Any], default: str, *, forced: str = "") -> Iterato
 
 def _part(part: Any, texts: list[str], results: list[Message], asked: list[Any]) -> None:
     if isinstance(part, str):
-        if part:
+        if part and not is_scrubbed(part):
             texts.append(part)
         return
     if not isinstance(part, dict):
@@ -257,7 +271,7 @@ def _part(part: Any, texts: list[str], results: list[Message], asked: list[Any])
     # Gemini marks reasoning so
     elif kind in _TEXTS and part.get("thought") is not True:
         said = next((part[key] for key in ("content", "text", "refusal") if part.get(key) is not None), None)
-        if isinstance(said, str) and said:
+        if isinstance(said, str) and said and not is_scrubbed(said):
             texts.append(said)
 
 
@@ -396,14 +410,14 @@ def _define(value: Any, found: dict[str, Mapping[str, Any] | None], depth: int) 
 
 def _define_one(tool: dict[str, Any], found: dict[str, Mapping[str, Any] | None], depth: int) -> None:
     for key in ("function_declarations", "functionDeclarations", "tools", "tool.json_schema", "json_schema"):
-        if isinstance(tool.get(key), list | str | dict) and "name" not in tool:
+        if isinstance(tool.get(key), list | str | dict) and "name" not in tool and tool[key]:
             _define(tool[key], found, depth + 1)
             return
     for key in ("function", "toolSpec", "tool_spec"):
         if isinstance(tool.get(key), dict):
             tool = tool[key]
             break
-    name = tool.get("name") or tool.get("type")
+    name = tool.get("name") or tool.get("tool.name") or tool.get("type")
     if isinstance(name, str) and name:
         found[name] = _schema(tool)
     elif tool and all(isinstance(item, dict) for item in tool.values()):

@@ -4,8 +4,10 @@ Names: mlflow.tracing.constant.SpanAttributeKey of MLflow 3.17.
 """
 
 from core.dialects import answers
+from core.dialects.documents import read_retrieval
+from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import count, kinds, loads, name, structure, text
+from core.dialects.values import count, decimal, kinds, loads, name, structure, text, tool_result
 from core.model.span import SpanKind, Usage
 from core.otlp.slim import Value
 
@@ -49,21 +51,32 @@ def usage(value: Value) -> Usage | None:
         output_tokens=count(found.get("output_tokens")) or 0,
         cached_tokens=count(found.get("cache_read_input_tokens")) or 0,
         reasoning_tokens=count(found.get("reasoning_tokens")) or 0,
+        cache_write_tokens=count(found.get("cache_creation_input_tokens")) or 0,
     )
+
+
+def cost(value: Value) -> float | None:
+    """Return the cost in `mlflow.llm.cost`: {input_cost, output_cost, total_cost}, USD."""
+    found = structure(value)
+    return decimal(found.get("total_cost")) if isinstance(found, dict) else decimal(value)
 
 
 def read(reading: Reading) -> None:
     """Fill the answer of LLM spans; a tool is named by its span, its arguments and result are input and output."""
     found = reading.found
-    if reading.kind is SpanKind.LLM and found[Field.OUTPUT] is not None:
-        answer = answers.from_response(found[Field.OUTPUT])
-        reading.output, reading.finish = answer.content, answer.finish
+    if reading.kind is SpanKind.LLM:
+        if found[Field.OUTPUT] is not None:
+            answer = answers.from_response(found[Field.OUTPUT])
+            reading.output, reading.finish = answer.content, answer.finish
+        given = found[Field.INPUT]
+        # a client's own call is recorded whole; LangChain's parameters stand apart
+        if found[Field.PARAMETERS] is None and isinstance(given, str) and given[:1] == "{":
+            found[Field.PARAMETERS] = parameters(given)
     elif reading.kind is SpanKind.TOOL:
         found[Field.TOOL_NAME] = found[Field.TOOL_NAME] or reading.name
-        result = structure(found[Field.OUTPUT])
-        # LangChain's ToolMessage: the result is its content
-        if isinstance(result, dict) and "tool_call_id" in result and isinstance(result.get("content"), str):
-            found[Field.OUTPUT] = result["content"]
+        found[Field.OUTPUT] = tool_result(found[Field.OUTPUT])
+    else:
+        read_retrieval(reading)
 
 
 DIALECT = Dialect(
@@ -78,8 +91,11 @@ DIALECT = Dialect(
         (Field.INPUT, unquoted, ("mlflow.spanInputs",)),
         (Field.OUTPUT, unquoted, ("mlflow.spanOutputs",)),
         (Field.USAGE, usage, ("mlflow.chat.tokenUsage",)),
+        (Field.COST, cost, ("mlflow.llm.cost",)),
+        (Field.TOOL_DEFINITIONS, unquoted, ("mlflow.chat.tools",)),
         (Field.SESSION, unquoted_name, ("mlflow.trace.session",)),
         (Field.USER, unquoted_name, ("mlflow.trace.user",)),
     ),
+    own_rows=((Field.PARAMETERS, parameters, ("invocation_params",)),),
     read=read,
 )

@@ -3,12 +3,16 @@
 Names: openinference-semantic-conventions 0.1.x.
 """
 
+import re
+from typing import Final
+
 from core.dialects import answers
-from core.dialects.flat import last_input, output_messages
+from core.dialects.documents import documents, flat_documents, read_retrieval
+from core.dialects.flat import conversation, definitions, evaluations, output_messages
+from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import count, decimal, finish, kinds, name, structure, text
-from core.model.span import ContentState, SpanKind
-from core.otlp.slim import Value
+from core.dialects.values import count, decimal, finish, kinds, name, state_of, text
+from core.model.span import Content, ContentState, FinishReason, SpanKind
 
 KINDS = {
     "llm": SpanKind.LLM,
@@ -25,43 +29,71 @@ KINDS = {
 }
 
 
-def requested_model(value: Value) -> str | None:
-    """Return the model that was asked for, out of the invocation parameters."""
-    found = structure(value)
-    return name(found.get("model")) if isinstance(found, dict) else None
+# in JSON an answer's own quotes are escaped: this stands outside of it
+_STOPPED: Final = re.compile(r'"(?:finish_reason|finishReason|stop_reason)"\s*:\s*"(\w+)"')
+# words without which JSON is no conversation
+_ROLES: Final = ('"role"', '"lc"', '"type": "human"', '"type":"human"')
 
 
 def read(reading: Reading) -> None:
-    """Fill the answer of LLM spans, the first token's time and the agent's name."""
-    found = reading.found
+    """Fill the answer and conversation of LLM spans, what retrievers found, tools, evaluations, the agent's name."""
+    found, flat = reading.found, reading.flat
     if reading.kind is SpanKind.LLM:
-        answer = output_messages(reading.flat, b"llm.output_messages.", b"message.") if reading.flat else None
-        raw = found[Field.OUTPUT]
-        if raw is not None and (answer is None or answer.content.state is ContentState.ABSENT):
-            answer = answers.from_response(raw)
-        if answer is not None:
-            reading.output, reading.finish = answer.content, answer.finish
-        if found[Field.INPUT] is None and reading.flat:
-            reading.content_input = last_input(reading.flat, b"llm.input_messages.", b"message.")
+        _read_llm(reading)
     elif reading.kind is SpanKind.AGENT and found[Field.AGENT] is None and reading.name.endswith(".run"):
         # smolagents: the span is named "<class>.run", and nothing else names the agent
         found[Field.AGENT] = reading.name.removesuffix(".run")
-    for event in reading.events:
-        if event.name == "First Token Stream Event" and event.time_ns >= reading.start_ns:
-            reading.first_token_s = (event.time_ns - reading.start_ns) / 1e9
-            break
+    if flat:
+        for prefix in (b"retrieval.documents.", b"reranker.output_documents."):
+            found[Field.DOCUMENTS] = flat_documents(flat, prefix) or found[Field.DOCUMENTS]
+        if found[Field.TOOL_DEFINITIONS] is None:
+            found[Field.TOOL_DEFINITIONS] = definitions(flat)
+        found[Field.EVALUATIONS] = evaluations(flat) or found[Field.EVALUATIONS]
+    if reading.kind is SpanKind.RETRIEVER:
+        read_retrieval(reading)
+
+
+def _read_llm(reading: Reading) -> None:
+    found, flat = reading.found, reading.flat
+    answer = output_messages(flat, b"llm.output_messages.", b"message.") if flat else None
+    raw = found[Field.OUTPUT]
+    if raw is not None and (answer is None or answer.content.state is ContentState.ABSENT):
+        answer = answers.from_response(raw)
+    if answer is not None:
+        reading.output, reading.finish = answer.content, answer.finish
+    if not reading.finish and found[Field.FINISH] is None and isinstance(raw, str) and raw[:1] in ("{", "["):
+        said = _STOPPED.search(raw)
+        reading.finish = (finish(said[1]) if said else None) or FinishReason.UNKNOWN
+    given = found[Field.INPUT]
+    # the messages stand in the raw input as a rule, where they cost less to read
+    if flat and not (isinstance(given, str) and given[:1] in ("{", "[") and any(word in given for word in _ROLES)):
+        messages = conversation(flat, b"llm.input_messages.", b"message.")
+        if messages is not None and messages.flat and given is not None and state_of(given) is ContentState.PRESENT:
+            messages = Content(messages.state, given, flat=messages.flat)
+        reading.content_input = messages
 
 
 DIALECT = Dialect(
     name="openinference",
     marks=("openinference.span.kind",),
     scopes=("openinference.",),
-    prefixes=("llm.output_messages.", "llm.input_messages."),
+    prefixes=(
+        "llm.output_messages.",
+        "llm.input_messages.",
+        "llm.tools.",
+        "retrieval.documents.",
+        "reranker.output_documents.",
+        "evaluations.",
+        "annotations.",
+        "trace.evaluations.",
+        "trace.annotations.",
+        "session.evaluations.",
+        "session.annotations.",
+    ),
     rows=(
         (Field.KIND, kinds(KINDS), ("openinference.span.kind",)),
         (Field.AGENT, name, ("agent.name",)),
         (Field.MODEL, name, ("llm.request.model_name",)),
-        (Field.MODEL, requested_model, ("llm.invocation_parameters", "embedding.invocation_parameters")),
         (Field.MODEL, name, ("llm.model_name", "embedding.model_name", "reranker.model_name")),
         (Field.PROVIDER, name, ("llm.provider", "llm.system")),
         (Field.TOOL_NAME, name, ("tool.name",)),
@@ -74,6 +106,13 @@ DIALECT = Dialect(
         (Field.REASONING_TOKENS, count, ("llm.token_count.completion_details.reasoning",)),
         (Field.COST, decimal, ("llm.cost.total",)),
         (Field.FINISH, finish, ("llm.finish_reason",)),
+        (Field.PARAMETERS, parameters, ("llm.invocation_parameters", "embedding.invocation_parameters")),
+        (Field.TOOL_DEFINITIONS, text, ("llm.tools",)),
+        (Field.DOCUMENTS, documents, ("retrieval.documents", "reranker.output_documents")),
+        (Field.QUERY, name, ("reranker.query",)),
+        (Field.PROMPT_NAME, name, ("prompt.name", "prompt.id")),
+        (Field.PROMPT_VERSION, name, ("llm.prompt_template.version",)),
+        (Field.CACHE_WRITE_TOKENS, count, ("llm.token_count.prompt_details.cache_write",)),
     ),
     read=read,
 )

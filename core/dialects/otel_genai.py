@@ -4,22 +4,28 @@ Names: gen_ai registry of semantic-conventions 1.26 to 1.41 (gen_ai.system becam
 usage.prompt_tokens became usage.input_tokens in 1.27).
 """
 
+from typing import Any
+
 from core.dialects import answers
-from core.dialects.flat import last_input, output_messages
+from core.dialects.documents import documents
+from core.dialects.flat import conversation, definitions, evaluation, output_messages
 from core.dialects.table import Dialect, Event, Field, Reading
 from core.dialects.values import (
+    boolean,
     count,
     decimal,
     finish,
     kinds,
     name,
+    output_type,
+    provider,
     seconds,
     seconds_or_ms,
     structure,
     text,
 )
 from core.model.span import Content, ContentState, FinishReason, SpanKind
-from core.otlp.slim import Value, attributes_of
+from core.otlp.slim import Value, attributes_of, key_of
 
 OPERATIONS = {
     "chat": SpanKind.LLM,
@@ -44,56 +50,102 @@ OPERATIONS = {
 }
 
 # a member of an enum costs 100 ns to look up in Python 3.11
-_OUTPUT = int(Field.OUTPUT)
-_MESSAGE_EVENTS = ("gen_ai.user.message", "gen_ai.system.message", "gen_ai.assistant.message", "gen_ai.tool.message")
+_OUTPUT, _INPUT, _TOOL = int(Field.OUTPUT), int(Field.INPUT), SpanKind.TOOL
+_MESSAGE_EVENTS = {
+    f"gen_ai.{role}.message": role for role in ("system", "developer", "user", "assistant", "tool", "function")
+}
+# 1.26 and 1.27; OpenLIT and Semantic Kernel still write them
+_PROMPT_EVENT, _COMPLETION_EVENT = "gen_ai.content.prompt", "gen_ai.content.completion"
 
 
 def read(reading: Reading) -> None:
-    """Fill input and output from flattened keys and span events, where the keys said nothing."""
-    output = reading.found[_OUTPUT]
+    """Fill what stands in flattened keys and span events, where the keys said nothing."""
+    found, flat = reading.found, reading.flat
+    output = found[_OUTPUT]
     answer = output if isinstance(output, answers.Answer) else None
-    if answer is None and reading.flat:
-        answer = output_messages(reading.flat, b"gen_ai.completion.", b"")
-        reading.content_input = reading.content_input or last_input(reading.flat, b"gen_ai.prompt.", b"")
+    if flat:
+        if answer is None:
+            answer = output_messages(flat, b"gen_ai.completion.", b"")
+        if found[_INPUT] is None and reading.content_input is None:
+            reading.content_input = conversation(flat, b"gen_ai.prompt.", b"")
+        if found[Field.TOOL_DEFINITIONS] is None:
+            found[Field.TOOL_DEFINITIONS] = definitions(flat)
+        if any(key_of(pair).startswith(b"gen_ai.evaluation.") for pair in flat):
+            said = evaluation(attributes_of(flat), "gen_ai.evaluation.")
+            found[Field.EVALUATIONS] = (*(found[Field.EVALUATIONS] or ()), said)
     if reading.events:
-        answer = answer or _from_events(reading)
+        answer = _from_events(reading, answer)
     if answer is not None:
         reading.output = answer.content
         reading.finish = answer.finish
 
 
-def _from_events(reading: Reading) -> answers.Answer | None:
-    answer: answers.Answer | None = None
-    said: str | None = None
+def _from_events(reading: Reading, answer: answers.Answer | None) -> answers.Answer | None:
+    """Return the answer, from events where no key had it; take the conversation from events likewise."""
+    found = reading.found
+    said: list[dict[str, Any]] = []
+    raw: str | None = None
+    told: answers.Answer | None = None
     for event in reading.events:
         if event.name == "gen_ai.choice":
-            answer = _choice(event)
-        elif event.name in _MESSAGE_EVENTS:
-            found = attributes_of(event.attributes)
-            said = text(found.get("content") or found.get("gen_ai.event.content")) or said
+            told = _choice(event)
+        elif (role := _MESSAGE_EVENTS.get(event.name)) is not None:
+            said.append(_message(event, role))
+        elif event.name == _PROMPT_EVENT:
+            raw = text(attributes_of(event.attributes).get("gen_ai.prompt")) or raw
+        elif event.name == _COMPLETION_EVENT:
+            value = attributes_of(event.attributes).get("gen_ai.completion")
+            told = told if value is None else answers.from_response(value)
         elif event.name == "gen_ai.client.inference.operation.details":
-            found = attributes_of(event.attributes)
-            said = text(found.get("gen_ai.input.messages")) or said
-            answer = answers.from_messages(found.get("gen_ai.output.messages")) or answer
-    if reading.kind is SpanKind.TOOL and reading.found[Field.TOOL_ARGUMENTS] is None:
+            facts = attributes_of(event.attributes)
+            raw = text(facts.get("gen_ai.input.messages")) or raw
+            told = answers.from_messages(facts.get("gen_ai.output.messages")) or told
+            for field, key in ((Field.TOOL_DEFINITIONS, "tool.definitions"), (Field.SYSTEM, "system_instructions")):
+                if found[field] is None:
+                    found[field] = text(facts.get(f"gen_ai.{key}"))
+    if reading.kind is _TOOL:
         # Strands: the message to a tool is its arguments
-        reading.found[Field.TOOL_ARGUMENTS] = said
-    elif said is not None and reading.content_input is None:
-        reading.content_input = Content(state=ContentState.PRESENT, text=said)
-    return answer
+        if found[Field.TOOL_ARGUMENTS] is None and said:
+            found[Field.TOOL_ARGUMENTS] = text(said[-1].get("content"))
+    elif reading.content_input is None and found[_INPUT] is None and (said or raw):
+        reading.content_input = Content(ContentState.PRESENT, raw or text(said) or "")
+    return answer or told
 
 
-def _choice(event: Event) -> answers.Answer | None:
-    """Read a `gen_ai.choice` event: {message | content | tool_calls, finish_reason}."""
+def _message(event: Event, role: str) -> dict[str, Any]:
+    """Return the message that an event tells of; its content is opened where it is blocks in JSON."""
     found = attributes_of(event.attributes)
+    body = structure(found.get("gen_ai.event.content"))
+    message: dict[str, Any] = {"role": role} | (body if isinstance(body, dict) else {})
+    for key, held in (("content", "content"), ("tool_calls", "tool_calls"), ("id", "tool_call_id"), ("name", "name")):
+        if found.get(key) is not None:
+            message[held] = found[key]
+    if "content" not in message and body is None and found.get("gen_ai.event.content") is not None:
+        message["content"] = found["gen_ai.event.content"]
+    for key in ("content", "tool_calls"):
+        blocks = structure(message.get(key))
+        if isinstance(blocks, list) and all(isinstance(block, dict) for block in blocks):
+            message[key] = blocks
+    return message
+
+
+def _choice(event: Event) -> answers.Answer:
+    """Read a `gen_ai.choice` event: {message | content | tool_calls, finish_reason}, or that under one key."""
+    found: dict[str, Any] = dict(attributes_of(event.attributes))
+    body = found.pop("gen_ai.event.content", None)
+    opened = structure(body)
+    found |= opened if isinstance(opened, dict) else {} if body is None else {"content": body}
     stopped = finish(found.get("finish_reason")) or FinishReason.UNKNOWN
-    for key in ("message", "content", "gen_ai.event.content"):
-        value = found.get(key)
-        if value is not None:
-            # Strands: a list of {"text": ...} blocks, or the plain text
-            answer = answers.from_response(value if isinstance(value, list | dict) else _blocks(value))
-            return answers.Answer(answer.content, stopped if stopped else answer.finish)
-    return answers.Answer(Content(), stopped)
+    calls = structure(found.get("tool_calls"))
+    said = next((found[key] for key in ("message", "content") if found.get(key) is not None), None)
+    if said is None and not isinstance(calls, list):
+        return answers.Answer(Content(), stopped)
+    # Strands: a list of {"text": ...} blocks, or the plain text
+    message = _blocks(said)
+    if isinstance(message, dict) and isinstance(calls, list):
+        message = {"tool_calls": calls} | message
+    answer = answers.from_response(message)
+    return answers.Answer(answer.content, stopped if stopped else answer.finish)
 
 
 def _blocks(value: Value) -> Value:
@@ -108,18 +160,19 @@ DIALECT = Dialect(
     name="otel_genai",
     marks=("gen_ai.operation.name", "gen_ai.system", "gen_ai.provider.name", "gen_ai.request.model"),
     scopes=("opentelemetry.instrumentation.genai", "opentelemetry.instrumentation.openai_v2"),
-    prefixes=("gen_ai.completion.", "gen_ai.prompt."),
+    prefixes=("gen_ai.completion.", "gen_ai.prompt.", "gen_ai.evaluation."),
     rows=(
         (Field.KIND, kinds(OPERATIONS), ("gen_ai.operation.name",)),
         (Field.AGENT, name, ("gen_ai.agent.name",)),
         (Field.MODEL, name, ("gen_ai.request.model", "gen_ai.response.model")),
-        (Field.PROVIDER, name, ("gen_ai.provider.name", "gen_ai.system")),
+        (Field.PROVIDER, provider, ("gen_ai.provider.name", "gen_ai.system")),
         (Field.TOOL_NAME, name, ("gen_ai.tool.name",)),
         (Field.TOOL_CALL_ID, name, ("gen_ai.tool.call.id", "gen_ai.tool.call_id")),
         (Field.TOOL_ARGUMENTS, text, ("gen_ai.tool.call.arguments", "gen_ai.tool.arguments")),
         (Field.TOOL_RESULT, text, ("gen_ai.tool.call.result", "gen_ai.tool.result")),
-        (Field.INPUT, text, ("gen_ai.input.messages",)),
+        (Field.INPUT, text, ("gen_ai.input.messages", "gen_ai.prompt")),
         (Field.OUTPUT, answers.from_messages, ("gen_ai.output.messages",)),
+        (Field.OUTPUT, answers.from_response, ("gen_ai.completion",)),
         (Field.INPUT_TOKENS, count, ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")),
         (Field.OUTPUT_TOKENS, count, ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens")),
         (
@@ -142,6 +195,40 @@ DIALECT = Dialect(
         (Field.FIRST_TOKEN_S, seconds_or_ms, ("gen_ai.server.time_to_first_token",)),
         (Field.SESSION, name, ("gen_ai.conversation.id",)),
         (Field.DATA_SOURCE, name, ("gen_ai.data_source.id",)),
+        (Field.TOOL_DEFINITIONS, text, ("gen_ai.tool.definitions", "gen_ai.request.tools")),
+        (Field.OUTPUT_TYPE, output_type, ("gen_ai.output.type",)),
+        # OpenAI before 1.31; Traceloop
+        (
+            Field.OUTPUT_SCHEMA,
+            text,
+            (
+                "gen_ai.openai.request.response_format",
+                "gen_ai.request.response_format",
+                "gen_ai.request.structured_output_schema",
+            ),
+        ),
+        (Field.MAX_TOKENS, count, ("gen_ai.request.max_tokens",)),
+        (Field.TEMPERATURE, decimal, ("gen_ai.request.temperature",)),
+        (
+            Field.IS_STREAM,
+            boolean,
+            ("gen_ai.request.stream", "gen_ai.is_streaming", "gen_ai.request.is_stream", "llm.is_streaming"),
+        ),
+        (Field.DOCUMENTS, documents, ("gen_ai.retrieval.documents",)),
+        (Field.QUERY, name, ("gen_ai.retrieval.query.text", "gen_ai.retrieval.query")),
+        (Field.PROMPT_NAME, name, ("gen_ai.prompt.name",)),
+        (Field.PROMPT_VERSION, name, ("gen_ai.prompt.version",)),
+        (
+            Field.CACHE_WRITE_TOKENS,
+            count,
+            (
+                "gen_ai.usage.cache_write.input_tokens",
+                "gen_ai.usage.cache_creation.input_tokens",
+                "gen_ai.usage.cache_creation_input_tokens",
+                "gen_ai.usage.cache_write_input_tokens",
+            ),
+        ),
+        (Field.SYSTEM, text, ("gen_ai.system_instructions",)),
     ),
     read=read,
     reads_extras_only=True,

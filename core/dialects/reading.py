@@ -5,11 +5,12 @@ from typing import Any, Final
 
 import msgspec
 
-from core.dialects import fallback
+from core.dialects import common, fallback
 from core.dialects.answers import Answer
 from core.dialects.compiled import BY_NAME, FLAT, Plan, plan_of
 from core.dialects.errors import classify, code_in, split_type
 from core.dialects.pairs import MEMO_MAX_BYTES, SKIP, memo, read_new, read_pair
+from core.dialects.parameters import Parameters, asked_format
 from core.dialects.registry import DIALECTS
 from core.dialects.table import COMMON_FIELDS, FIELDS, Event, Field, Reading
 from core.dialects.values import state_of, text
@@ -48,13 +49,15 @@ _CONTEXT_MAX_ENTRIES: Final = 2_000
 _STATUS_OK, _STATUS_ERROR = 1, 2
 # Status{code: STATUS_CODE_OK}
 _PLAIN_OK: Final = b"\x18\x01"
+# of spans; of log records since semantic-conventions 1.41
+_EXCEPTIONS: Final = ("exception", "gen_ai.client.operation.exception")
 # members of an enum cost 100 ns to look up in Python 3.11: the ones of the hot path are looked up once
 _TOOL, _UNKNOWN_KIND = SpanKind.TOOL, SpanKind.UNKNOWN
 _PRESENT, _MISSING = ContentState.PRESENT, ContentState.ABSENT
 _NO_REASON: Final = FinishReason.UNKNOWN
 _KIND: Final = int(Field.KIND)
 _NOTHING: Final = (None,) * (FIELDS - COMMON_FIELDS)
-_CACHE_WRITE: Final = int(Field.CACHE_WRITE_TOKENS)
+_CACHE_WRITE, _PARAMETERS = int(Field.CACHE_WRITE_TOKENS), int(Field.PARAMETERS)
 
 
 class _Resource(msgspec.Struct, frozen=True):
@@ -110,6 +113,8 @@ def decode(piece: SpanSlice) -> Span:
     )
     if dialect.read is not None:
         dialect.read(reading)
+    if reading.events:
+        common.read_events(reading)
     if reading.kind is _UNKNOWN_KIND:
         fallback.read(reading)
     return _span(piece, slim, reading.name, reading.kind, plan, reading.found, reading, dialect.name, scope)
@@ -132,15 +137,19 @@ def _span(
         cached, reasoning, usage, cost, stopped, first_token_s, session, user, metadata, error_type, error_message,
         code, data_source,
     ) = found[:COMMON_FIELDS]  # fmt: skip
-    details = NO_DETAILS if len(found) == COMMON_FIELDS else _details(found[COMMON_FIELDS:])
+    details = NO_DETAILS
+    if len(found) > COMMON_FIELDS:
+        asked: Parameters | None = found[_PARAMETERS]
+        if asked is not None:
+            model = asked.model or model
+        details = _details(found[COMMON_FIELDS:], asked)
     dropped = slim.dropped_attributes_count
     content_in: Content | None = None
     content_out: Content | None = None
     events: tuple[Event, ...] = ()
-    finish, is_cut = _NO_REASON, False
+    finish = _NO_REASON
     if reading is not None:
         content_in, content_out, finish, events = reading.content_input, reading.output, reading.finish, reading.events
-        is_cut = bool(dropped and reading.flat)
         if first_token_s is None:
             first_token_s = reading.first_token_s
     elif isinstance(output, Answer):
@@ -156,13 +165,16 @@ def _span(
         content_out = output.content if isinstance(output, Answer) else _content(output, dropped)
     elif dropped and content_out.state is _MISSING:
         content_out = _TRUNCATED
-    if given is not None:
+    if content_in is None:
         content_in = _content(given, dropped)
-    if content_in is None or is_cut:
-        content_in = _content(None if content_in is None else content_in.text, dropped, cut=True)
+    elif dropped and (content_in.flat or content_in.state is _MISSING):
+        content_in = Content(_TRUNCATED_STATE, content_in.text, flat=content_in.flat)
     if usage is None and (tokens_in is not None or tokens_out is not None):
         written = found[_CACHE_WRITE] if len(found) > COMMON_FIELDS else None
         usage = Usage(tokens_in or 0, tokens_out or 0, cached or 0, reasoning or 0, written or 0)
+        if cached and cached > usage.input_tokens:
+            # a part cannot exceed the whole: this client, like Anthropic's API, counts cached tokens apart
+            usage = msgspec.structs.replace(usage, input_tokens=usage.input_tokens + cached + usage.cache_write_tokens)
     if metadata is not None:
         session = session or metadata["session"]
         user = user or metadata["user"]
@@ -204,27 +216,38 @@ def _span(
     )
 
 
-def _details(found: Sequence[Any]) -> Details:
+def _details(found: Sequence[Any], asked: Parameters | None) -> Details:
     if found.count(None) == len(found):
         return NO_DETAILS
     (
-        definitions, output_type, output_schema, max_tokens, temperature, is_stream, documents, query, prompt_name,
-        prompt_version, attempt, evaluations, server, _,
+        definitions, output_type, schema, max_tokens, temperature, is_stream, documents, query, prompt_name,
+        prompt_version, attempt, evaluations, server, _, system, _,
     ) = found  # fmt: skip
+    if asked is not None:
+        definitions = definitions or asked.tools
+        max_tokens = asked.max_tokens if max_tokens is None else max_tokens
+        temperature = asked.temperature if temperature is None else temperature
+        is_stream = asked.is_stream if is_stream is None else is_stream
+        schema = schema or asked.response_format
+    if schema:
+        asked_type, schema = asked_format(schema)
+        output_type = asked_type or output_type
+    # by position: keywords cost as much again
     return Details(
-        tool_definitions=definitions or "",
-        output_type=output_type or "",
-        output_schema=output_schema or "",
-        max_tokens=max_tokens,
-        temperature=temperature,
-        is_stream=is_stream,
-        documents=documents,
-        query=query or "",
-        prompt_name=prompt_name or "",
-        prompt_version=prompt_version or "",
-        attempt=attempt or 0,
-        evaluations=evaluations or (),
-        server=server or "",
+        definitions or "",
+        output_type or "",
+        schema or "",
+        max_tokens,
+        temperature,
+        is_stream,
+        documents,
+        query or "",
+        prompt_name or "",
+        prompt_version or "",
+        attempt or 0,
+        evaluations or (),
+        server or "",
+        system or "",
     )
 
 
@@ -234,12 +257,12 @@ _TRUNCATED: Final = Content(state=ContentState.TRUNCATED)
 _TRUNCATED_STATE: Final = ContentState.TRUNCATED
 
 
-def _content(said: str | None, dropped: int, *, cut: bool = False) -> Content:
+def _content(said: str | None, dropped: int) -> Content:
     if said is None:
         return _TRUNCATED if dropped else _ABSENT
     state = state_of(said)
     if state is _PRESENT:
-        return Content(_TRUNCATED_STATE if cut and dropped else state, said)
+        return Content(state, said)
     if state is ContentState.REDACTED:
         return _REDACTED
     return Content(state, said)
@@ -301,7 +324,7 @@ def _error(
     exception = None
     # the last one is what ended the span; earlier ones were survived
     for event in events:
-        if event.name == "exception":
+        if event.name in _EXCEPTIONS:
             exception = attributes_of(event.attributes)
     if status.code != _STATUS_ERROR and (exception is None or status.code == _STATUS_OK):
         return None

@@ -57,6 +57,9 @@ class Field(enum.IntEnum):
     EVALUATIONS = 36
     SERVER = 37
     CACHE_WRITE_TOKENS = 38
+    SYSTEM = 39
+    PARAMETERS = 40
+    """The parameters of a call in one attribute (`core.dialects.parameters`)."""
 
 
 FIELDS = len(Field)

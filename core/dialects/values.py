@@ -20,39 +20,38 @@ MAX_REPR_CHARS: Final = 20_000
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
 _NO_NAMES: Final = frozenset({"<not specified>", "None", "null", "Unknown", "unknown"})
+# Gemini CLI cuts texts after 10,000 characters and ends them with "...[TRUNCATED: original length 12345]"
+_CUT_FROM_CHARS: Final = 10_000
+_CUT_MARK: Final = "...[TRUNCATED: original length "
+# what frameworks write where the provider belongs
+_FRAMEWORKS: Final = frozenset(
+    {"langchain", "langgraph", "strands-agents", "microsoft.agent_framework", "crewai", "pydantic_ai", "openai_agents"}
+)
 # the first two characters of every marker that `is_scrubbed` knows
 _MARKER_STARTS: Final = frozenset({"[S", "__", "<R", "[R"})
 
-_FINISH: Final[Mapping[str, FinishReason]] = {
-    "stop": FinishReason.STOP,
-    "end_turn": FinishReason.STOP,
-    "stop_sequence": FinishReason.STOP,
-    "eos": FinishReason.STOP,
-    "complete": FinishReason.STOP,
-    "completed": FinishReason.STOP,
-    "finish": FinishReason.STOP,
-    "length": FinishReason.LENGTH,
-    "max_tokens": FinishReason.LENGTH,
-    "max_output_tokens": FinishReason.LENGTH,
-    "model_length": FinishReason.LENGTH,
-    "model_context_window_exceeded": FinishReason.LENGTH,
-    "incomplete": FinishReason.LENGTH,
-    "content_filter": FinishReason.CONTENT_FILTER,
-    "content_filtered": FinishReason.CONTENT_FILTER,
-    "guardrail_intervened": FinishReason.CONTENT_FILTER,
-    "safety": FinishReason.CONTENT_FILTER,
-    "refusal": FinishReason.CONTENT_FILTER,
-    "recitation": FinishReason.CONTENT_FILTER,
-    "blocklist": FinishReason.CONTENT_FILTER,
-    "prohibited_content": FinishReason.CONTENT_FILTER,
-    "spii": FinishReason.CONTENT_FILTER,
-    "tool_call": FinishReason.TOOL_CALLS,
-    "tool_calls": FinishReason.TOOL_CALLS,
-    "tool_use": FinishReason.TOOL_CALLS,
-    "function_call": FinishReason.TOOL_CALLS,
-    "error": FinishReason.ERROR,
-    "malformed_function_call": FinishReason.ERROR,
-}
+# OTel GenAI, OpenAI, Anthropic, Bedrock, Gemini (names and proto numbers), Cohere, Mistral, TGI, vLLM, Vercel AI
+_WORDS: Final[Mapping[FinishReason, tuple[str, ...]]] = {
+    FinishReason.STOP: (
+        "stop", "stopped", "end_turn", "stop_sequence", "eos", "eos_token", "end_of_sequence", "complete", "completed",
+        "finish", "finished", "success", "done", "pause_turn", "1",
+    ),
+    FinishReason.LENGTH: (
+        "length", "max_tokens", "max_output_tokens", "max_length", "model_length", "token_limit", "incomplete",
+        "model_context_window_exceeded", "error_limit", "2",
+    ),
+    FinishReason.CONTENT_FILTER: (
+        "content_filter", "content_filtered", "guardrail_intervened", "guardrails", "safety", "image_safety", "refusal",
+        "recitation", "blocklist", "prohibited_content", "spii", "language", "error_toxic", "moderation", "3", "4",
+    ),
+    FinishReason.TOOL_CALLS: ("tool_call", "tool_calls", "tool_use", "function_call", "function_calls"),
+    FinishReason.ERROR: (
+        "error", "failed", "malformed_function_call", "malformed_tool_use", "malformed_model_output",
+        "unexpected_tool_call", "insufficient_system_resource", "abort", "aborted", "cancelled", "canceled",
+        "user_cancel", "time_limit",
+    ),
+}  # fmt: skip
+_FINISH: Final[Mapping[str, FinishReason]] = {word: reason for reason, words in _WORDS.items() for word in words}
 
 
 def text(value: Value) -> str | None:
@@ -113,19 +112,52 @@ def seconds(value: Value) -> float | None:
 
 
 def finish(value: Value) -> FinishReason | None:
-    """Return the finish reason said by a word, a list of words, or either of them in JSON; None where it is unknown."""
+    """Return the finish reason said by a word, a list of words, or either of them in JSON; None where it is unknown.
+
+    Of several choices the first that is known counts.
+    """
     if isinstance(value, str) and value in _FINISH:
         return _FINISH[value]
     for _ in range(MAX_JSON_DEPTH):
         if isinstance(value, list):
-            value = value[0] if value else None
-        elif isinstance(value, str) and value[:1] in ("[", '"'):
+            return next((known for item in value if item != value and (known := finish(item))), None)
+        if isinstance(value, dict):
+            # Vercel AI 7: {unified, raw}
+            value = next((value[key] for key in ("unified", "type", "reason", "raw") if value.get(key)), None)
+        elif isinstance(value, str) and value[:1] in ("[", '"', "{"):
             value = loads(value)
         else:
             break
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
     if not isinstance(value, str):
         return None
-    return _FINISH.get(value.lower().replace("-", "_").rpartition(".")[2])
+    word = value.lower().replace("-", "_").replace(" ", "_").rpartition(".")[2]
+    return _FINISH.get(word) or _FINISH.get(word.removeprefix("finish_reason_"))
+
+
+def boolean(value: Value) -> bool | None:
+    """Return a truth value, sent as such or as text."""
+    if isinstance(value, bool):
+        return value
+    word = value.strip('"').lower() if isinstance(value, str) else ""
+    return True if word == "true" else False if word == "false" else None
+
+
+def output_type(value: Value) -> str | None:
+    """Return what was asked for, in lower case: text, json, json_schema, image, speech, …"""
+    found = name(value)
+    if found is None:
+        return None
+    word = found.strip('"').lower()
+    # a structure is no word: `core.dialects.parameters` reads those
+    return None if word[:1] in ("{", "[") else "json" if word == "json_object" else word
+
+
+def provider(value: Value) -> str | None:
+    """Return a provider; None where a framework names itself instead."""
+    found = name(value)
+    return None if found in _FRAMEWORKS else found
 
 
 def loads(raw: str) -> Any:
@@ -154,14 +186,42 @@ def structure(value: Value) -> Any:
     return value if isinstance(value, list | dict) else None
 
 
+def tool_result(value: str | None) -> str | None:
+    """Return a tool's result, out of LangChain's envelope (which holds the id of the call) where it has one.
+
+    A message that is marked as an error stays one: `{"status": "error", "content": …}`.
+    """
+    if value is None or value[:1] != "{" or '"content"' not in value:
+        return value
+    found = structure(value)
+    if not isinstance(found, dict):
+        return value
+    output = found.get("output")
+    if isinstance(output, dict):
+        # LangChain's callbacks: {"output": message, "kwargs": …}
+        found = output
+    for key in ("kwargs", "data"):
+        inner = found.get(key)
+        if isinstance(inner, dict) and "content" in inner:
+            found = inner
+            break
+    content = found.get("content")
+    if content is None or not ("tool_call_id" in found or found.get("type") in ("tool", "ToolMessage")):
+        return value
+    said = text(content)
+    return (
+        json.dumps({"status": "error", "content": said}, ensure_ascii=False) if found.get("status") == "error" else said
+    )
+
+
 def state_of(found: str | None) -> ContentState:
     """Return whether text is there, absent, or stood in for by a redaction marker."""
     if found is None:
         return ContentState.ABSENT
     if found[:2] in _MARKER_STARTS and is_scrubbed(found):
         return ContentState.REDACTED
-    # Gemini CLI: "...[TRUNCATED: original length 12345]"
-    if found[-1:] == "]" and found[-2:-1].isdigit() and "[TRUNCATED: original length" in found[-60:]:
+    # the mark may stand within JSON; nothing shorter is cut
+    if len(found) >= _CUT_FROM_CHARS and _CUT_MARK in found:
         return ContentState.TRUNCATED
     return _PRESENT
 

@@ -134,8 +134,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     cache_write_tokens: int = 0
 
 
-class Details(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What only some spans say; read only where one of its keys is there."""
+class Details(msgspec.Struct, frozen=True, gc=False):
+    """What only some spans say; read only where one of its keys is there. Decoding builds it by position."""
 
     tool_definitions: str = ""
     """The tools that an LLM call was offered, raw: JSON as a rule. `core.dialects.definitions` reads it."""
@@ -156,6 +156,8 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     evaluations: tuple[Evaluation, ...] = ()
     server: str = ""
     """Address of the host that was called."""
+    system_instructions: str = ""
+    """What the model was told apart from its messages, raw: plain text, or JSON parts."""
 
 
 NO_DETAILS: Final = Details()

@@ -17,7 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from core.dialects import answers, decode
 from core.dialects.otel_genai import OPERATIONS
 from core.dialects.values import finish
-from core.model.span import Content, ContentState, FinishReason, Span, SpanKind, ToolCall, Usage
+from core.model.span import Content, ContentState, Details, FinishReason, Span, SpanKind, ToolCall, Usage
 from core.otlp.wire import SpanSlice, read_spans
 
 TRACES = 200
@@ -84,7 +84,7 @@ _WANTED = {
     "gen_ai.provider.name", "gen_ai.tool.name", "gen_ai.tool.call.id", "gen_ai.tool.call.arguments",
     "gen_ai.tool.call.result", "gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.usage.input_tokens",
     "gen_ai.usage.output_tokens", "gen_ai.response.finish_reasons", "gen_ai.conversation.id", "session.id", "user.id",
-    "http.response.status_code", "error.type",
+    "http.response.status_code", "error.type", "server.address", "gen_ai.request.temperature",
 }  # fmt: skip
 
 
@@ -149,6 +149,7 @@ def _lazy_span(span: Any, resource: dict[str, str], scope: str) -> Span:
         session_id=get("session.id") or get("gen_ai.conversation.id", ""),
         user_id=get("user.id", ""),
         dropped_attributes=span.dropped_attributes_count,
+        details=Details(temperature=get("gen_ai.request.temperature"), server=get("server.address", "")),
     )
 
 

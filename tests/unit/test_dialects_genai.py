@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from core.model.span import ContentState, FinishReason, SpanKind, ToolCall, Usage
+from core.dialects.messages import messages_of
+from core.model.span import ContentState, FinishReason, Message, SpanKind, ToolCall, Usage
 from tests.unit.dialect_spans import read_span
 
 CHAT: dict[str, Any] = {
@@ -168,7 +169,7 @@ def test_span_events_carry_messages() -> None:
     span = read_span({"gen_ai.operation.name": "chat", "gen_ai.server.time_to_first_token": 2910}, events=events)
     assert span.output.text == "It is 18 °C."
     assert span.finish_reason is FinishReason.STOP
-    assert span.input.text == '[{"text": "Weather?"}]'
+    assert messages_of(span.input) == (Message("user", "Weather?"),)
     assert span.time_to_first_token_s == 2.91
 
 

@@ -123,7 +123,7 @@ def test_fallback_knows_the_conventions_of_http_rpc_and_databases(key: str, kind
 
 
 def test_unknown_span_stays_unknown_with_its_name_and_session() -> None:
-    span = read_span({"traceloop.span.kind": "workflow", "session.id": "s"}, name="my.workflow")
+    span = read_span({"acme.kind": "workflow", "session.id": "s"}, name="my.workflow")
     assert (span.kind, span.dialect, span.target, span.session_id) == (SpanKind.UNKNOWN, "unknown", "my.workflow", "s")
 
 
