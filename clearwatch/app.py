@@ -29,6 +29,7 @@ from core.clock import SystemClock
 from core.errors import LogUnavailableError
 from core.log.port import Log
 from core.log.sqlite import SqliteLog
+from core.prices import PriceTable
 from core.runner import StageRunner
 from core.telemetry import Telemetry
 from core.waiting import stopped_within
@@ -64,13 +65,21 @@ class App:
     """One process. `roles` says which parts run in it."""
 
     def __init__(
-        self, config: Config, *, roles: Roles, data_dir: Path, mlflow_url: str, plugins: Sequence[Plugin] = ()
+        self,
+        config: Config,
+        *,
+        roles: Roles,
+        data_dir: Path,
+        mlflow_url: str,
+        plugins: Sequence[Plugin] = (),
+        prices: PriceTable | None = None,
     ) -> None:
         self._config = config
         self._roles = roles
         self._data_dir = data_dir
         self._mlflow_url = mlflow_url
         self._plugins = plugins
+        self._prices = prices
         self._clock = SystemClock()
         self._telemetry = Telemetry()
         self._phase = "starting"
@@ -177,7 +186,7 @@ class App:
             telemetry.gauge("clearwatch.sink.outbox", sink.waiting, sink=sink.name)
         self._runners = {
             name: StageRunner(stage, log=log, telemetry=telemetry, clock=clock)
-            for name, stage in stages(config.detector, telemetry, plugins=self._plugins).items()
+            for name, stage in stages(config.detector, telemetry, plugins=self._plugins, prices=self._prices).items()
             if name in roles.stages
         }
         for name, runner in self._runners.items():

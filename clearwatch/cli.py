@@ -85,6 +85,7 @@ def _run_until_stopped(
     config_path: str | None, log_level: str, log_format: logs.LogFormat, run: Callable[[Config], None]
 ) -> None:
     from clearwatch.plugins import PluginError
+    from clearwatch.prices import PricesError
     from clearwatch.roles import RoleError
     from clearwatch.up import StartError
     from core.log.kafka.topic_setup import TopicMismatchError
@@ -95,7 +96,7 @@ def _run_until_stopped(
     config = _load(config_path)
     try:
         run(config)
-    except (StartError, RoleError, PluginError, TopicMismatchError) as exc:
+    except (StartError, RoleError, PluginError, PricesError, TopicMismatchError) as exc:
         _fail(str(exc), code=2)
     except ClearwatchError as exc:
         _fail(str(exc), code=1)
@@ -221,11 +222,13 @@ def send(config_path: str | None, files: tuple[Path, ...], endpoint: str | None,
 def check_config(config_path: str | None) -> None:
     """Say whether the configuration can be used; list every problem."""
     from clearwatch.plugins import PluginError, load_plugins
+    from clearwatch.prices import PricesError, load_prices
 
     config = _load(config_path)
     try:
         load_plugins(config.detector)
-    except PluginError as exc:
+        load_prices(config.detector.prices_file)
+    except (PluginError, PricesError) as exc:
         _fail(str(exc), code=2)
     out.print("configuration ok")
 

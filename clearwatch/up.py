@@ -14,9 +14,11 @@ from clearwatch.app import Addresses, App
 from clearwatch.config import Config
 from clearwatch.mlflow_server import MlflowServer, free_port, is_free, target_of
 from clearwatch.plugins import load_plugins
+from clearwatch.prices import load_prices
 from clearwatch.roles import LOG_FILE, Roles, everything
 from core.errors import ClearwatchError, LogUnavailableError, PermanentError
 from core.log.database import FileLock, LogLockedError
+from core.prices import PriceTable
 from detector.checks.plugin import Plugin
 
 logger = logging.getLogger(__name__)
@@ -29,10 +31,11 @@ class StartError(PermanentError):
 def run_up(config: Config, *, data_dir: Path, out: Console) -> None:
     """Run until SIGINT or SIGTERM.
 
-    Raises StartError where the folder cannot be used, a port is taken or MLflow cannot be used, PluginError, and
-    what ended it afterwards: alone where it is one of our own errors, so that its message can be shown as it is.
+    Raises StartError where the folder cannot be used, a port is taken or MLflow cannot be used, PluginError,
+    PricesError, and what ended it afterwards: alone where it is one of our own errors, so that its message can be
+    shown as it is.
     """
-    _run(_up(config, data_dir, out, load_plugins(config.detector)))
+    _run(_up(config, data_dir, out, load_plugins(config.detector), load_prices(config.detector.prices_file)))
 
 
 def run_role(config: Config, roles: Roles, *, data_dir: Path, out: Console) -> None:
@@ -44,7 +47,8 @@ def run_role(config: Config, roles: Roles, *, data_dir: Path, out: Console) -> N
         )
     # where no trace is inspected, checks of one's own need not be there
     plugins = load_plugins(config.detector) if roles.stages else ()
-    _run(_role(config, roles, data_dir, out, plugins))
+    prices = load_prices(config.detector.prices_file) if "assemble" in roles.stages else None
+    _run(_role(config, roles, data_dir, out, plugins, prices))
 
 
 def _run(main: Coroutine[None, None, None]) -> None:
@@ -68,7 +72,9 @@ def _only_cause(group: BaseExceptionGroup[BaseException]) -> ClearwatchError | N
     return found if isinstance(found, ClearwatchError) else None
 
 
-async def _up(config: Config, data_dir: Path, out: Console, plugins: Sequence[Plugin]) -> None:
+async def _up(
+    config: Config, data_dir: Path, out: Console, plugins: Sequence[Plugin], prices: PriceTable | None
+) -> None:
     stop = asyncio.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
@@ -78,7 +84,9 @@ async def _up(config: Config, data_dir: Path, out: Console, plugins: Sequence[Pl
     if config.sinks.mlflow.enabled:
         server, mlflow_url = await _mlflow(config, data_dir)
     _refuse_taken_ports(config, everything(config))
-    app = App(config, roles=everything(config), data_dir=data_dir, mlflow_url=mlflow_url, plugins=plugins)
+    app = App(
+        config, roles=everything(config), data_dir=data_dir, mlflow_url=mlflow_url, plugins=plugins, prices=prices
+    )
     try:
         if server is not None:
             await server.start()
@@ -92,7 +100,9 @@ async def _up(config: Config, data_dir: Path, out: Console, plugins: Sequence[Pl
             await server.stop()
 
 
-async def _role(config: Config, roles: Roles, data_dir: Path, out: Console, plugins: Sequence[Plugin]) -> None:
+async def _role(
+    config: Config, roles: Roles, data_dir: Path, out: Console, plugins: Sequence[Plugin], prices: PriceTable | None
+) -> None:
     stop = asyncio.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
@@ -103,7 +113,7 @@ async def _role(config: Config, roles: Roles, data_dir: Path, out: Console, plug
             f"{f', not {mlflow_url}' if mlflow_url else ''}: only `clearwatch up` starts one"
         )
     _refuse_taken_ports(config, roles)
-    app = App(config, roles=roles, data_dir=data_dir, mlflow_url=mlflow_url, plugins=plugins)
+    app = App(config, roles=roles, data_dir=data_dir, mlflow_url=mlflow_url, plugins=plugins, prices=prices)
     await app.run(stop, started=lambda addresses: _say_role(out, roles, addresses))
 
 

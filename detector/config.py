@@ -27,6 +27,9 @@ class DetectorConfig(BaseModel):
     write there runs code here. Empty: none. Packages with entry points `clearwatch.checks` are found without it."""
     plugins: dict[str, dict[str, Any]] = {}
     """Settings of checks that do not ship, by the check's name; `enabled: false` leaves one out."""
+    prices_file: str = ""
+    """Prices of models, as JSON in the form of litellm's `model_prices_and_context_window.json`, read once at start.
+    Empty: the copy that an installed litellm ships. Costs that clients send win."""
     dimensions: tuple[Dimension, ...] = tuple(Dimension)
     """The CLEARS dimensions that are judged; findings of others are not looked for."""
     purpose: str = Field(default="", max_length=4_000)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from core.model.finding import Dimension
+from core.prices import PriceTable
 from core.stage import Stage
 from core.telemetry import Telemetry
 from detector.assemble.stage import AssembleStage
@@ -14,15 +15,22 @@ from detector.issues.stage import IssuesStage
 from detector.sessions.stage import SessionsStage
 
 
-def stages(config: DetectorConfig, telemetry: Telemetry, *, plugins: Sequence[Plugin] = ()) -> dict[str, Stage]:
-    """Return the stages by name, in the order in which records pass through them; `plugins` are asked as well.
+def stages(
+    config: DetectorConfig,
+    telemetry: Telemetry,
+    *,
+    plugins: Sequence[Plugin] = (),
+    prices: PriceTable | None = None,
+) -> dict[str, Stage]:
+    """Return the stages by name, in the order in which records pass through them.
 
+    `plugins` are asked as well as the checks that ship; `prices` tell what calls cost whose client has not said so.
     Without the latency dimension there are no baselines: they look for nothing else.
     """
     extra = [plugin.check for plugin in plugins]
     checks = Checks(config.checks, telemetry, extra=extra, dimensions=config.dimensions)
     made: tuple[Stage, ...] = (
-        AssembleStage(checks, config.assemble, telemetry),
+        AssembleStage(checks, config.assemble, telemetry, prices=prices),
         SessionsStage(config=config.sessions, telemetry=telemetry),
         BaselinesStage(config=config.baselines, telemetry=telemetry),
         IssuesStage(config=config.issues, max_age_s=config.max_age_s, telemetry=telemetry),

@@ -1,7 +1,11 @@
 """Tokens and cost of a whole trace, counted once."""
 
+from typing import Final
+
 from core.model.span import Span, Usage
 from core.model.trace import Trace
+
+_USAGE_SPANS: Final = "usage_spans"
 
 
 def deepest(trace: Trace, spans: list[Span]) -> list[Span]:
@@ -18,13 +22,21 @@ def deepest(trace: Trace, spans: list[Span]) -> list[Span]:
     return [span for span in spans if span.span_id not in above]
 
 
+def usage_spans(trace: Trace) -> list[Span]:
+    """Return the spans at which usage is counted: the deepest that carry any. Worked out once for a trace."""
+    found: list[Span] | None = trace.derived.get(_USAGE_SPANS)
+    if found is None:
+        found = trace.derived[_USAGE_SPANS] = deepest(trace, [s for s in trace.spans if s.usage is not None])
+    return found
+
+
 def billable_usage(trace: Trace) -> Usage:
     """Return the tokens of a trace, summed over its deepest spans with usage; all zero where no span carries any."""
-    carrying = [span for span in trace.spans if span.usage is not None]
-    usages = [span.usage for span in deepest(trace, carrying) if span.usage is not None]
+    usages = [span.usage for span in usage_spans(trace) if span.usage is not None]
     return Usage(
         input_tokens=sum(usage.input_tokens for usage in usages),
         output_tokens=sum(usage.output_tokens for usage in usages),
         cached_tokens=sum(usage.cached_tokens for usage in usages),
         reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
+        cache_write_tokens=sum(usage.cache_write_tokens for usage in usages),
     )

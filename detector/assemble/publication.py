@@ -31,11 +31,13 @@ from core.model.trace import (
 )
 from core.otlp.build import build_traces_data, join_spans
 from core.otlp.wire import SpanSlice
+from core.prices import PriceTable
 from core.telemetry import Telemetry
 from core.topics import LetterKind
 from detector.assemble.config import AssembleConfig
 from detector.assemble.measuring import Measurer
 from detector.assemble.open_trace import Action, Due, OpenTrace
+from detector.assemble.pricing import fill_in_costs
 from detector.assemble.summary import Summary, summary
 
 _log = logging.getLogger(__name__)
@@ -112,8 +114,10 @@ class Publisher:
         *,
         partition: int,
         partitions: Mapping[str, int],
+        prices: PriceTable | None = None,
     ) -> None:
         self._inspector = inspector
+        self._prices = prices
         self._config = config
         self._telemetry = telemetry
         self._partition = partition
@@ -222,6 +226,8 @@ class Publisher:
             is_fragment=trace.is_fragment,
             close_reason=due.reason,
         )
+        if self._prices is not None and (unknown := fill_in_costs(job.seen, self._prices)) and not trace.published:
+            self._telemetry.count("clearwatch.dropped", unknown.total(), reason="model_without_price")
 
     def _inspect(self, job: "_Job") -> None:
         job.findings, job.answers = self._inspected(job.seen, job.trace.origin)

@@ -9,6 +9,7 @@ from core.dialects.log_records import items_of
 from core.errors import SpanDecodeError
 from core.log.port import Record, StateChange, StoredRecord, Work
 from core.otlp.wire import DecodeFailure, SpanSlice, read_log_records, read_spans
+from core.prices import PriceTable
 from core.stage import Recall, RecallNeeded
 from core.telemetry import Telemetry
 from core.topics import LetterKind
@@ -32,8 +33,16 @@ class AssembleStage:
     topics = (topics.SPANS,)
     store = STORE
 
-    def __init__(self, inspector: Inspector, config: AssembleConfig, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        inspector: Inspector,
+        config: AssembleConfig,
+        telemetry: Telemetry,
+        *,
+        prices: PriceTable | None = None,
+    ) -> None:
         self._inspector = inspector
+        self._prices = prices
         self._config = config
         self._telemetry = telemetry
         self._processors: weakref.WeakSet[AssembleProcessor] = weakref.WeakSet()
@@ -42,7 +51,12 @@ class AssembleStage:
     def processor(self, partition: int, partitions: Mapping[str, int]) -> "AssembleProcessor":
         """Make the processor of a partition, with its share of what may be held."""
         publisher = Publisher(
-            self._inspector, self._config, self._telemetry, partition=partition, partitions=partitions
+            self._inspector,
+            self._config,
+            self._telemetry,
+            partition=partition,
+            partitions=partitions,
+            prices=self._prices,
         )
         assembler = Assembler(self._config.share(partitions[topics.SPANS]))
         processor = AssembleProcessor(assembler, publisher, self._telemetry)

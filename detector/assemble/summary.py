@@ -4,7 +4,7 @@ import msgspec
 
 from core.model.span import Span
 from core.model.trace import Trace
-from core.model.usage import deepest
+from core.model.usage import deepest, usage_spans
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -30,7 +30,6 @@ def summary(trace: Trace) -> Summary:
     started_ns, ended_ns = (spans[0].start_ns, spans[0].end_ns) if spans else (0, 0)
     models: set[str] = set()
     dialects: set[str] = set()
-    with_usage: list[Span] = []
     with_cost: list[Span] = []
     for span in spans:
         if span.start_ns < started_ns:
@@ -39,12 +38,10 @@ def summary(trace: Trace) -> Summary:
             ended_ns = span.end_ns
         models.add(span.model)
         dialects.add(span.dialect)
-        if span.usage is not None:
-            with_usage.append(span)
         if span.cost_usd is not None:
             with_cost.append(span)
     models.discard("")
-    usages = [span.usage for span in deepest(trace, with_usage) if span.usage is not None]
+    usages = [span.usage for span in usage_spans(trace) if span.usage is not None]
     costs = [span.cost_usd for span in deepest(trace, with_cost) if span.cost_usd is not None]
     return Summary(
         started_ns=started_ns,

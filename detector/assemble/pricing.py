@@ -1,0 +1,46 @@
+"""Fills in what calls cost, where their client has not said so."""
+
+from collections import Counter
+
+from msgspec.structs import force_setattr
+
+from core.model.trace import Trace
+from core.model.usage import usage_spans
+from core.prices import PriceTable
+
+
+def fill_in_costs(trace: Trace, prices: PriceTable) -> Counter[str]:
+    """Set `cost_usd` of the spans that usage is counted at; return models without a price and how often they occur.
+
+    To be called before anybody has read the trace. What a client said wins: a span that says its cost keeps it, and
+    below such a span nothing is priced, for that cost includes it.
+    """
+    unknown: Counter[str] = Counter()
+    counted = usage_spans(trace)
+    if not counted:
+        return unknown
+    said = {span.span_id for span in trace.spans if span.cost_usd is not None}
+    for span in counted:
+        if span.cost_usd is not None or not span.model or span.usage is None:
+            continue
+        if said and _is_below(trace, span.parent_span_id, said):
+            continue
+        price = prices.price(span.model, span.provider)
+        if price is None:
+            unknown[span.model] += 1
+        else:
+            # the struct is frozen for its readers, and this comes before the first of them; a copy costs ten times that
+            force_setattr(span, "cost_usd", price.cost_usd(span.usage))
+    return unknown
+
+
+def _is_below(trace: Trace, parent_id: str, said: set[str]) -> bool:
+    """Return whether this span, or one above it, says what it cost."""
+    seen: set[str] = set()
+    while parent_id and parent_id not in seen:
+        if parent_id in said:
+            return True
+        seen.add(parent_id)
+        parent = trace.by_id.get(parent_id)
+        parent_id = parent.parent_span_id if parent is not None else ""
+    return False
