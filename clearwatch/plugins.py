@@ -49,6 +49,7 @@ class _Loading:
     def __init__(self, config: DetectorConfig) -> None:
         self._options: Mapping[str, Mapping[str, Any]] = config.plugins
         self._taken = {check.name: "the checks that ship" for check in DEFAULT_CHECKS}
+        self._taken |= {rule.name: "a rule of `detector.rules`" for rule in config.rules}
         self._seen: set[str] = set()
         self._made: list[Plugin] = []
         self._problems: list[str] = []

@@ -16,6 +16,8 @@ from detector.checks.defaults import DEFAULT_CHECKS
 from detector.checks.plugin import Plugin
 from detector.checks.port import Need, needs_of
 from detector.config import DetectorConfig
+from detector.rules.config import thresholds_of_rule
+from detector.rules.rule import needs_of_rule
 
 Threshold: TypeAlias = str | int | float | bool | tuple[str, ...] | None
 
@@ -84,6 +86,18 @@ def catalogue(config: DetectorConfig, *, plugins: Sequence[Plugin] = ()) -> tupl
             thresholds=thresholds_of(config.baselines),
         )
         for each in _BASELINES
+    ]
+    found += [
+        CheckInfo(
+            name=rule.name,
+            group=Group.RULES,
+            dimension=rule.dimension,
+            summary=rule.title,
+            needs=needs_of_rule(rule),
+            enabled=rule.enabled and rule.dimension in wanted,
+            thresholds=thresholds_of_rule(rule),
+        )
+        for rule in config.rules
     ]
     found += [
         CheckInfo(

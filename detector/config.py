@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.model.finding import Dimension
 from detector.assemble.config import AssembleConfig
 from detector.baselines.config import BaselinesConfig
 from detector.checks.config import ChecksConfig
+from detector.checks.defaults import DEFAULT_CHECKS
 from detector.issues.config import IssuesConfig
+from detector.rules.config import RuleConfig
 from detector.sessions.config import SessionsConfig
 
 
@@ -22,6 +24,8 @@ class DetectorConfig(BaseModel):
     sessions: SessionsConfig = SessionsConfig()
     baselines: BaselinesConfig = BaselinesConfig()
     issues: IssuesConfig = IssuesConfig()
+    rules: tuple[RuleConfig, ...] = ()
+    """Checks by comparison: an attribute or a field of spans or traces against a value. See docs/extending.md."""
     checks_dir: str = ""
     """Folder of checks of one's own: every `*.py` in it that does not begin with `_` is run at start, so whoever may
     write there runs code here. Empty: none. Packages with entry points `clearwatch.checks` are found without it."""
@@ -36,3 +40,10 @@ class DetectorConfig(BaseModel):
     """What the application is for, in the words of those who run it; told to the judge."""
     max_age_s: float = Field(default=86_400.0, gt=0)
     """Findings of older traces are stored and counted, and never raise an alert."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "DetectorConfig":
+        names = [check.name for check in DEFAULT_CHECKS] + [rule.name for rule in self.rules]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"`rules` must have names of their own: {', '.join(twice)} is taken")
+        return self

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from core.dialects import decoder
 from core.model.finding import Dimension
 from core.prices import PriceTable
 from core.stage import Stage
@@ -12,6 +13,7 @@ from detector.checks.plugin import Plugin
 from detector.checks.registry import Checks
 from detector.config import DetectorConfig
 from detector.issues.stage import IssuesStage
+from detector.rules.rule import rule_checks
 from detector.sessions.stage import SessionsStage
 
 
@@ -27,10 +29,11 @@ def stages(
     `plugins` are asked as well as the checks that ship; `prices` tell what calls cost whose client has not said so.
     Without the latency dimension there are no baselines: they look for nothing else.
     """
-    extra = [plugin.check for plugin in plugins]
+    extra = [*(plugin.check for plugin in plugins), *rule_checks(config.rules)]
+    asked = [key for rule in config.rules if rule.enabled for key in rule.attributes]
     checks = Checks(config.checks, telemetry, extra=extra, dimensions=config.dimensions)
     made: tuple[Stage, ...] = (
-        AssembleStage(checks, config.assemble, telemetry, prices=prices),
+        AssembleStage(checks, config.assemble, telemetry, prices=prices, decode=decoder(asked)),
         SessionsStage(config=config.sessions, telemetry=telemetry),
         BaselinesStage(config=config.baselines, telemetry=telemetry),
         IssuesStage(config=config.issues, max_age_s=config.max_age_s, telemetry=telemetry),

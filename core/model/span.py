@@ -7,7 +7,8 @@ The structs are `gc=False`: they hold no cycles, and the collector's walks over 
 """
 
 import enum
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -214,6 +215,8 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     data_source: str = ""
     """What a RETRIEVER or DB span asked: the index, collection, table or database that it names."""
     details: Details = NO_DETAILS
+    extra: Mapping[str, Any] | None = None
+    """Attributes of the span, else of its resource, that a rule asked for by key (`core.dialects.decoder`)."""
 
     @property
     def duration_ms(self) -> float:

@@ -13,9 +13,10 @@ from typing import Protocol
 
 import msgspec
 
-from core import dialects, topics
+from core import topics
 from core.build import build_version
 from core.dead_letters import record_of, text_of
+from core.dialects import Decode, decode
 from core.dialects.log_records import is_log, join, settled
 from core.errors import PermanentError
 from core.log.port import Record
@@ -115,8 +116,10 @@ class Publisher:
         partition: int,
         partitions: Mapping[str, int],
         prices: PriceTable | None = None,
+        decode: Decode = decode,
     ) -> None:
         self._inspector = inspector
+        self._decode = decode
         self._prices = prices
         self._config = config
         self._telemetry = telemetry
@@ -254,7 +257,7 @@ class Publisher:
 
     def _decoded(self, trace: OpenTrace, slices: Sequence[SpanSlice]) -> tuple[list[Span], list[Record]]:
         try:
-            return [dialects.decode(item) for item in slices], []
+            return [self._decode(item) for item in slices], []
         except (PermanentError, ValueError):
             pass  # one of them: find out which
         spans: list[Span] = []
@@ -262,7 +265,7 @@ class Publisher:
         fresh = set(itertools.islice(trace.spans, trace.published, None))
         for item in slices:
             try:
-                spans.append(dialects.decode(item))
+                spans.append(self._decode(item))
             except (PermanentError, ValueError) as exc:
                 if item.span_id in fresh:
                     letters.append(

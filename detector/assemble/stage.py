@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from core import topics
+from core.dialects import Decode, decode
 from core.dialects.log_records import items_of
 from core.errors import SpanDecodeError
 from core.log.port import Record, StateChange, StoredRecord, Work
@@ -40,8 +41,10 @@ class AssembleStage:
         telemetry: Telemetry,
         *,
         prices: PriceTable | None = None,
+        decode: Decode = decode,
     ) -> None:
         self._inspector = inspector
+        self._decode = decode
         self._prices = prices
         self._config = config
         self._telemetry = telemetry
@@ -57,6 +60,7 @@ class AssembleStage:
             partition=partition,
             partitions=partitions,
             prices=self._prices,
+            decode=self._decode,
         )
         assembler = Assembler(self._config.share(partitions[topics.SPANS]))
         processor = AssembleProcessor(assembler, publisher, self._telemetry)

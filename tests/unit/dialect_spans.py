@@ -4,7 +4,7 @@ from typing import Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from core.dialects import decode
+from core.dialects import Decode, decode
 from core.model.span import Span
 from core.otlp.wire import read_spans
 
@@ -41,8 +41,36 @@ def read_span(
     events: list[tuple[str, dict[str, Any]]] | None = None,
     resource: dict[str, Any] | None = None,
     dropped: int = 0,
+    decode: Decode = decode,
 ) -> Span:
-    """Encode a span with these attributes and return what the dialects make of it; events are 0.5 s after the start."""
+    """Encode a span with these attributes and return what the dialects make of it."""
+    sent = encoded(
+        attributes,
+        name=name,
+        scope=scope,
+        status=status,
+        message=message,
+        events=events,
+        resource=resource,
+        dropped=dropped,
+    )
+    slices, failures = read_spans(sent)
+    assert not failures
+    return decode(slices[0])
+
+
+def encoded(
+    attributes: dict[str, Any],
+    *,
+    name: str = "work",
+    scope: str = "",
+    status: int = 0,
+    message: str = "",
+    events: list[tuple[str, dict[str, Any]]] | None = None,
+    resource: dict[str, Any] | None = None,
+    dropped: int = 0,
+) -> bytes:
+    """Return the OTLP bytes of a span with these attributes; it takes 2 s, events are 0.5 s after the start."""
     data = TracesData()
     outer = data.resource_spans.add()
     for key, value in (resource or {}).items():
@@ -58,6 +86,4 @@ def read_span(
         event = span.events.add(name=event_name, time_unix_nano=START_NS + 500_000_000)
         for key, value in event_attributes.items():
             put(event.attributes.add(key=key).value, value)
-    slices, failures = read_spans(data.SerializeToString())
-    assert not failures
-    return decode(slices[0])
+    return data.SerializeToString()

@@ -1,0 +1,1 @@
+"""Rules by configuration: checks of single spans and traces, limits over windows, budgets by component."""
