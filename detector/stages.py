@@ -14,6 +14,7 @@ from detector.checks.registry import Checks
 from detector.config import DetectorConfig
 from detector.issues.stage import IssuesStage
 from detector.rules.rule import rule_checks
+from detector.sessions.session import Sessions
 from detector.sessions.stage import SessionsStage
 
 
@@ -32,9 +33,17 @@ def stages(
     extra = [*(plugin.check for plugin in plugins), *rule_checks(config.rules)]
     asked = [key for rule in config.rules if rule.enabled for key in rule.attributes]
     checks = Checks(config.checks, telemetry, extra=extra, dimensions=config.dimensions)
+    sessions = Sessions(stitch=config.sessions.stitch, not_users=config.sessions.not_users)
     made: tuple[Stage, ...] = (
-        AssembleStage(checks, config.assemble, telemetry, prices=prices, decode=decoder(asked)),
-        SessionsStage(config=config.sessions, telemetry=telemetry),
+        AssembleStage(
+            checks,
+            config.assemble,
+            telemetry,
+            prices=prices,
+            decode=decoder(asked),
+            name_session=sessions.named,
+        ),
+        SessionsStage(config=config.sessions, telemetry=telemetry, dimensions=config.dimensions),
         BaselinesStage(config=config.baselines, telemetry=telemetry),
         IssuesStage(config=config.issues, max_age_s=config.max_age_s, telemetry=telemetry),
     )

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from core.model.span import Span, SpanKind
+from core.model.span import ContentState, Evaluation, Span, SpanKind
 
 _IN_START_ORDER: Final = operator.attrgetter("start_ns", "end_ns", "span_id")
 # members of an enum cost 100 ns to look up in Python 3.11
@@ -157,6 +157,37 @@ def default_routing_key(spans: Iterable[Span], *, experiment: str = "") -> str:
     return of_root or smallest or "unknown_service"
 
 
+class Turn(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A trace as a turn of its session: what the user said last and what came of it, texts cut to head and tail.
+
+    Written as an array: fields are added at its end only.
+    """
+
+    question: str = ""
+    """The last message of the user, where `question_state` is PRESENT or TRUNCATED (as sent)."""
+    question_state: ContentState = ContentState.ABSENT
+    answer: str = ""
+    """The final answer."""
+    answer_state: ContentState = ContentState.ABSENT
+    question_span: str = ""
+    """The span that the question was read from."""
+    answer_span: str = ""
+    """The span that one would open for the answer: the LLM call that wrote it, where there is one."""
+    asked_before: int = 0
+    """Messages of the user that stand before the question in the same input."""
+    goes_on: bool = False
+    """Whether it continues an earlier trace of the same turn: its input ends with a result, not with a message."""
+    calls_only: bool = False
+    """Whether it ends with the wish to call tools: the answer stands in a later trace."""
+    error_class: str = ""
+    """Why it ended in an error; empty where it did not."""
+    error_span: str = ""
+    """The deepest span that failed last, where it ended in an error."""
+    agent: str = ""
+    evaluations: tuple[Evaluation, ...] = ()
+    """What evaluators and people said of its spans, a bounded number."""
+
+
 class TraceVersion(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):
     """One version of a trace on the `traces` topic; its OTLP bytes precede it as `TraceChunk` records.
 
@@ -197,6 +228,8 @@ class TraceVersion(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):
     """Spans that were not kept because the trace had reached its size cap."""
     log_count: int = 0
     """Log records that were joined to its spans. Of two versions of the same spans the one with more is the newer."""
+    turn: Turn | None = None
+    """None where the trace is part of no conversation, or of no session."""
 
 
 class TraceChunk(msgspec.Struct, frozen=True, kw_only=True, tag="chunk"):
@@ -215,6 +248,8 @@ class TraceWithdrawal(msgspec.Struct, frozen=True, kw_only=True, tag="withdrawn"
     trace_id: str
     routing_key: str
     session_id: str = ""
+    stitched: str = ""
+    """What stood in the place of a session id in its key, where it stood under its user for want of one."""
 
 
 TraceRecord: TypeAlias = TraceVersion | TraceChunk | TraceWithdrawal

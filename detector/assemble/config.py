@@ -45,6 +45,10 @@ class AssembleConfig(BaseModel):
     chunk_bytes: int = Field(default=800_000, ge=1024)
     """Size of one chunk of a trace's OTLP bytes; stays under a broker's 1 MB."""
 
+    turn_chars: int = Field(default=2_000, ge=100, le=20_000)
+    """Of the user's last message and of the final answer of a trace that belongs to a session: so many characters of
+    their head, and as many of their tail, are what checks of sessions read."""
+
     def share(self, partitions: int) -> Self:
         """Return the configuration of one partition: limits that hold over all are split evenly."""
         limits = ("max_open", "max_open_bytes", "max_remembered", "max_forgotten")

@@ -8,8 +8,8 @@ later version that is final and no fragment no longer has them.
 import itertools
 import logging
 import operator
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -27,6 +27,7 @@ from core.model.trace import (
     TraceChunk,
     TraceVersion,
     TraceWithdrawal,
+    Turn,
     default_routing_key,
     version_of,
 )
@@ -40,10 +41,20 @@ from detector.assemble.measuring import Measurer
 from detector.assemble.open_trace import Action, Due, OpenTrace
 from detector.assemble.pricing import fill_in_costs
 from detector.assemble.summary import Summary, summary
+from detector.assemble.turn import turn_of
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
 _odd_session = operator.attrgetter("odd_session")
+
+
+NameSession: TypeAlias = Callable[[str, str], str]
+"""Session id and user id of a trace -> the session that it stands under on `traces`; empty where it has none."""
+
+
+def as_sent(session_id: str, user_id: str) -> str:
+    """Return the session id that was sent."""
+    return session_id
 
 
 class Inspected(Protocol):
@@ -117,10 +128,12 @@ class Publisher:
         partitions: Mapping[str, int],
         prices: PriceTable | None = None,
         decode: Decode = decode,
+        name_session: NameSession = as_sent,
     ) -> None:
         self._inspector = inspector
         self._decode = decode
         self._prices = prices
+        self._name_session = name_session
         self._config = config
         self._telemetry = telemetry
         self._partition = partition
@@ -292,11 +305,21 @@ class Publisher:
         """Settle the key of this version on `traces`; where it changes, the old one gets a withdrawal."""
         # a fragment may lack the span that named the session
         session_id = seen.session_id or trace.session_id
-        key = f"{trace.routing_key}\0{session_id or seen.trace_id}"
+        named = self._name_session(session_id, seen.user_id)
+        key = f"{trace.routing_key}\0{named or seen.trace_id}"
         records: list[Record] = []
         if trace.traces_key and trace.traces_key != key and not trace.is_fragment:
-            gone = TraceWithdrawal(trace_id=seen.trace_id, routing_key=trace.routing_key, session_id=trace.session_id)
-            records += self._trace_records(trace, [_encode(gone)])
+            stood = trace.traces_key.partition("\0")[2]
+            stitched = stood if not trace.session_id and stood != seen.trace_id else ""
+            # whose user is all that was learned stood under no session
+            if stitched or session_id != trace.session_id:
+                gone = TraceWithdrawal(
+                    trace_id=seen.trace_id,
+                    routing_key=trace.routing_key,
+                    session_id=trace.session_id,
+                    stitched=stitched,
+                )
+                records += self._trace_records(trace, [_encode(gone)])
         trace.traces_key = key
         trace.session_id = session_id
         return records
@@ -355,7 +378,14 @@ class Publisher:
             chunk_count=chunk_count,
             dropped_spans=trace.dropped_spans,
             log_count=trace.log_count,
+            turn=self._turn(trace, seen),
         )
+
+    def _turn(self, trace: OpenTrace, seen: Trace) -> Turn | None:
+        """Return the digest of a trace that stands under a session; nobody reads it of others."""
+        if not self._name_session(trace.session_id, seen.user_id):
+            return None
+        return turn_of(seen, chars=self._config.turn_chars)
 
     def _traces(self, trace: OpenTrace, version: TraceVersion, chunks: Sequence[bytes]) -> list[Record]:
         trace.version = version.version

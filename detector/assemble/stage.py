@@ -17,7 +17,7 @@ from core.topics import LetterKind
 from detector.assemble.assembler import Assembler
 from detector.assemble.config import AssembleConfig
 from detector.assemble.open_trace import Action, Due, OpenTrace
-from detector.assemble.publication import Inspector, Publisher
+from detector.assemble.publication import Inspector, NameSession, Publisher, as_sent
 
 NAME = "assemble"
 STORE = "state.assemble"
@@ -42,10 +42,12 @@ class AssembleStage:
         *,
         prices: PriceTable | None = None,
         decode: Decode = decode,
+        name_session: NameSession = as_sent,
     ) -> None:
         self._inspector = inspector
         self._decode = decode
         self._prices = prices
+        self._name_session = name_session
         self._config = config
         self._telemetry = telemetry
         self._processors: weakref.WeakSet[AssembleProcessor] = weakref.WeakSet()
@@ -61,6 +63,7 @@ class AssembleStage:
             partitions=partitions,
             prices=self._prices,
             decode=self._decode,
+            name_session=self._name_session,
         )
         assembler = Assembler(self._config.share(partitions[topics.SPANS]))
         processor = AssembleProcessor(assembler, publisher, self._telemetry)

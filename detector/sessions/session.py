@@ -3,13 +3,25 @@
 Activity is log time: when the last span of a trace was appended, which a backlog keeps. A session is closed once
 nothing was appended for `gap_s`; what comes within `gap_s` of its last activity belongs to it even then.
 
-**Versions.** Of the versions of a trace the one with the most spans counts; a fragment (late spans of a trace that is
-no longer remembered) never replaces anything but a smaller fragment. A withdrawn trace leaves as if it had never come.
+**Versions.** Of the versions of a trace the one with the most spans counts, of the same spans the one with the most
+log records joined to them, then a final one before a provisional one, then the one that was closed later; a fragment
+(late spans of a trace that is no longer remembered) never replaces anything but a smaller fragment. A withdrawn trace
+leaves as if it had never come.
+
+**Stitching.** Where no client names a session, the traces of one user may be taken for one (`stitch`). Such a session's
+id begins with `stitched:` and names the user by a hash and when it began in log time, so a replay makes it again.
 """
+
+import hashlib
+from collections.abc import Collection
+from typing import Final
 
 import msgspec
 
-from core.model.trace import TraceVersion
+from core.model.trace import TraceVersion, Turn
+
+STITCHED: Final = "stitched:"
+_OUTCOME_FOUND: Final = "found"
 
 
 class TraceInSession(msgspec.Struct, frozen=True, array_like=True):
@@ -22,6 +34,18 @@ class TraceInSession(msgspec.Struct, frozen=True, array_like=True):
     started_ns: int
     ended_ns: int
     error_count: int
+    is_final: bool = False
+    """False for provisional versions, and for those of a release that did not say."""
+    closed_at_s: float = 0.0
+    is_turn: bool = False
+    """Whether something was said in it; `turn` is None then only where its text is no longer kept."""
+    turn: Turn | None = None
+    service: str = ""
+    release: str = ""
+    environment: str = ""
+    found: tuple[str, ...] = ()
+    """Names of the checks that found something in the trace itself."""
+    log_count: int = 0
 
 
 class SessionPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +57,10 @@ class SessionPart(msgspec.Struct, frozen=True, kw_only=True):
     first_activity_s: float
     last_activity_s: float
     is_closed: bool = False
+    named: str = ""
+    """The id that findings bear, where it is not `session_id`: that of a stitched session."""
+    origin: str = ""
+    """Of the record taken last."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +87,15 @@ def in_session(version: TraceVersion, part: int) -> TraceInSession:
         version.started_ns,
         version.ended_ns,
         version.error_count,
+        not version.provisional,
+        version.closed_at_s,
+        version.turn is not None,
+        version.turn,
+        version.service,
+        version.release,
+        version.environment,
+        tuple(sorted(check for check, outcome in version.answers.items() if outcome == _OUTCOME_FOUND)),
+        version.log_count,
     )
 
 
@@ -66,7 +103,25 @@ def replaces(new: TraceInSession, old: TraceInSession) -> bool:
     """Return whether a version takes the place of the one that is known."""
     if new.is_fragment != old.is_fragment:
         return old.is_fragment
-    return new.span_count > old.span_count
+    return _rank(new) > _rank(old)
+
+
+def _rank(trace: TraceInSession) -> tuple[int, int, bool, float]:
+    return trace.span_count, trace.log_count, trace.is_final, trace.closed_at_s
+
+
+class Sessions:
+    """Which session a trace stands under; assembly and the sessions stage must agree, for it decides the partition."""
+
+    def __init__(self, *, stitch: bool, not_users: Collection[str]) -> None:
+        self._stitch = stitch
+        self._not_users = frozenset(not_users)
+
+    def named(self, session_id: str, user_id: str) -> str:
+        """Return the session id that was sent, else what stands for the user where stitching is on, else nothing."""
+        if session_id or not self._stitch or not user_id or user_id.lower() in self._not_users:
+            return session_id
+        return f"{STITCHED}{hashlib.sha256(user_id.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def summary_of(part: SessionPart, traces: list[TraceInSession]) -> Session:

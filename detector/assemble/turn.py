@@ -1,0 +1,151 @@
+"""The digest of a turn: what the user said last, the final answer, how it ended. Made for traces of a session only.
+
+**Question.** The last user message of the root's input where that is a conversation, else of the first LLM call's
+input; where the root was given plain text which that message contains (a prompt built around it), the plain text.
+**Answer.** The root's output where it is plain text or ends with a message of the assistant, else the last LLM output
+with text, else the root's output as it is. **Error.** A turn ended in an error where its root failed, or where its last
+LLM call did and the root has no answer: what was recovered from is no end.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from core.dialects.messages import input_messages, is_readable, messages_of
+from core.model.span import NO_DETAILS, Content, ContentState, Evaluation, Message, Span, SpanKind
+from core.model.trace import Trace, Turn
+
+# members of an enum cost 100 ns to look up in Python 3.11
+_PRESENT, _TRUNCATED, _ABSENT = ContentState.PRESENT, ContentState.TRUNCATED, ContentState.ABSENT
+_TALKING: Final = frozenset({SpanKind.AGENT, SpanKind.CHAIN, SpanKind.LLM, SpanKind.UNKNOWN})
+_ROLES_OF_USERS: Final = "user"
+# what a reader of a turn needs of them; an evaluator that runs on every span writes many
+_MAX_EVALUATIONS: Final = 16
+_MAX_NAME_CHARACTERS: Final = 200
+
+
+def turn_of(trace: Trace, *, chars: int) -> Turn | None:
+    """Return the digest, texts cut to `chars` characters of head and of tail; None where nothing speaks in it."""
+    calls = trace.llm_spans
+    root = trace.root
+    speaker = root if root is not None and root.kind in _TALKING else None
+    if not calls and (speaker is None or (speaker.kind is SpanKind.UNKNOWN and speaker.input.state is _ABSENT)):
+        return None
+    question, question_state, asked_from, asked_before, goes_on = _question(trace, speaker, calls)
+    answer, answer_state, answered_by = _answer(speaker, calls)
+    failed = _failed(trace, root, calls, has_answer=bool(answer))
+    last = calls[-1] if calls else None
+    return Turn(
+        cut(question, chars),
+        question_state,
+        cut(answer, chars),
+        answer_state,
+        asked_from.span_id if asked_from is not None else "",
+        answered_by.span_id if answered_by is not None else "",
+        asked_before,
+        goes_on,
+        not answer and last is not None and bool(last.output.tool_calls),
+        str(failed.error.error_class) if failed is not None and failed.error is not None else "",
+        failed.span_id if failed is not None else "",
+        next((span.agent for span in (speaker, *calls) if span is not None and span.agent), "")[:_MAX_NAME_CHARACTERS],
+        _evaluations(trace, chars),
+    )
+
+
+def cut(text: str, chars: int) -> str:
+    """Return the head and the tail of a text, and between them how much was left out: equal texts stay equal."""
+    if len(text) > 2 * chars:
+        text = f"{text[:chars]}\n[… {len(text) - 2 * chars} characters …]\n{text[-chars:]}"
+    # half a surrogate pair (JSON may hold one) cannot be written
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _question(
+    trace: Trace, speaker: Span | None, calls: Sequence[Span]
+) -> tuple[str, ContentState, Span | None, int, bool]:
+    """Return the user's last message, its state, its span, how many came before it, and whether the turn goes on."""
+    plain = ""
+    if speaker is not None and speaker.kind is not SpanKind.LLM and speaker.input.state is _PRESENT:
+        messages = input_messages(trace, speaker)
+        asked = _last_of_user(messages)
+        if asked is not None and (len(messages) > 1 or asked.text != speaker.input.text):
+            before = _asked_before(trace, calls, asked.text) or _users(messages) - 1
+            return asked.text, _PRESENT, speaker, before, False
+        plain = speaker.input.text
+    first = calls[0] if calls else None
+    if first is not None and is_readable(first.input):
+        messages = input_messages(trace, first)
+        asked = _last_of_user(messages)
+        if asked is not None:
+            text = plain if plain and plain in asked.text else asked.text
+            # one message that was not cut off from a conversation: what stands before it was not sent
+            return text, first.input.state, first, _users(messages) - 1, messages[-1].role == "tool"
+    if plain:
+        return plain, _PRESENT, speaker, 0, False
+    state = first.input.state if first is not None else speaker.input.state if speaker is not None else _ABSENT
+    return "", _ABSENT if state is _PRESENT else state, first or speaker, 0, False
+
+
+def _asked_before(trace: Trace, calls: Sequence[Span], question: str) -> int:
+    """Return how many user messages stand before the question in what the first LLM call was given."""
+    if not calls or not is_readable(calls[0].input):
+        return 0
+    users = [message.text for message in input_messages(trace, calls[0]) if message.role == _ROLES_OF_USERS]
+    return len(users) - 1 if users and question in users[-1] else 0
+
+
+def _last_of_user(messages: Sequence[Message]) -> Message | None:
+    return next((m for m in reversed(messages) if m.role == _ROLES_OF_USERS and m.text), None)
+
+
+def _users(messages: Sequence[Message]) -> int:
+    return sum(message.role == _ROLES_OF_USERS for message in messages)
+
+
+def _answer(speaker: Span | None, calls: Sequence[Span]) -> tuple[str, ContentState, Span | None]:
+    """Return the final answer, its state, and the span that wrote it."""
+    writer = next((span for span in reversed(calls) if span.output.text and not span.output.tool_calls), None)
+    blamed = writer or (calls[-1] if calls else speaker)
+    if speaker is not None and speaker.kind is not SpanKind.LLM and speaker.output.state in (_PRESENT, _TRUNCATED):
+        said = _said(speaker.output)
+        if said:
+            return said, speaker.output.state, blamed
+    if writer is not None:
+        return writer.output.text, writer.output.state, blamed
+    if speaker is not None and speaker.output.text:
+        return speaker.output.text, speaker.output.state, blamed
+    last = calls[-1] if calls else speaker
+    return "", last.output.state if last is not None else _ABSENT, blamed
+
+
+def _said(output: Content) -> str:
+    """Return what an output says to the user: plain text, or its last message where that is the assistant's."""
+    if output.text[:1] not in ("{", "["):
+        return output.text
+    messages = messages_of(output, role="assistant")
+    if not messages or messages[-1].role != "assistant" or messages[-1].text == output.text:
+        return ""
+    return messages[-1].text
+
+
+def _failed(trace: Trace, root: Span | None, calls: Sequence[Span], *, has_answer: bool) -> Span | None:
+    """Return the deepest span that failed last, where the turn ended in an error."""
+    if not trace.failed_spans:
+        return None
+    ended = root is not None and root.error is not None
+    ended = ended or (not has_answer and bool(calls) and calls[-1].error is not None)
+    return max(trace.leaf_faults, key=lambda span: (span.end_ns, span.span_id)) if ended and trace.leaf_faults else None
+
+
+def _evaluations(trace: Trace, chars: int) -> tuple[Evaluation, ...]:
+    found = [
+        Evaluation(
+            cut(said.name, _MAX_NAME_CHARACTERS),
+            said.score,
+            cut(said.label, _MAX_NAME_CHARACTERS),
+            cut(said.explanation, chars),
+        )
+        for span in trace.spans
+        if span.details is not NO_DETAILS
+        for said in span.details.evaluations
+    ]
+    return tuple(found[:_MAX_EVALUATIONS])

@@ -1,0 +1,80 @@
+"""An assistant contradicts what it said before in the same session."""
+
+import pydantic
+
+from core.model.finding import Dimension, Finding
+from detector.checks.finding import quoted
+from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
+from detector.sessions.checks.finding import session_finding
+from detector.sessions.conversation import Conversation, TurnInSession
+from detector.sessions.lexicon import polarity, takes_back
+from detector.sessions.words import alike
+
+
+class ContradictionConfig(CheckConfig):
+    """How a contradiction shows."""
+
+    opening_characters: int = pydantic.Field(default=300, ge=20)
+    """Where an assistant that takes something back says so."""
+
+
+class Contradiction:
+    """Found where one of these holds for the answer of a turn whose end is known, after an earlier answer:
+
+    - it takes back, in its first `opening_characters`, what was said before ("I apologize for the mistake", "I was
+      wrong"; in a language of `detector.sessions.lexicon`), and the user had not come back after an error;
+    - the same question (as `repeated_question` tells) was answered with a yes before and with a no now, or the other
+      way round.
+
+    Blamed is the earlier answer, which one of the two shows to be wrong. Severity: low: only a judge can tell which.
+    Unknown where no two answers of the session were sent.
+
+    Not findings: contradictions in other words, which no list of words can see; an answer that changes because the user
+    asked something else; apologies for a delay, or for not being able to help.
+    """
+
+    name = "self_contradiction"
+    dimension = Dimension.CORRECTNESS
+
+    def __init__(self, config: ContradictionConfig) -> None:
+        self._config = config
+
+    def inspect(self, conversation: Conversation) -> Answer:
+        """Return one pattern for each answer that a later one contradicts."""
+        if sum(1 for turn in conversation.turns if turn.answer) < 2:
+            return UNKNOWN if not conversation.shows_answers else found([])
+        blamed: dict[str, Finding] = {}
+        for place, turn in enumerate(conversation.turns):
+            if not turn.shows_answer or not turn.answer:
+                continue
+            earlier, what = self._contradicted(conversation, place, turn)
+            if earlier is not None:
+                blamed.setdefault(
+                    earlier.trace_id,
+                    session_finding(
+                        conversation,
+                        self,
+                        blamed=earlier,
+                        title="Answers are contradicted later in the session",
+                        rationale=f"{what}: {quoted(turn.answer)!r}",
+                    ),
+                )
+        return found(list(blamed.values()))
+
+    def _contradicted(
+        self, conversation: Conversation, place: int, turn: TurnInSession
+    ) -> tuple[TurnInSession | None, str]:
+        before = conversation.before(place)
+        previous = next((other for other in before if other.answer and not other.turn.calls_only), None)
+        if previous is None:
+            return None, ""
+        if takes_back(turn.answered.plain[: self._config.opening_characters]) and not before[0].failed:
+            return previous, "the next answer took it back"
+        now = polarity(turn.answered.plain)
+        if now and turn.question:
+            for other in before:
+                if polarity(other.answered.plain) == -now and alike(
+                    other.asked, turn.asked, min_words=3, min_ratio=0.6
+                ):
+                    return other, "the same question was answered the other way round later"
+        return None, ""

@@ -1,0 +1,70 @@
+"""An assistant gives the same answer, word for word, to different questions."""
+
+import pydantic
+
+from core.model.finding import Dimension, Finding
+from detector.checks.finding import quoted
+from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
+from detector.sessions.checks.finding import session_finding
+from detector.sessions.conversation import Conversation, TurnInSession
+from detector.sessions.lexicon import is_thanks
+
+
+class RepeatedAnswerConfig(CheckConfig):
+    """What is a repetition."""
+
+    min_characters: int = pydantic.Field(default=60, ge=1)
+    """Shorter answers ("Anything else?") repeat in sound sessions."""
+
+
+class RepeatedAnswer:
+    """Found where all of these hold for a turn and an earlier one, at most `compared_turns` before it:
+
+    - both answers were sent whole, are equal but for case, accents and white space, and have `min_characters`;
+    - both questions were sent and are not the same text;
+    - neither turn ended in an error, or with calls of tools.
+
+    Blamed is the later answer. Severity: low. Unknown where no question, or no answer, of the session was sent.
+
+    Not findings: the same question asked again (`repeated_question` tells of it); a user who says thanks or goodbye and
+    gets the usual words; short answers; answers that differ in a figure.
+    """
+
+    name = "repeated_answer"
+    dimension = Dimension.RELEVANCE
+
+    def __init__(self, config: RepeatedAnswerConfig) -> None:
+        self._config = config
+
+    def inspect(self, conversation: Conversation) -> Answer:
+        """Return one pattern for each answer that repeats an earlier one."""
+        if not conversation.shows_questions or not conversation.shows_answers:
+            return UNKNOWN
+        findings: list[Finding] = []
+        for place, turn in enumerate(conversation.turns):
+            if not self._counts(turn) or is_thanks(turn.asked.plain):
+                continue
+            for earlier in conversation.before(place):
+                if self._repeats(earlier, turn):
+                    findings.append(
+                        session_finding(
+                            conversation,
+                            self,
+                            blamed=turn,
+                            title="The assistant repeats an answer word for word",
+                            rationale=f"asked {quoted(earlier.question)!r} and {quoted(turn.question)!r}, it said both "
+                            f"times {quoted(turn.answer)!r}",
+                        )
+                    )
+                    break
+        return found(findings)
+
+    def _counts(self, turn: TurnInSession) -> bool:
+        if not turn.question or not turn.shows_answer or turn.failed or turn.turn.calls_only:
+            return False
+        return len(turn.answer) >= self._config.min_characters
+
+    def _repeats(self, earlier: TurnInSession, turn: TurnInSession) -> bool:
+        if not self._counts(earlier) or abs(len(earlier.answer) - len(turn.answer)) > len(turn.answer) // 4:
+            return False
+        return earlier.answered.plain == turn.answered.plain and earlier.asked.plain != turn.asked.plain

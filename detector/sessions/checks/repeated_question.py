@@ -1,0 +1,88 @@
+"""A user asks the same thing again, in the same words or in others: the answer before was none to them."""
+
+import pydantic
+
+from core.model.finding import Dimension, Finding
+from detector.checks.finding import quoted
+from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
+from detector.sessions.checks.finding import session_finding
+from detector.sessions.conversation import Conversation, TurnInSession
+from detector.sessions.lexicon import asks_back
+from detector.sessions.words import alike
+
+
+class RepeatedQuestionConfig(CheckConfig):
+    """When two questions are the same."""
+
+    min_words: int = pydantic.Field(default=3, ge=1)
+    """Words that carry something which both must have; equal texts need half as many."""
+    min_ratio: float = pydantic.Field(default=0.6, gt=0, le=1)
+    """Of the longer question's such words, the share that the shorter one holds."""
+    max_words: int = pydantic.Field(default=60, ge=1)
+    """Longer messages are documents and forms, which differ in a line and mean something else."""
+    min_pause_s: float = pydantic.Field(default=2.0, ge=0)
+    """Where no history shows that the second was said after the answer: nobody reads and types faster."""
+
+
+class RepeatedQuestion:
+    """Found where all of these hold for a turn and an earlier one, at most `compared_turns` before it:
+
+    - both questions were sent, and ask the same: equal when normalised, or each telling word of the shorter one stands
+      in the longer one, with `min_words` and `min_ratio`;
+    - the earlier turn was answered, and did not end in an error;
+    - the earlier answer asked nothing back, unless the two are equal;
+    - the second was said after that answer: its input holds more messages of the user than the earlier one's, or no
+      history is sent and `min_pause_s` passed.
+
+    Blamed is the answer of the latest such turn. Severity: low. Unknown where no question of the session was sent.
+
+    Not findings: what was missing, added to the question because the assistant asked for it; retries after an
+    error, or where no answer came; the same message in several traces of one turn (calls of a bare client, an
+    answer made anew); "yes", "continue", "next page"; questions that differ in a name or a number on both sides;
+    long texts that are pasted again.
+    """
+
+    name = "repeated_question"
+    dimension = Dimension.RELEVANCE
+
+    def __init__(self, config: RepeatedQuestionConfig) -> None:
+        self._config = config
+
+    def inspect(self, conversation: Conversation) -> Answer:
+        """Return one pattern for each answer after which its question was asked again."""
+        if not conversation.shows_questions:
+            return UNKNOWN
+        blamed: dict[str, Finding] = {}
+        for place, turn in enumerate(conversation.turns):
+            if not turn.question or len(turn.asked.all) > self._config.max_words:
+                continue
+            for earlier in conversation.before(place):
+                if self._is_asked_again(earlier, turn):
+                    # of several repetitions the first one tells
+                    blamed.setdefault(earlier.trace_id, self._finding(conversation, earlier, turn))
+                    break
+        return found(list(blamed.values()))
+
+    def _is_asked_again(self, earlier: TurnInSession, turn: TurnInSession) -> bool:
+        if not earlier.question or not earlier.answer or earlier.failed or not _is_after(earlier, turn, self._config):
+            return False
+        if earlier.asked.plain != turn.asked.plain and asks_back(earlier.answered.plain):
+            return False
+        return alike(earlier.asked, turn.asked, min_words=self._config.min_words, min_ratio=self._config.min_ratio)
+
+    def _finding(self, conversation: Conversation, earlier: TurnInSession, turn: TurnInSession) -> Finding:
+        return session_finding(
+            conversation,
+            self,
+            blamed=earlier,
+            title="Users ask the same question again",
+            rationale=f"after this answer the user asked again: {quoted(turn.question)!r}, before: "
+            f"{quoted(earlier.question)!r}",
+        )
+
+
+def _is_after(earlier: TurnInSession, turn: TurnInSession, config: RepeatedQuestionConfig) -> bool:
+    """Return whether the second question was said in view of the first one's answer."""
+    if earlier.turn.asked_before or turn.turn.asked_before:
+        return turn.turn.asked_before > earlier.turn.asked_before
+    return turn.started_ns - earlier.ended_ns >= config.min_pause_s * 1e9
