@@ -1,5 +1,6 @@
 """Apache Kafka's jars, by Maven from `pom.xml`, kept outside the tree; `python -m tests.broker.jars` fetches them."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -31,6 +32,13 @@ def jars() -> Path:
     folder = cache_folder()
     if folder.is_dir():
         return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Maven's own store is not for two at a time
+        return folder if folder.is_dir() else _fetched(folder)
+
+
+def _fetched(folder: Path) -> Path:
     fetching = folder.with_name(f"{folder.name}.{os.getpid()}")
     command = (
         *("mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"),
@@ -40,10 +48,7 @@ def jars() -> Path:
     if done.returncode:
         shutil.rmtree(fetching, ignore_errors=True)
         raise BrokerMissingError(f"Maven could not fetch Kafka: {(done.stdout + done.stderr)[-2000:]}")
-    try:
-        fetching.rename(folder)
-    except OSError:  # another process was first
-        shutil.rmtree(fetching, ignore_errors=True)
+    fetching.rename(folder)
     return folder
 
 

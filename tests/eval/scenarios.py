@@ -100,9 +100,6 @@ def hidden_in(sample: str, scenario: str) -> str:
 _HIDDEN: Final[Mapping[tuple[str, str], str]] = {
     ("openai_v2", "stream-slowttft"): "no time to first token is sent",
     ("langfuse_sdk", "length"): "the client sends no finish reason",
-    ("langfuse_sdk", "filter"): "the client sends no finish reason",
-    ("strands", "badjson"): "the client mends the arguments before it records them",
-    ("google_adk", "badjson"): "the client drops the call whose arguments it cannot read",
 }
 
 
