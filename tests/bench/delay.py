@@ -20,8 +20,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Status, StatusCode
 
-from clearwatch.mlflow_server import free_port
 from tests.e2e.harness import Up, wait_for
+from tests.ports import free_port
 
 
 def request(number: int) -> bytes:

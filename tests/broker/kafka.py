@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from clearwatch.mlflow_server import free_port
 from tests.broker.jars import BrokerMissingError, jars
+from tests.ports import free_port
 
 READY_S: Final = 120.0
 _IMAGE: Final = "apache/kafka:4.1.1"

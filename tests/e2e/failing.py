@@ -16,8 +16,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-from clearwatch.mlflow_server import free_port
 from tests.e2e.harness import Up, wait_for
+from tests.ports import free_port
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 MIB = 1 << 20

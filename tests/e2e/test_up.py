@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from clearwatch.mlflow_server import free_port
 from tests.e2e import traffic
 from tests.e2e.harness import Up, wait_for
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from clearwatch.mlflow_server import free_port
+from tests.ports import free_port
 
 # a start takes 10 s on an idle machine, and most of it is imports: a busy one needs far more
 READY_S = 240.0

@@ -22,7 +22,7 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
-from clearwatch.mlflow_server import free_port
+from tests.ports import free_port
 
 VARIABLE: Final = "CLEARWATCH_TEST_POSTGRES"
 READY_S: Final = 60.0

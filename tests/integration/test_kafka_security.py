@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import SecretStr, ValidationError
 
-from clearwatch.mlflow_server import free_port
 from core import topics
 from core.errors import LogUnavailableError
 from core.log.config import LogConfig
@@ -28,6 +27,7 @@ from core.log.port import Record
 from core.telemetry import Telemetry
 from tests.broker.jars import BrokerMissingError, jars
 from tests.broker.kafka import running_kafka
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.needs_kafka, pytest.mark.integration]
 

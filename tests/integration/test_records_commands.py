@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from clearwatch.mlflow_server import free_port
 from clearwatch.reading import COMMANDS
 from core.telemetry import Telemetry
 from sinks.records.config import sqlite_url
+from tests.ports import free_port
 from tests.unit.records_kit import ISSUE, MLFLOW_ISSUE, NOW_S, change, event, filed, finding, issue, link, store, trace
 
 pytestmark = [pytest.mark.integration, pytest.mark.needs_postgres]

@@ -14,7 +14,6 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
-from clearwatch.mlflow_server import free_port
 from core import topics
 from core.clock import SystemClock
 from core.log.config import LogConfig
@@ -26,6 +25,7 @@ from sinks.records.reporter import Reporter, open_when_there
 from sinks.records.sink import RecordsSink
 from sinks.records.store import RecordStore
 from tests.integration.postgres_server import RunningPostgres
+from tests.ports import free_port
 from tests.unit.records_kit import NOW_S, finding, store, trace
 
 pytestmark = [pytest.mark.integration, pytest.mark.needs_postgres]

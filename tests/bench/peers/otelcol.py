@@ -18,8 +18,8 @@ from typing import Final
 
 import yaml
 
-from clearwatch.mlflow_server import free_port
 from tests.bench.load import Address
+from tests.ports import free_port
 
 MANIFEST: Final = Path(__file__).with_name("builder.yaml")
 _BUILDER: Final = "go.opentelemetry.io/collector/cmd/builder"
