@@ -116,6 +116,7 @@ class App:
             readiness=self._not_ready,
             replay=lambda asked: self._replay(asked, store),
             checks=catalogue(config.detector, plugins=self._plugins),
+            suppressions=config.detector.suppressions,
         )
         telemetry.gauge("clearwatch.loop.lag", lambda: self._loop_lag_s)
         async with _Closing() as closing:

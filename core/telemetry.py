@@ -55,6 +55,9 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "clearwatch.findings.inhibited": Metric(
         "counter", "{finding}", "findings that are consequences of another, said with it", ("check", "cause")
     ),
+    "clearwatch.findings.suppressed": Metric(
+        "counter", "{finding}", "findings held back by a suppression", ("check", "reason")
+    ),
     "clearwatch.check.answers": Metric("counter", "{answer}", "answers of checks", ("check", "outcome")),
     "clearwatch.check.failures": Metric("counter", "{failure}", "checks that raised", ("check",)),
     "clearwatch.issue.events": Metric("counter", "{event}", "issue events written", ("kind",)),

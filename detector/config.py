@@ -10,6 +10,7 @@ from detector.baselines.config import BaselinesConfig
 from detector.checks.config import ChecksConfig
 from detector.checks.defaults import DEFAULT_CHECKS
 from detector.issues.config import IssuesConfig
+from detector.issues.suppressions import SuppressionConfig
 from detector.rules.config import RuleConfig
 from detector.sessions.config import SessionsConfig
 
@@ -26,6 +27,8 @@ class DetectorConfig(BaseModel):
     issues: IssuesConfig = IssuesConfig()
     rules: tuple[RuleConfig, ...] = ()
     """Checks by comparison: an attribute or a field of spans or traces against a value. See docs/extending.md."""
+    suppressions: tuple[SuppressionConfig, ...] = ()
+    """Findings that make no issue until a day, each with its reason; they are counted. See docs/extending.md."""
     checks_dir: str = ""
     """Folder of checks of one's own: every `*.py` in it that does not begin with `_` is run at start, so whoever may
     write there runs code here. Empty: none. Packages with entry points `clearwatch.checks` are found without it."""

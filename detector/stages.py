@@ -45,7 +45,12 @@ def stages(
         ),
         SessionsStage(config=config.sessions, telemetry=telemetry, dimensions=config.dimensions),
         BaselinesStage(config=config.baselines, telemetry=telemetry),
-        IssuesStage(config=config.issues, max_age_s=config.max_age_s, telemetry=telemetry),
+        IssuesStage(
+            config=config.issues,
+            max_age_s=config.max_age_s,
+            telemetry=telemetry,
+            suppressions=config.suppressions,
+        ),
     )
     without = set() if Dimension.LATENCY in config.dimensions else {"baselines"}
     return {stage.name: stage for stage in made if stage.name not in without}

@@ -2,11 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from detector.catalogue import CheckInfo, Group, Threshold
+from detector.issues.suppressions import SuppressionConfig
 from sinks.records.views import Series
+
+SUPPRESSED: Final = "clearwatch.findings.suppressed"
 
 
 class CheckShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,20 +26,71 @@ class CheckShape(msgspec.Struct, frozen=True, kw_only=True):
     answers: Mapping[str, int] = {}
     """Traces (or sessions) by answer: found, clear, suspicious, unknown, failed. Empty for checks of measurements."""
     findings: int = 0
+    suppressed: int = 0
+    """Findings held back; counted where they would have become an issue."""
     origin: str = ""
     """Where a plug-in came from; empty for what ships."""
+
+
+class SuppressionShape(msgspec.Struct, frozen=True, kw_only=True):
+    """One suppression as it is configured, with what it has held back over all processes."""
+
+    reason: str
+    matches: Mapping[str, tuple[str, ...]]
+    until: str
+    """RFC 3339."""
+    is_over: bool
+    suppressed: int
+
+
+class ChecksShape(msgspec.Struct, frozen=True, kw_only=True):
+    """`/api/v1/checks`."""
+
+    checks: tuple[CheckShape, ...]
+    suppressions: tuple[SuppressionShape, ...] = ()
+
+
+def checks_shape(
+    catalogue: Sequence[CheckInfo],
+    suppressions: Sequence[SuppressionConfig],
+    series: Iterable[Series],
+    *,
+    now_s: float,
+) -> ChecksShape:
+    """Return checks and suppressions with their counts."""
+    series = tuple(series)
+    counts: dict[str, int] = defaultdict(int)
+    for each in series:
+        if each.name == SUPPRESSED:
+            counts[each.labels.get("reason", "")] += int(each.value)
+    return ChecksShape(
+        checks=check_shapes(catalogue, series),
+        suppressions=tuple(
+            SuppressionShape(
+                reason=each.reason,
+                matches=each.matchers,
+                until=each.until.isoformat(),
+                is_over=each.until.timestamp() <= now_s,
+                suppressed=counts[each.reason],
+            )
+            for each in suppressions
+        ),
+    )
 
 
 def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tuple[CheckShape, ...]:
     """Return the checks with their counts; those that only the counts know of stand at the end."""
     answers: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     findings: dict[str, int] = defaultdict(int)
+    suppressed: dict[str, int] = defaultdict(int)
     for each in series:
         check = each.labels.get("check", "")
         if each.name == "clearwatch.check.answers":
             answers[check][each.labels.get("outcome", "")] += int(each.value)
         elif each.name == "clearwatch.findings":
             findings[check] += int(each.value)
+        elif each.name == SUPPRESSED:
+            suppressed[check] += int(each.value)
     known = [
         CheckShape(
             name=check.name,
@@ -47,11 +102,12 @@ def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tu
             thresholds=check.thresholds,
             answers=dict(sorted(answers[check.name].items())),
             findings=findings[check.name],
+            suppressed=suppressed[check.name],
             origin=check.origin,
         )
         for check in catalogue
     ]
-    others = sorted({*answers, *findings} - {check.name for check in catalogue})
+    others = sorted({*answers, *findings, *suppressed} - {check.name for check in catalogue})
     return (
         *known,
         *(
@@ -65,6 +121,7 @@ def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tu
                 thresholds={},
                 answers=dict(sorted(answers[name].items())),
                 findings=findings[name],
+                suppressed=suppressed[name],
             )
             for name in others
         ),

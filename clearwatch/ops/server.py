@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from clearwatch.letters import Replay, Replayed
-from clearwatch.ops.checks import check_shapes
+from clearwatch.ops.checks import checks_shape
 from clearwatch.ops.config import OpsConfig
 from clearwatch.ops.letters import BadRequestError, ForbiddenError, LettersApi, Replaying
 from clearwatch.ops.metrics import Metrics
@@ -28,6 +28,7 @@ from core.errors import LogUnavailableError, RetryableError
 from core.model.issue import IssueStatus
 from core.telemetry import Telemetry
 from detector.catalogue import CheckInfo
+from detector.issues.suppressions import SuppressionConfig
 from sinks.records.queries import AmbiguousIdError, FindingsPage, UnknownIdError
 from sinks.records.store import RecordStore
 
@@ -68,6 +69,7 @@ class OpsServer:
         readiness: Callable[[], Sequence[str]] = tuple,
         replay: Replaying = _replays_nothing,
         checks: Sequence[CheckInfo] = (),
+        suppressions: Sequence[SuppressionConfig] = (),
     ) -> None:
         self._config = config
         self._store = store
@@ -88,6 +90,7 @@ class OpsServer:
         self._readiness = readiness
         self._letters = LettersApi(store, replay)
         self._checks = checks
+        self._suppressions = suppressions
         telemetry.gauge("clearwatch.ready", lambda: 0.0 if readiness() else 1.0)
         self._socket: socket.socket | None = None
         self._server: _Server | None = None
@@ -209,7 +212,8 @@ class OpsServer:
         return _json(await self._status.read())
 
     async def _get_checks(self, _: Request) -> Response:
-        return _json({"checks": check_shapes(self._checks, await self._status.series())})
+        series = await self._status.series()
+        return _json(checks_shape(self._checks, self._suppressions, series, now_s=self._clock.now_s()))
 
     async def _get_live(self, _: Request) -> Response:
         """All that the page shows, of one moment: not public, it changes with the page."""

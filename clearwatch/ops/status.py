@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from clearwatch.ops.checks import SUPPRESSED
 from core.clock import Clock
 from core.telemetry import Telemetry
 from sinks.records.reporter import ALIVE_S, LAG
@@ -67,6 +68,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dropped: Mapping[str, int]
     stopped: tuple[str, ...] = ()
     """Partitions of the running process that are read no further, each with its reason."""
+    suppressed: Mapping[str, int] = {}
+    """Findings that a suppression held back, by its reason; there where there are any."""
 
 
 class StatusReader:
@@ -175,10 +178,13 @@ def compose(
     """Return the status that these numbers make."""
     totals: dict[str, float] = defaultdict(float)
     dropped: dict[str, float] = defaultdict(float)
+    suppressed: dict[str, float] = defaultdict(float)
     for each in series:
         totals[each.name] += each.value
         if each.name == "clearwatch.dropped":
             dropped[each.labels.get("reason", "")] += each.value
+        if each.name == SUPPRESSED:
+            suppressed[each.labels.get("reason", "")] += each.value
         if each.name == "clearwatch.collector.requests" and each.labels.get("status") not in _TAKEN:
             dropped[f"request_{each.labels.get('transport', '')}_{each.labels.get('status', '')}".lower()] += each.value
     return Status(
@@ -197,4 +203,5 @@ def compose(
         dead_letters=int(totals["clearwatch.dead_letters"]),
         dropped={reason: int(n) for reason, n in sorted(dropped.items()) if n},
         stopped=stopped,
+        suppressed={reason: int(n) for reason, n in sorted(suppressed.items())},
     )

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -15,7 +15,7 @@ import msgspec
 
 from clearwatch.config import Config
 from clearwatch.letters import Replay, Replayed, replay
-from clearwatch.ops.checks import CheckShape, check_shapes
+from clearwatch.ops.checks import ChecksShape, checks_shape
 from clearwatch.ops.shapes import IssueDetailShape, IssueShape, detail_shape, issue_shape
 from clearwatch.ops.status import Status, compose, living, open_traces, reported_lag
 from clearwatch.plugins import PluginError, load_plugins
@@ -24,12 +24,12 @@ from core.errors import ClearwatchError, PermanentError
 from core.log.database import LogLockedError
 from core.log.port import Log
 from core.telemetry import Telemetry
-from detector.catalogue import CheckInfo, catalogue
+from detector.catalogue import catalogue
 from detector.config import DetectorConfig
 from sinks.records.config import FILE_NAME
 from sinks.records.letters import LetterDetail, LetterRow
 from sinks.records.store import RecordStore
-from sinks.records.views import FindingRow
+from sinks.records.views import FindingRow, Series
 
 _TIMEOUT_S: Final = 30.0
 _REPLAY_S: Final = 600.0
@@ -44,10 +44,6 @@ class NothingThereError(ReadingError):
     """Neither a running process nor records."""
 
 
-class _CheckList(msgspec.Struct, frozen=True):
-    checks: tuple[CheckShape, ...]
-
-
 class _LetterList(msgspec.Struct, frozen=True):
     dead_letters: tuple[LetterRow, ...]
 
@@ -59,7 +55,7 @@ class _IssueList(msgspec.Struct, frozen=True):
 class ChecksSource(Protocol):
     """What can tell of the checks. Every method raises ReadingError."""
 
-    def checks(self) -> tuple[CheckShape, ...]:
+    def checks(self) -> ChecksShape:
         """Return every check as it is configured, with its counts as far as they are known."""
         ...
 
@@ -130,9 +126,9 @@ class OpsSource:
         """Return the status."""
         return self._get("/api/v1/status", Status)
 
-    def checks(self) -> tuple[CheckShape, ...]:
+    def checks(self) -> ChecksShape:
         """Return every check as the process has it configured."""
-        return self._get("/api/v1/checks", _CheckList).checks
+        return self._get("/api/v1/checks", ChecksShape)
 
     def issues(self, status: str) -> tuple[IssueShape, ...]:
         """Return issues of a status, the last seen first."""
@@ -235,10 +231,10 @@ class RecordsSource:
                 lag=reported_lag(alive, measured={}),
             )
 
-    def checks(self) -> tuple[CheckShape, ...]:
+    def checks(self) -> ChecksShape:
         """Return every check as it is configured here, with the counts that processes have reported."""
         with _readable():
-            return check_shapes(_catalogue(self._config), self._store.series())
+            return _checks(self._config, self._store.series())
 
     def issues(self, status: str) -> tuple[IssueShape, ...]:
         """Return issues of a status, the last seen first."""
@@ -293,9 +289,9 @@ class ConfigSource:
     def __init__(self, config: DetectorConfig) -> None:
         self._config = config
 
-    def checks(self) -> tuple[CheckShape, ...]:
+    def checks(self) -> ChecksShape:
         """Return every check as it is configured, without counts."""
-        return check_shapes(_catalogue(self._config), ())
+        return _checks(self._config, ())
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
@@ -335,12 +331,13 @@ def open_source(*, config: Config, ops_url: str | None, data_dir: Path) -> Sourc
     return RecordsSource(store, config=config.detector, log=functools.partial(_log_of, config, data_dir))
 
 
-def _catalogue(config: DetectorConfig) -> tuple[CheckInfo, ...]:
+def _checks(config: DetectorConfig, series: Iterable[Series]) -> ChecksShape:
     """Return the checks, those of one's own included. Raises ReadingError where one of those cannot be loaded."""
     try:
-        return catalogue(config, plugins=load_plugins(config))
+        known = catalogue(config, plugins=load_plugins(config))
     except PluginError as exc:
         raise ReadingError(str(exc)) from exc
+    return checks_shape(known, config.suppressions, series, now_s=time.time())
 
 
 def _log_of(config: Config, data_dir: Path) -> Log:

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from clearwatch.ops.checks import CheckShape
+from clearwatch.ops.checks import ChecksShape
 from clearwatch.ops.shapes import IssueDetailShape, IssueShape
 from clearwatch.ops.status import Status
 from detector.catalogue import Threshold
@@ -66,13 +66,16 @@ def status_view(status: Status, *, is_live: bool) -> RenderableType:
     table.add_row("dead letters", Text(f"{status.dead_letters:,}", "bold red" if status.dead_letters else ""))
     dropped = ", ".join(f"{reason} {n:,}" for reason, n in status.dropped.items())
     table.add_row("dropped", safe(dropped or "nothing"))
+    if status.suppressed:
+        held = ", ".join(f"{n:,} ({reason})" for reason, n in status.suppressed.items())
+        table.add_row("suppressed", safe(f"findings: {held}", "yellow"))
     for reason in status.stopped:
         table.add_row("stopped", safe(reason, "bold red"))
     return table
 
 
-def checks_view(checks: tuple[CheckShape, ...]) -> RenderableType:
-    """Return the checks as a table; counts are empty where nothing was answered."""
+def checks_view(told: ChecksShape) -> RenderableType:
+    """Return the checks as a table, and the suppressions; counts are empty where nothing was answered."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("Check", no_wrap=True)
     table.add_column("Dimension", no_wrap=True)
@@ -80,9 +83,10 @@ def checks_view(checks: tuple[CheckShape, ...]) -> RenderableType:
     table.add_column("Thresholds", overflow="fold")
     for name in _OUTCOMES:
         table.add_column(name.capitalize(), justify="right", no_wrap=True)
-    table.add_column("Findings", justify="right", no_wrap=True)
+    for name in ("Findings", "Suppressed"):
+        table.add_column(name, justify="right", no_wrap=True)
     group = ""
-    for check in checks:
+    for check in told.checks:
         if check.group != group:
             group = check.group
             table.add_section()
@@ -100,6 +104,22 @@ def checks_view(checks: tuple[CheckShape, ...]) -> RenderableType:
                 for o, n in zip(_OUTCOMES, counts, strict=True)
             ),
             f"{check.findings:,}" if check.findings else "",
+            Text(f"{check.suppressed:,}" if check.suppressed else "", "yellow"),
+        )
+    return Group(table, _suppressions(told)) if told.suppressions else table
+
+
+def _suppressions(told: ChecksShape) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), title="Suppressions", title_justify="left")
+    for name in ("Reason", "Matches"):
+        table.add_column(name, overflow="fold")
+    table.add_column("Until", no_wrap=True)
+    table.add_column("Suppressed", justify="right", no_wrap=True)
+    for each in told.suppressions:
+        matches = ", ".join(f"{name} {' or '.join(values)}" for name, values in each.matches.items())
+        until = f"{moment(each.until)}{' (over)' if each.is_over else ''}"
+        table.add_row(
+            safe(each.reason), safe(matches), Text(until, "dim" if each.is_over else ""), f"{each.suppressed:,}"
         )
     return table
 

@@ -16,6 +16,7 @@ from core.stage import Processor, Recall
 from core.telemetry import Telemetry
 from detector.issues.config import IssuesConfig
 from detector.issues.registry import Registry
+from detector.issues.suppressions import SuppressionConfig, Suppressions
 
 STORE: Final = "state.issues"
 
@@ -27,8 +28,17 @@ _EXPIRE_AT_ONCE: Final = 1_000
 class IssuesProcessor:
     """Groups the findings of one partition into issues."""
 
-    def __init__(self, *, partition: int, config: IssuesConfig, max_age_s: float, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        *,
+        partition: int,
+        config: IssuesConfig,
+        max_age_s: float,
+        telemetry: Telemetry,
+        suppressions: Sequence[SuppressionConfig] = (),
+    ) -> None:
         self._partition = partition
+        self._suppressions = Suppressions(suppressions, telemetry)
         self._registry = Registry(config=config, max_age_s=max_age_s, telemetry=telemetry)
         self._decoder = msgspec.msgpack.Decoder(FindingRecord)
         self._next_expiry_s: float | None = None
@@ -54,7 +64,10 @@ class IssuesProcessor:
             found = self._decoder.decode(record.value)
             origin = record.headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE)
             muted = origin != topics.ORIGIN_LIVE or (isinstance(found, Finding) and found.origin != topics.ORIGIN_LIVE)
-            self._registry.apply(found, at_s=record.log_time_ms / 1000, muted=muted)
+            at_s = record.log_time_ms / 1000
+            if isinstance(found, Finding) and self._suppressions.hold_back(found, at_s=at_s):
+                continue
+            self._registry.apply(found, at_s=at_s, muted=muted)
         self._forget(records[-1].log_time_ms / 1000)
         return self._work({records[-1].topic: records[-1].offset + 1})
 
@@ -90,8 +103,16 @@ class IssuesProcessor:
 class IssuesStage:
     """Finding -> issue, as `detector.issues.registry` decides."""
 
-    def __init__(self, *, config: IssuesConfig, max_age_s: float, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        *,
+        config: IssuesConfig,
+        max_age_s: float,
+        telemetry: Telemetry,
+        suppressions: Sequence[SuppressionConfig] = (),
+    ) -> None:
         self._config = config
+        self._suppressions = suppressions
         self._max_age_s = max_age_s
         self._telemetry = telemetry
 
@@ -113,5 +134,9 @@ class IssuesStage:
     def processor(self, partition: int, partitions: Mapping[str, int]) -> Processor:
         """Make the processor of a partition."""
         return IssuesProcessor(
-            partition=partition, config=self._config, max_age_s=self._max_age_s, telemetry=self._telemetry
+            partition=partition,
+            config=self._config,
+            max_age_s=self._max_age_s,
+            telemetry=self._telemetry,
+            suppressions=self._suppressions,
         )

@@ -80,7 +80,7 @@ def test_checks_are_listed_with_what_they_need_and_what_they_answered(cli: Cli) 
     telemetry.count("clearwatch.findings", 4, check="tool_failure")
     records.save_counters("another", telemetry.snapshot(), now_s=NOW_S)
     records.close()
-    by_name = {check["name"]: check for check in msgspec.json.decode(cli.run("checks", "--json").stdout)}
+    by_name = {check["name"]: check for check in msgspec.json.decode(cli.run("checks", "--json").stdout)["checks"]}
     found = by_name["tool_failure"]
     assert found["answers"] == {"found": 3, "clear": 1_039, "unknown": 7, "failed": 1}
     assert (found["findings"], found["needs"], found["dimension"]) == (4, ["tools", "content"], "execution")
@@ -90,10 +90,25 @@ def test_checks_are_listed_with_what_they_need_and_what_they_answered(cli: Cli) 
     assert (shown.exit_code, "1,039" in shown.stdout, "slow_trace" in shown.stdout) == (0, True, True)
 
 
+def test_what_was_suppressed_is_told_with_its_reason(cli: Cli) -> None:
+    assert "suppressed" not in msgspec.json.decode(cli.run("status", "--json").stdout)
+    records = store(sqlite_url(cli.data_dir / "records.sqlite3"))
+    telemetry = Telemetry()
+    telemetry.count("clearwatch.findings.suppressed", 3, check="tool_failure", reason="index is rebuilt")
+    records.save_counters("another", telemetry.snapshot(), now_s=NOW_S)
+    records.close()
+    assert msgspec.json.decode(cli.run("status", "--json").stdout)["suppressed"] == {"index is rebuilt": 3}
+    assert "findings: 3 (index is rebuilt)" in cli.run("status").stdout
+    config = cli.data_dir / "clearwatch.yaml"
+    config.write_text("detector: {suppressions: [{check: x, until: 2030-01-01, reason: index is rebuilt}]}")
+    shown = cli.run("checks", "--config", str(config)).stdout
+    assert re.search(r"index is rebuilt +check x .* 3 ", shown)
+
+
 def test_checks_are_listed_where_there_is_neither_process_nor_record(tmp_path: Path, unused_port: int) -> None:
     cli = Cli(tmp_path, unused_port)
     assert cli.run("status").exit_code == 1
-    found = msgspec.json.decode(cli.run("checks", "--json").stdout)
+    found = msgspec.json.decode(cli.run("checks", "--json").stdout)["checks"]
     assert {check["name"] for check in found} >= {check.name for check in DEFAULT_CHECKS}
     assert not any(check["answers"] for check in found)
 

@@ -164,7 +164,7 @@ def test_a_loaded_check_is_listed_with_its_origin(tmp_path: Path) -> None:
         "CLEARWATCH_DATA_DIR": str(tmp_path / "data"),
         "CLEARWATCH__OPS__LISTEN": "127.0.0.1:1",
     }
-    listed = msgspec.json.decode(CliRunner().invoke(main, ["checks", "--json"], env=environment).stdout)
+    listed = msgspec.json.decode(CliRunner().invoke(main, ["checks", "--json"], env=environment).stdout)["checks"]
     (mine,) = [check for check in listed if check["name"] == "mine"]
     assert (mine["group"], mine["origin"]) == ("plug-ins", f"file {tmp_path / 'mine.py'}")
 

@@ -1,0 +1,125 @@
+"""Findings that somebody asked not to hear of for a time: `detector.suppressions`.
+
+A suppressed finding stays in the records and in `export`; it makes no issue and adds to none, and is counted with the
+reason. Whether one is suppressed depends on when it was observed and on nothing else: what is replayed later is
+suppressed again, and what is observed after `until` is not.
+"""
+
+import datetime
+import fnmatch
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final, TypeAlias
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from core.model.finding import Dimension, Finding
+from core.telemetry import Telemetry
+from detector.issues.facts import dated
+
+Patterns: TypeAlias = Annotated[
+    tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
+]
+
+_MATCHERS: Final = ("check", "service", "target", "error_type", "environment", "routing_key")
+
+
+def _at_midnight(given: Any) -> Any:
+    """Return a plain day, as YAML reads 2026-12-01, as its first moment in UTC."""
+    if isinstance(given, datetime.date) and not isinstance(given, datetime.datetime):
+        return datetime.datetime.combine(given, datetime.time(), datetime.UTC)
+    if isinstance(given, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", given):
+        return f"{given}T00:00:00Z"
+    return given
+
+
+class SuppressionConfig(BaseModel):
+    """Which findings, until when, and why. Each matcher that is given must fit; `*` stands for anything."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    check: Patterns = ()
+    """Names of checks."""
+    service: Patterns = ()
+    target: Patterns = ()
+    """The component, as issues name it: a tool, `llm:gpt-4o`, an operation."""
+    error_type: Patterns = ()
+    environment: Patterns = ()
+    routing_key: Patterns = ()
+    """`experiment:<id>`, or the service that names the traces."""
+    dimension: tuple[Dimension, ...] = ()
+    title: str = ""
+    """A regular expression, found anywhere in the title."""
+    until: Annotated[AwareDatetime, BeforeValidator(_at_midnight)]
+    """Findings observed from then on come through. With its time zone; a day alone is its first moment in UTC."""
+    reason: str = Field(min_length=1, max_length=120)
+    """Shown with the count."""
+
+    @field_validator("dimension", mode="before")
+    @classmethod
+    def _listed(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
+    @field_validator("title")
+    @classmethod
+    def _compiles(cls, title: str) -> str:
+        try:
+            re.compile(title)
+        except re.error as exc:
+            raise ValueError(f"is no regular expression: {exc}") from exc
+        return title
+
+    @model_validator(mode="after")
+    def _matches_something(self) -> "SuppressionConfig":
+        if not self.matchers:
+            raise ValueError(
+                f"one of {', '.join((*_MATCHERS, 'dimension', 'title'))} must be given: else all is hidden"
+            )
+        return self
+
+    @property
+    def matchers(self) -> Mapping[str, tuple[str, ...]]:
+        """Return what is matched, for people."""
+        found = {name: getattr(self, name) for name in (*_MATCHERS, "dimension")}
+        found["title"] = (self.title,) if self.title else ()
+        return {name: tuple(map(str, values)) for name, values in found.items() if values}
+
+
+class Suppressions:
+    """Decides, and counts what it decides."""
+
+    def __init__(self, configs: Sequence[SuppressionConfig], telemetry: Telemetry) -> None:
+        self._compiled = [(config.until.timestamp(), _matcher(config), config.reason) for config in configs]
+        self._telemetry = telemetry
+
+    def hold_back(self, finding: Finding, *, at_s: float) -> bool:
+        """Return whether a finding is suppressed; `at_s`, its log time, stands in for a time that cannot be.
+
+        Counts it under the first that fits.
+        """
+        if not self._compiled:
+            return False
+        observed_s = dated(finding, at_s).observed_at_ns / 1e9
+        for until_s, fits, reason in self._compiled:
+            if observed_s < until_s and fits(finding):
+                self._telemetry.count("clearwatch.findings.suppressed", check=finding.check, reason=reason)
+                return True
+        return False
+
+
+def _matcher(config: SuppressionConfig) -> Callable[[Finding], bool]:
+    patterns = [
+        (name, re.compile("|".join(map(fnmatch.translate, getattr(config, name)))))
+        for name in _MATCHERS
+        if getattr(config, name)
+    ]
+    dimensions, title = frozenset(config.dimension), re.compile(config.title) if config.title else None
+
+    def fits(finding: Finding) -> bool:
+        return (
+            all(pattern.match(getattr(finding, name)) for name, pattern in patterns)
+            and (not dimensions or finding.category in dimensions)
+            and (title is None or title.search(finding.title) is not None)
+        )
+
+    return fits
