@@ -53,6 +53,12 @@ def error_type(value: Value) -> str | None:
     return None if not found or found == "_OTHER" else found
 
 
+def database_code(value: Value) -> int | None:
+    """Return a database's own code, as a number; small ones (MongoDB's) would be taken for gRPC's or HTTP's."""
+    found = count(value)
+    return found if found is not None and found >= 1_000 else None
+
+
 DIALECT = Dialect(
     name="common",
     rows=(
@@ -72,8 +78,8 @@ DIALECT = Dialect(
                 "error.code",
                 "rpc.response.status_code",
                 "rpc.grpc.status_code",
-                "db.response.status_code",
             ),
         ),
+        (Field.ERROR_CODE, database_code, ("db.response.status_code",)),
     ),
 )

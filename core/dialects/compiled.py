@@ -35,8 +35,8 @@ class _Sense(msgspec.Struct, frozen=True):
     mark: int = _UNMARKED
     """Place of the dialect that the key is a mark of."""
     names_session: bool = False
-    only_of: int = _UNMARKED
-    """Place of the dialect on whose spans alone the key says this."""
+    only_of: tuple[int, ...] = ()
+    """Places of the dialects on whose spans alone the key says this; () = on all."""
 
 
 def _compile() -> tuple[dict[bytes, Meaning], list[_Sense], tuple[bytes, ...], dict[str, int]]:
@@ -52,12 +52,16 @@ def _compile() -> tuple[dict[bytes, Meaning], list[_Sense], tuple[bytes, ...], d
         by_name[dialect.name] = len(senses)
         senses.append(_Sense(mark=place))
         for field, convert, keys, only_of in (
-            *((*row, _UNMARKED) for row in dialect.rows),
-            *((*row, place) for row in dialect.own_rows),
+            *((*row, ()) for row in dialect.rows),
+            *((*row, (place,)) for row in dialect.own_rows),
         ):
             for key in keys:
                 # a key says one thing: the first dialect that lists it says which
                 if key.encode() in table:
+                    number, _, held = table[key.encode()]
+                    sense = senses[number]
+                    if only_of and sense.only_of and (sense.field, held) == (field, convert):
+                        senses[number] = msgspec.structs.replace(sense, only_of=sense.only_of + only_of)
                     continue
                 mark = marks.pop(key, _UNMARKED)
                 meant = place if key in dialect.meant_marks else mark
@@ -66,7 +70,7 @@ def _compile() -> tuple[dict[bytes, Meaning], list[_Sense], tuple[bytes, ...], d
                 table[key.encode()] = (len(senses), bare, convert)
                 senses += (
                     _Sense(int(field), len(senses), meant, names_session, only_of),
-                    _Sense(mark=mark, names_session=names_session),
+                    _Sense(mark=mark, names_session=names_session, only_of=only_of),
                 )
         prefixes += (prefix.encode() for prefix in dialect.prefixes)
     # what no field wants
@@ -103,17 +107,20 @@ def plan_of(numbers: tuple[int, ...]) -> Plan:
 def _plan(numbers: tuple[int, ...]) -> Plan:
     winners = [-1] * FIELDS
     place = _UNMARKED
-    sessions = [number for number in numbers if _SENSES[number].names_session]
     for number in numbers:
         place = min(place, _SENSES[number].mark)
-    for at, number in enumerate(numbers):
-        sense = _SENSES[number]
-        if sense.field >= 0 and sense.only_of in (_UNMARKED, place):
+    # a slot for each attribute; those that are not believed on this dialect's spans say nothing
+    believed = [
+        sense if not (sense := _SENSES[number]).only_of or place in sense.only_of else _SENSES[0] for number in numbers
+    ]
+    for at, sense in enumerate(believed):
+        if sense.field >= 0:
             held = winners[sense.field]
             if held < 0 or sense.rank < _SENSES[numbers[held]].rank:
                 winners[sense.field] = at
     dialect = fallback.DIALECT if place == _UNMARKED else DIALECTS[place]
-    odd_session = len(sessions) > 1 or any(_SENSES[number].field < 0 for number in sessions)
+    sessions = [sense for sense in believed if sense.names_session]
+    odd_session = len(sessions) > 1 or any(sense.field < 0 for sense in sessions)
     if all(at < 0 for at in winners[COMMON_FIELDS:]):
         del winners[COMMON_FIELDS:]
     plan = Plan(operator.itemgetter(*winners), dialect, FLAT in numbers, odd_session)

@@ -8,54 +8,70 @@ from core.model.span import ErrorClass
 _CONTEXT = re.compile(
     r"context[_ ]?(?:length|window)[_ ]?(?:exceeded|limit)?|maximum context length|prompt is too long|too many tokens"
     r"|input (?:is )?too long|exceeds? the (?:model'?s? )?(?:maximum )?(?:context|token)|ContextWindowExceeded"
-    r"|ContextOverflow|context window",
+    r"|ContextOverflow|context window|exceeds the maximum number of (?:input )?tokens|request_too_large"
+    r"|input length and `?max_tokens`? exceed|reduce the length of the (?:messages|prompt)",
     re.IGNORECASE,
 )
 _QUOTA = re.compile(
     r"insufficient[_ ]quota|exceeded your current quota|billing|credit balance|out of credits|spending limit"
-    r"|quota[_ ]exceeded|payment required",
+    r"|quota[_ ]?exceeded|payment required|BudgetExceeded|budget has been exceeded|hit your usage limit",
     re.IGNORECASE,
 )
-_RATE = re.compile(r"rate[_ -]?limit|too many requests|RESOURCE_EXHAUSTED|throttl|overloaded_error", re.IGNORECASE)
+# Google calls its rate limits quotas
+_PER_TIME = re.compile(r"per[ _-]?(?:minute|second|min\b)|please retry in \d", re.IGNORECASE)
+_RATE = re.compile(r"rate[_ -]?limit|too many requests|RESOURCE_EXHAUSTED|throttl|TooManyRequests", re.IGNORECASE)
+_THROTTLED = re.compile("throttl", re.IGNORECASE)
 _STEPS = re.compile(
     r"GraphRecursionError|MaxTurnsExceeded|UsageLimitExceeded|AgentMaxStepsError|max(?:imum)?[_ ](?:number of )?"
-    r"(?:steps|turns|iterations)|recursion limit of|EventLoopMaxTurns|MaxIterations",
+    r"(?:steps|turns|iterations)|recursion limit of|EventLoopMaxTurns|MaxIterations|LlmCallsLimitExceeded"
+    r"|exceeded max(?:imum)? (?:output )?retries|stopped due to (?:iteration|time) limit",
     re.IGNORECASE,
 )
 _FILTER = re.compile(
     r"content[_ ]?filter|content[_ ]?policy|ContentPolicyViolation|responsible ?ai|usage polic|safety (?:system|filter)"
-    r"|PROHIBITED_CONTENT|Tripwire|invalid_prompt",
+    r"|PROHIBITED_CONTENT|Tripwire|invalid_prompt|content management policy|GuardrailRaised|BlockedPiiEntity"
+    r"|blocked by (?:the )?(?:guardrail|safety)|violated guardrail",
     re.IGNORECASE,
 )
 _AUTH = re.compile(
     r"AuthenticationError|PermissionDenied|invalid[_ ]api[_ ]key|incorrect api key|unauthori[sz]ed|UNAUTHENTICATED"
-    r"|PERMISSION_DENIED|\bforbidden\b|invalid x-api-key|access denied",
+    r"|PERMISSION_DENIED|\bforbidden\b|invalid x-api-key|access ?denied|authentication_error|permission_error"
+    r"|LoadAPIKey|API_KEY_INVALID|api[_ ]key (?:is missing|not valid|must be set)|UnrecognizedClient|ExpiredToken"
+    r"|security token .{0,40}(?:invalid|expired)|not authorized to perform|could not resolve authentication",
     re.IGNORECASE,
 )
 _CANCELLED = re.compile(r"CancelledError|AbortError|\bcancell?ed\b|GeneratorExit|KeyboardInterrupt|\baborted\b")
 _TIMEOUT = re.compile(
-    r"Timeout(?!\s*=)|timed[ -]?out|time limit exceeded|DEADLINE_EXCEEDED|deadline exceeded", re.IGNORECASE
+    r"Timeout(?!\s*=)|timed[ -]?out|time limit exceeded|DEADLINE_EXCEEDED|DeadlineExceeded|deadline exceeded",
+    re.IGNORECASE,
 )
 _CONNECTION = re.compile(
     r"ConnectionError|ConnectError|APIConnection|connection (?:refused|reset|error|aborted|closed)|ECONNREFUSED"
     r"|ECONNRESET|\bENOTFOUND\b|name or service not known|getaddrinfo|RemoteProtocolError|network is unreachable"
     r"|cannot connect to|socket hang up|fetch failed|(?-i:\bUNAVAILABLE\b)|ServerDisconnected|incomplete chunked read"
-    r"|peer closed connection",
+    r"|peer closed connection|failed to connect|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|\bEPIPE\b|certificate verify failed"
+    r"|ReadError\b|other side closed|broken pipe|no route to host",
     re.IGNORECASE,
 )
+# said beside UNAVAILABLE by Google, and with Anthropic's code 529: the provider is there, and busy
+_OVERLOADED = re.compile(r"overloaded|at capacity|model is (?:currently )?(?:busy|loading)", re.IGNORECASE)
 _SERVER = re.compile(
-    r"InternalServerError|internal server error|service unavailable|ServiceUnavailable|bad gateway|overloaded"
-    r"|server had an error|\bHTTP 5\d\d\b|\b50[0234] (?:Server Error|Service|Bad|Internal|Gateway)",
+    r"InternalServerError|ServerError\b|internal server error|service unavailable|ServiceUnavailable|bad ?gateway"
+    r"|server had an error|\bHTTP 5\d\d\b|\b50[0234] (?:Server Error|Service|Bad|Internal|Gateway)"
+    r"|InternalServerException|InternalFailure|Model(?:Stream)?ErrorException|(?-i:\b500 INTERNAL\b)|\bapi_error\b"
+    r"|unexpected(?: internal)? error (?:occurred|on our side)",
     re.IGNORECASE,
 )
 _PARSE = re.compile(
     r"JSONDecodeError|JSONParse|ParsingError|OutputParser|ParserError|ParseError|invalid json|Unexpected token"
     r"|not valid json|Expecting value: line"
-    r"|APIResponseValidationError|UnmarshalError|TypeValidationError|NoObjectGenerated",
+    r"|APIResponseValidationError|UnmarshalError|TypeValidationError|NoObjectGenerated|JSONSchemaValidation"
+    r"|could not parse (?:the )?(?:response|output|llm)|did not match (?:the )?schema",
     re.IGNORECASE,
 )
 _BAD_REQUEST = re.compile(
     r"BadRequest|invalid_request_error|InvalidRequest|UnprocessableEntity|INVALID_ARGUMENT|\bNotFoundError"
+    r"|UnsupportedParams|DeploymentNotFound|ResourceNotFoundException|not_found_error|model_not_found|FAILED_PRECONDITION"
 )
 
 # in order: the first that matches wins; what is narrower stands before what it is a case of
@@ -67,6 +83,7 @@ _BY_TEXT: Final = (
     (_AUTH, ErrorClass.AUTH),
     (_FILTER, ErrorClass.CONTENT_FILTER),
     (_TIMEOUT, ErrorClass.TIMEOUT),
+    (_OVERLOADED, ErrorClass.SERVER),
     (_CONNECTION, ErrorClass.CONNECTION),
     (_SERVER, ErrorClass.SERVER),
     (_PARSE, ErrorClass.PARSE),
@@ -106,9 +123,14 @@ _CODE_IN_TEXT: Final = re.compile(
     r"([45]\d\d)\b|\b([45]\d\d) (?:Client|Server) Error",
     re.IGNORECASE,
 )
-_TYPE_PREFIX: Final = re.compile(
-    r"\s*([A-Za-z_][\w.]*(?:Error|Exception|Exceeded|Timeout|Warning|Exit|Interrupt))\s*:\s+"
-)
+_NAMED: Final = r"\s*([A-Za-z_][\w.]*(?:Error|Exception|Exceeded|Timeout|Warning|Exit|Interrupt|Overflow|Triggered))"
+_TYPE_PREFIX: Final = re.compile(_NAMED + r"\s*:\s+")
+# a Python repr: RateLimitError("Error code: 429 - …")
+_REPR: Final = re.compile(_NAMED + r"""\((['"]?)""")
+# no class has a longer name
+_TYPE_MAX_CHARS: Final = 200
+_TRACEBACK: Final = "Traceback (most recent call last)"
+_GENERIC: Final = frozenset({"Exception", "BaseException", "Error", "builtins.Exception"})
 # how much of a message is searched: what names the cause stands early, and dumps of prompts later
 _SEARCHED_CHARS: Final = 2000
 
@@ -119,13 +141,19 @@ def classify(*, error_type: str, status_code: int, message: str) -> ErrorClass:
     A narrow meaning in the text (context overflow, quota, content filter) wins over the code, the code over the type
     and both over the rest of the text, because a wrapper's type says less than what it wraps.
     """
-    text = message[:_SEARCHED_CHARS]
-    if status_code in (400, 413, 422, 429, 403, 402, 0):
+    text, error_type = message[:_SEARCHED_CHARS], error_type[-_TYPE_MAX_CHARS:]
+    if _THROTTLED.search(error_type):
+        # Bedrock throttles by tokens in words that read like an overflow
+        return ErrorClass.RATE_LIMIT
+    if status_code in (400, 413, 422, 429, 403, 402, 8, 0):
         for pattern, found in _BY_TEXT[:2]:
             if pattern.search(text) or pattern.search(error_type):
-                return found
+                return ErrorClass.RATE_LIMIT if found is ErrorClass.QUOTA and _PER_TIME.search(text) else found
     if status_code in (400, 403) and _FILTER.search(text):
         return ErrorClass.CONTENT_FILTER
+    if status_code == 500 and error_type.startswith("litellm.") and _PARSE.search(text):
+        # what LiteLLM calls a server error is a body that it could not read
+        return ErrorClass.PARSE
     by_code = _by_code(status_code)
     if by_code is not None and by_code is not ErrorClass.BAD_REQUEST:
         return by_code
@@ -147,8 +175,25 @@ def code_in(message: str) -> int:
 
 def split_type(message: str) -> tuple[str, str]:
     """Return the type and the rest of "Type: message"; the type is empty where the message does not begin with one."""
-    found = _TYPE_PREFIX.match(message)
+    found = _TYPE_PREFIX.match(message[:_TYPE_MAX_CHARS])
     return (found[1], message[found.end() :]) if found else ("", message)
+
+
+def unwrap(error_type: str, message: str) -> tuple[str, str]:
+    """Return type and message of what was thrown, where only a generic type was recorded.
+
+    LangSmith records `Exception` with the repr of the real one and its traceback as its message.
+    """
+    if error_type not in _GENERIC:
+        return error_type, message
+    head = message[:_TYPE_MAX_CHARS]
+    named = _REPR.match(head)
+    if named is None:
+        prefixed, rest = split_type(message)
+        return (prefixed, rest) if prefixed else (error_type, message)
+    rest = message[named.end() :].partition(_TRACEBACK)[0].rstrip()
+    rest = rest.removesuffix(")").removesuffix(",")
+    return named[1], rest.removesuffix(named[2]) if named[2] else rest
 
 
 def _by_code(code: int) -> ErrorClass | None:

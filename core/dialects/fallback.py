@@ -3,7 +3,7 @@
 import re
 
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import always, kinds, name
+from core.dialects.values import always, kinds, name, text
 from core.model.span import SpanKind
 
 # agent loops of several frameworks (smolagents, Vercel AI 7) name their turns so and say no kind
@@ -42,5 +42,10 @@ DIALECT = Dialect(
         ),
         (Field.KIND, always(SpanKind.RPC), ("rpc.system", "rpc.system.name")),
         (Field.KIND, always(SpanKind.HTTP), ("http.request.method", "http.method")),
+        # OpenInference of CrewAI and of OpenAI's agents: the node of the graph is the agent
+        (Field.AGENT, name, ("graph.node.id",)),
+        # names of tools without their schemas (Strands), and a request's settings with them (Pydantic AI): read where
+        # definitions were not sent
+        (Field.TOOL_DEFINITIONS, text, ("gen_ai.agent.tools", "model_request_parameters")),
     ),
 )

@@ -409,7 +409,14 @@ def _define(value: Any, found: dict[str, Mapping[str, Any] | None], depth: int) 
 
 
 def _define_one(tool: dict[str, Any], found: dict[str, Mapping[str, Any] | None], depth: int) -> None:
-    for key in ("function_declarations", "functionDeclarations", "tools", "tool.json_schema", "json_schema"):
+    for key in (
+        "function_declarations",
+        "functionDeclarations",
+        "function_tools",
+        "tools",
+        "tool.json_schema",
+        "json_schema",
+    ):
         if isinstance(tool.get(key), list | str | dict) and "name" not in tool and tool[key]:
             _define(tool[key], found, depth + 1)
             return

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.dialects import answers
 from core.dialects.documents import documents
-from core.dialects.flat import begin, conversation, definitions, evaluation, output_messages
+from core.dialects.flat import conversation, definitions, evaluation, output_messages
 from core.dialects.table import Dialect, Event, Field, Reading
 from core.dialects.values import (
     boolean,
@@ -25,7 +25,7 @@ from core.dialects.values import (
     text,
 )
 from core.model.span import Content, ContentState, FinishReason, SpanKind
-from core.otlp.slim import Value, attributes_of
+from core.otlp.slim import Value, attributes_of, key_of
 
 OPERATIONS = {
     "chat": SpanKind.LLM,
@@ -47,6 +47,23 @@ OPERATIONS = {
     "execute_event_loop_cycle": SpanKind.CHAIN,
     "invoke_workflow": SpanKind.CHAIN,
     "chain": SpanKind.CHAIN,
+    # off the standard: Vercel AI 7, Gemini CLI, memories of several frameworks
+    "agent_step": SpanKind.CHAIN,
+    "decide": SpanKind.LLM,
+    "ai.generatespeech": SpanKind.LLM,
+    "ai.transcribe": SpanKind.LLM,
+    "ai.streamtranscribe": SpanKind.LLM,
+    "llm_call": SpanKind.LLM,
+    "user_prompt": SpanKind.CHAIN,
+    "system_prompt": SpanKind.CHAIN,
+    "schedule_tool_calls": SpanKind.CHAIN,
+    "plan": SpanKind.CHAIN,
+    "search_memory": SpanKind.RETRIEVER,
+    "update_memory": SpanKind.CHAIN,
+    "create_memory": SpanKind.CHAIN,
+    "delete_memory": SpanKind.CHAIN,
+    "image_generation": SpanKind.LLM,
+    "messages": SpanKind.LLM,
 }
 
 # a member of an enum costs 100 ns to look up in Python 3.11
@@ -64,17 +81,13 @@ def read(reading: Reading) -> None:
     output = found[_OUTPUT]
     answer = output if isinstance(output, answers.Answer) else None
     if flat:
-        if reading.kind is SpanKind.UNKNOWN and begin(flat, b"gen_ai.prompt.", b"gen_ai.completion."):
-            # a client's limit on attributes drops the oldest, which say the kind
-            reading.kind = SpanKind.LLM
         if answer is None:
             answer = output_messages(flat, b"gen_ai.completion.", b"")
         if found[_INPUT] is None and reading.content_input is None:
             reading.content_input = conversation(flat, b"gen_ai.prompt.", b"")
-        # where attributes were dropped the rest of the tools is no list of them
-        if found[Field.TOOL_DEFINITIONS] is None and not reading.dropped:
+        if found[Field.TOOL_DEFINITIONS] is None:
             found[Field.TOOL_DEFINITIONS] = definitions(flat)
-        if begin(flat, b"gen_ai.evaluation."):
+        if any(key_of(pair).startswith(b"gen_ai.evaluation.") for pair in flat):
             said = evaluation(attributes_of(flat), "gen_ai.evaluation.")
             found[Field.EVALUATIONS] = (*(found[Field.EVALUATIONS] or ()), said)
     if reading.events:

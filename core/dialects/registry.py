@@ -1,14 +1,49 @@
-"""The dialects that are spoken, most specific first: where a span mixes them, the earlier one is believed."""
+"""The dialects that are spoken, most specific first: where a span mixes them, the earlier one is believed.
+
+MLflow and OpenInference wrap the spans of others whole and say more of them. The frameworks stand before OTel GenAI,
+whose names most of them use. Langfuse stands behind them, because some stamp its keys on their spans.
+"""
 
 from typing import Final
 
-from core.dialects import common, fallback, mlflow, openinference, otel_genai, traceloop
+from core.dialects import (
+    agent_framework,
+    claude_code,
+    codex,
+    common,
+    crewai,
+    fallback,
+    gemini_cli,
+    google_adk,
+    langfuse,
+    langsmith,
+    litellm,
+    mlflow,
+    openinference,
+    otel_genai,
+    pydantic_ai,
+    strands,
+    traceloop,
+    vercel,
+)
 from core.dialects.table import Dialect
 
 DIALECTS: Final[tuple[Dialect, ...]] = (
     common.DIALECT,
     mlflow.DIALECT,
     openinference.DIALECT,
+    vercel.DIALECT,
+    strands.DIALECT,
+    google_adk.DIALECT,
+    agent_framework.DIALECT,
+    pydantic_ai.DIALECT,
+    litellm.DIALECT,
+    langsmith.DIALECT,
+    crewai.DIALECT,
+    claude_code.DIALECT,
+    codex.DIALECT,
+    gemini_cli.DIALECT,
+    langfuse.DIALECT,
     traceloop.DIALECT,
     otel_genai.DIALECT,
     traceloop.ENTITIES,

@@ -60,6 +60,14 @@ class Field(enum.IntEnum):
     SYSTEM = 39
     PARAMETERS = 40
     """The parameters of a call in one attribute (`core.dialects.parameters`)."""
+    TOOL_CALLS = 41
+    """Calls that an answer makes, where a dialect writes them apart from its text; for its reader."""
+    FAILED = 42
+    """True where a dialect says by an attribute of its own that the span failed."""
+    # values that only their dialect's reader can make sense of
+    RAW = 43
+    RAW_EVENTS = 44
+    RAW_RESPONSE = 45
 
 
 FIELDS = len(Field)
@@ -109,7 +117,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = ()
     own_rows: tuple[Row, ...] = ()
     marks: tuple[str, ...] = ()
     meant_marks: tuple[str, ...] = ()

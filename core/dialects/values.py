@@ -23,9 +23,57 @@ _NO_NAMES: Final = frozenset({"<not specified>", "None", "null", "Unknown", "unk
 # Gemini CLI cuts texts after 10,000 characters and ends them with "...[TRUNCATED: original length 12345]"
 _CUT_FROM_CHARS: Final = 10_000
 _CUT_MARK: Final = "...[TRUNCATED: original length "
-# what frameworks write where the provider belongs
+# google.rpc.Code
+_GRPC_CODES: Final[Mapping[str, int]] = {
+    "OK": 0,
+    "CANCELLED": 1,
+    "UNKNOWN": 2,
+    "INVALID_ARGUMENT": 3,
+    "DEADLINE_EXCEEDED": 4,
+    "NOT_FOUND": 5,
+    "ALREADY_EXISTS": 6,
+    "PERMISSION_DENIED": 7,
+    "RESOURCE_EXHAUSTED": 8,
+    "FAILED_PRECONDITION": 9,
+    "ABORTED": 10,
+    "OUT_OF_RANGE": 11,
+    "UNIMPLEMENTED": 12,
+    "INTERNAL": 13,
+    "UNAVAILABLE": 14,
+    "DATA_LOSS": 15,
+    "UNAUTHENTICATED": 16,
+}
+_PROVIDERS: Final = frozenset({"openai", "anthropic"})
+# frameworks that write their own name where the provider belongs
 _FRAMEWORKS: Final = frozenset(
-    {"langchain", "langgraph", "strands-agents", "microsoft.agent_framework", "crewai", "pydantic_ai", "openai_agents"}
+    {
+        "strands-agents",
+        "gcp.vertex.agent",
+        "microsoft.agent_framework",
+        "langchain",
+        "langgraph",
+        "llamaindex",
+        "crewai",
+        "pydantic_ai",
+        "openai_agents",
+    }
+)
+# Vercel AI names the provider's interface; the names are those of the convention
+_PROVIDER_STARTS: Final = (
+    ("openai.", "openai"),
+    ("anthropic.", "anthropic"),
+    ("google.vertex", "gcp.vertex_ai"),
+    ("google.generative", "gcp.gemini"),
+    ("amazon-bedrock", "aws.bedrock"),
+    ("azure-openai", "azure.ai.openai"),
+    ("azure.chat", "azure.ai.openai"),
+    ("azure.responses", "azure.ai.openai"),
+    ("mistral.", "mistral_ai"),
+    ("groq.", "groq"),
+    ("xai.", "x_ai"),
+    ("cohere.", "cohere"),
+    ("deepseek.", "deepseek"),
+    ("perplexity.", "perplexity"),
 )
 # the first two characters of every marker that `is_scrubbed` knows
 _MARKER_STARTS: Final = frozenset({"[S", "__", "<R", "[R"})
@@ -46,10 +94,10 @@ _WORDS: Final[Mapping[FinishReason, tuple[str, ...]]] = {
     ),
     FinishReason.TOOL_CALLS: ("tool_call", "tool_calls", "tool_use", "function_call", "function_calls"),
     FinishReason.ERROR: (
-        "error", "failed", "malformed_model_output", "unexpected_tool_call", "insufficient_system_resource",
-        "abort", "aborted", "cancelled", "canceled", "user_cancel", "time_limit",
+        "error", "failed", "malformed_function_call", "malformed_tool_use", "malformed_model_output",
+        "unexpected_tool_call", "insufficient_system_resource", "abort", "aborted", "cancelled", "canceled",
+        "user_cancel", "time_limit",
     ),
-    FinishReason.MALFORMED_CALL: ("malformed_function_call", "malformed_tool_use"),
 }  # fmt: skip
 _FINISH: Final[Mapping[str, FinishReason]] = {word: reason for reason, words in _WORDS.items() for word in words}
 
@@ -92,8 +140,11 @@ def decimal(value: Value) -> float | None:
 
 
 def code(value: Value) -> int | None:
-    """Return an HTTP or gRPC code that tells of a failure: none for 0 and for codes below 400 that HTTP calls fine."""
-    number = count(value)
+    """Return an HTTP or gRPC code that tells of a failure: none for 0 and for codes below 400 that HTTP calls fine.
+
+    gRPC's may be sent by name (`rpc.response.status_code` since semantic-conventions 1.39).
+    """
+    number = _GRPC_CODES.get(value) if isinstance(value, str) and value.isupper() else count(value)
     return None if number is None or number == 0 or 100 <= number < 400 else number
 
 
@@ -109,6 +160,26 @@ def seconds(value: Value) -> float | None:
     """Return a time that is not negative."""
     number = decimal(value)
     return None if number is None or number < 0 else number
+
+
+def milliseconds(value: Value) -> float | None:
+    """Return a time sent in milliseconds, in seconds."""
+    number = seconds(value)
+    return None if number is None else number / 1000
+
+
+def provider(value: Value) -> str | None:
+    """Return who answers for a model; None for frameworks that name themselves. `openai.chat` (Vercel AI) is openai."""
+    found = name(value)
+    if found is None or found in _PROVIDERS:
+        return found
+    lower = found.lower()
+    if lower in _FRAMEWORKS:
+        return None
+    for start, known in _PROVIDER_STARTS:
+        if lower.startswith(start):
+            return known
+    return found
 
 
 def finish(value: Value) -> FinishReason | None:
@@ -152,12 +223,6 @@ def output_type(value: Value) -> str | None:
     word = found.strip('"').lower()
     # a structure is no word: `core.dialects.parameters` reads those
     return None if word[:1] in ("{", "[") else "json" if word == "json_object" else word
-
-
-def provider(value: Value) -> str | None:
-    """Return a provider; None where a framework names itself instead."""
-    found = name(value)
-    return None if found in _FRAMEWORKS else found
 
 
 def loads(raw: str) -> Any:

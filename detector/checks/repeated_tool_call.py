@@ -9,7 +9,6 @@ import pydantic
 from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import ContentState, Span, ToolCall
 from core.model.trace import Trace
-from detector.checks.asked_calls import arguments_of, asked_calls
 from detector.checks.finding import finding, quoted, target_of
 from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.tool_messages import tool_messages
@@ -82,11 +81,11 @@ class RepeatedToolCall:
             names = {span.tool.name if span.tool is not None else span.name for span in tools}
             if len(tools) - len(names) < self._config.min_repeats - 1:
                 return found([])
-            arguments = [arguments_of(span) for span in tools]
+            arguments = [_arguments_of(span) for span in tools]
             sent = any(arguments)
             calls = _calls_of_tools(tools) if sent and self._may_repeat(tools, arguments) else []
         else:
-            asked = asked_calls(trace)
+            asked = _asked(trace.llm_spans)
             if len(asked) - len({call.name for _, call in asked}) < self._config.min_repeats - 1:
                 return found([])
             calls = _calls_of_models(trace, asked)
@@ -153,12 +152,32 @@ def _calls_of_tools(tools: Iterable[Span]) -> list[_Call]:
         _Call(
             span=span,
             tool=target_of(span),
-            arguments=arguments_of(span),
+            arguments=_arguments_of(span),
             result=span.output.text if span.output.state is _PRESENT else None,
         )
         for span in tools
         if span.error is None
     ]
+
+
+def _arguments_of(span: Span) -> str:
+    """Return the arguments of a tool span: as such, else its input (dialects that send them as plain input)."""
+    if span.tool is not None and span.tool.arguments:
+        return span.tool.arguments
+    return span.input.text if span.input.state is _PRESENT else ""
+
+
+def _asked(spans: Iterable[Span]) -> list[tuple[Span, ToolCall]]:
+    """Return the calls that LLM outputs ask for; wrappers repeat a call under its own id, which counts once."""
+    asked: list[tuple[Span, ToolCall]] = []
+    seen: set[str] = set()
+    for span in spans:
+        for call in span.output.tool_calls:
+            if call.call_id and call.call_id in seen:
+                continue
+            seen.add(call.call_id)
+            asked.append((span, call))
+    return asked
 
 
 def _calls_of_models(trace: Trace, asked: Iterable[tuple[Span, ToolCall]]) -> list[_Call]:

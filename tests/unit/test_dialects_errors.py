@@ -1,8 +1,13 @@
 """Why spans failed: where the facts are taken from, and what class they make."""
 
-import pytest
+import time
+from typing import Any
 
-from core.dialects.errors import classify, code_in, split_type
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.dialects.errors import classify, code_in, split_type, unwrap
 from core.model.span import ErrorClass
 from tests.unit.dialect_spans import read_span
 
@@ -103,3 +108,125 @@ def test_codes_are_found_only_where_the_text_says_code(message: str, code: int) 
 def test_text_that_only_looks_like_a_type_is_left_whole() -> None:
     assert split_type("note: this is fine") == ("", "note: this is fine")
     assert split_type("a.b.CustomException: x: y") == ("a.b.CustomException", "x: y")
+
+
+@pytest.mark.parametrize(
+    ("error_type", "code", "message", "expected"),
+    [
+        # OpenAI
+        ("openai.RateLimitError", 429, "{'code': 'insufficient_quota'}", ErrorClass.QUOTA),
+        ("openai.NotFoundError", 404, "The model `x` does not exist", ErrorClass.BAD_REQUEST),
+        ("openai.PermissionDeniedError", 403, "Country not supported", ErrorClass.AUTH),
+        ("openai.LengthFinishReasonError", 0, "Could not parse response content as the length limit", ErrorClass.PARSE),
+        # Anthropic
+        ("anthropic.APIStatusError", 529, "{'type': 'overloaded_error', 'message': 'Overloaded'}", ErrorClass.SERVER),
+        ("", 0, "{'type': 'error', 'error': {'type': 'overloaded_error'}}", ErrorClass.SERVER),
+        ("", 0, "{'type': 'authentication_error', 'message': 'invalid x-api-key'}", ErrorClass.AUTH),
+        ("", 0, "{'type': 'permission_error'}", ErrorClass.AUTH),
+        ("", 0, "{'type': 'rate_limit_error', 'message': 'exceed your rate limit'}", ErrorClass.RATE_LIMIT),
+        ("", 0, "{'type': 'api_error', 'message': 'Internal server error'}", ErrorClass.SERVER),
+        ("BadRequestError", 400, "prompt is too long: 210000 tokens > 200000 maximum", ErrorClass.CONTEXT_OVERFLOW),
+        ("BadRequestError", 400, "Your credit balance is too low to access the API", ErrorClass.QUOTA),
+        # Google
+        ("google.genai.errors.ClientError", 429, "RESOURCE_EXHAUSTED. Quota exceeded for metric requests per minute",
+         ErrorClass.RATE_LIMIT),
+        ("google.genai.errors.ServerError", 0, "503 UNAVAILABLE. The model is overloaded.", ErrorClass.SERVER),
+        ("", 0, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+         ErrorClass.CONTEXT_OVERFLOW),
+        ("", 0, "API key not valid. Please pass a valid API key.", ErrorClass.AUTH),
+        ("google.api_core.exceptions.DeadlineExceeded", 0, "504", ErrorClass.TIMEOUT),
+        # Bedrock
+        ("ThrottlingException", 0, "Too many tokens, please wait before trying again.", ErrorClass.RATE_LIMIT),
+        ("ValidationException", 0, "Input is too long for requested model.", ErrorClass.CONTEXT_OVERFLOW),
+        ("AccessDeniedException", 0, "You don't have access to the model", ErrorClass.AUTH),
+        ("ModelTimeoutException", 0, "", ErrorClass.TIMEOUT),
+        ("InternalServerException", 0, "", ErrorClass.SERVER),
+        ("ServiceQuotaExceededException", 0, "", ErrorClass.QUOTA),
+        ("ExpiredTokenException", 0, "The security token included in the request is expired", ErrorClass.AUTH),
+        # Azure
+        ("BadRequestError", 400, "filtered due to the prompt triggering Azure OpenAI's content management policy",
+         ErrorClass.CONTENT_FILTER),
+        ("NotFoundError", 404, "{'code': 'DeploymentNotFound'}", ErrorClass.BAD_REQUEST),
+        # LiteLLM
+        ("litellm.exceptions.ContextWindowExceededError", 400, "", ErrorClass.CONTEXT_OVERFLOW),
+        ("litellm.exceptions.ContentPolicyViolationError", 400, "", ErrorClass.CONTENT_FILTER),
+        ("litellm.BudgetExceededError", 0, "Budget has been exceeded!", ErrorClass.QUOTA),
+        ("litellm.exceptions.Timeout", 408, "", ErrorClass.TIMEOUT),
+        ("litellm.exceptions.APIConnectionError", 0, "", ErrorClass.CONNECTION),
+        ("litellm.exceptions.InternalServerError", 500, "OpenAIException - Expecting value: line 1 column 1",
+         ErrorClass.PARSE),
+        ("litellm.exceptions.JSONSchemaValidationError", 0, "", ErrorClass.PARSE),
+        # frameworks
+        ("google.adk.agents.LlmCallsLimitExceededError", 0, "Max number of llm calls limit of 5 exceeded",
+         ErrorClass.STEP_LIMIT),
+        ("pydantic_ai.exceptions.UnexpectedModelBehavior", 0, "Exceeded maximum output retries (1)",
+         ErrorClass.STEP_LIMIT),
+        ("pydantic_ai.exceptions.ModelServerError", 0, "", ErrorClass.SERVER),
+        ("OutputGuardrailTripwireTriggered", 0, "", ErrorClass.CONTENT_FILTER),
+        # transports
+        ("", 0, "getaddrinfo EAI_AGAIN api.openai.com", ErrorClass.CONNECTION),
+        ("", 0, "connect ETIMEDOUT 10.0.0.1:443", ErrorClass.TIMEOUT),
+        ("", 4, "", ErrorClass.TIMEOUT),
+        ("", 16, "", ErrorClass.AUTH),
+    ],
+)  # fmt: skip
+def test_words_of_providers_and_frameworks_are_known(
+    error_type: str, code: int, message: str, expected: ErrorClass
+) -> None:
+    assert classify(error_type=error_type, status_code=code, message=message) is expected
+
+
+@pytest.mark.parametrize(
+    ("attributes", "code", "expected"),
+    [
+        ({"http.response.status_code": 429}, 429, ErrorClass.RATE_LIMIT),
+        ({"http.status_code": "503"}, 503, ErrorClass.SERVER),
+        ({"rpc.grpc.status_code": 14}, 14, ErrorClass.CONNECTION),
+        ({"rpc.response.status_code": "DEADLINE_EXCEEDED"}, 4, ErrorClass.TIMEOUT),
+        ({"error.code": "401"}, 401, ErrorClass.AUTH),
+        ({"db.response.status_code": "57014"}, 57014, ErrorClass.OTHER),
+        ({"db.response.status_code": "13"}, 0, ErrorClass.OTHER),
+        ({"http.response.status_code": 200}, 0, ErrorClass.OTHER),
+    ],
+)
+def test_codes_are_taken_from_attributes(attributes: dict[str, Any], code: int, expected: ErrorClass) -> None:
+    error = read_span(attributes, status=2).error
+    assert error is not None
+    assert (error.status_code, error.error_class) == (code, expected)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "words"),
+    [
+        ('RateLimitError("Error code: 429 - slow")Traceback (most recent call last):\n  File', "RateLimitError",
+         "Error code: 429 - slow"),
+        ("ToolException('no such city')\n\nTraceback (most recent call last):", "ToolException", "no such city"),
+        ("KeyError('a')", "KeyError", "a"),
+        ("openai.APITimeoutError: Request timed out.", "openai.APITimeoutError", "Request timed out."),
+        ("the city (Lisbon) is not known", "Exception", "the city (Lisbon) is not known"),
+    ],
+)  # fmt: skip
+def test_what_a_generic_exception_wraps_is_found(message: str, kind: str, words: str) -> None:
+    event = ("exception", {"exception.type": "Exception", "exception.message": message})
+    error = read_span({}, status=2, events=[event]).error
+    assert error is not None
+    assert (error.error_type, error.message) == (kind, words)
+
+
+@given(st.text(max_size=300), st.integers(-10, 10_000), st.text(max_size=3_000))
+def test_nothing_that_is_said_of_an_error_breaks_reading_it(error_type: str, code: int, message: str) -> None:
+    assert isinstance(classify(error_type=error_type, status_code=code, message=message), ErrorClass)
+    assert 0 <= code_in(message) < 600
+    assert split_type(message)[1] in message
+    unwrap(error_type, message)
+
+
+@pytest.mark.parametrize("filler", ["a", "Error", "a.", "(", "'", "rate ", "security token ", "max ", "50"])
+def test_reading_an_endless_message_costs_little(filler: str) -> None:
+    message = filler * (1_000_000 // len(filler))
+    started = time.perf_counter()
+    classify(error_type=message, status_code=0, message=message)
+    unwrap("Exception", message)
+    code_in(message)
+    # measured 1 to 15 ms; a quadratic search would take minutes
+    assert time.perf_counter() - started < 2

@@ -1,0 +1,154 @@
+"""Langfuse SDK 3 and later: langfuse.observation.* attributes.
+
+Its processor stamps `langfuse.environment`, `langfuse.trace.*` and the like on the spans of other libraries too, so
+only `langfuse.observation.*` marks the dialect. Tokens are keys of the app's choice: by Langfuse's convention what
+begins with `input` adds up to the input, OpenAI's `prompt_tokens` holds the cached ones. Names: langfuse 3 to 5,
+_client/attributes.py.
+"""
+
+import datetime
+from collections.abc import Mapping
+from typing import Any, Final
+
+from core.dialects import answers
+from core.dialects.documents import read_retrieval
+from core.dialects.parameters import parameters
+from core.dialects.table import Dialect, Field, Reading
+from core.dialects.values import count, decimal, kinds, name, structure, text
+from core.model.span import SpanKind, Usage
+from core.otlp.slim import Value
+
+KINDS: Final = {
+    "generation": SpanKind.LLM,
+    "embedding": SpanKind.EMBEDDING,
+    "tool": SpanKind.TOOL,
+    "retriever": SpanKind.RETRIEVER,
+    "agent": SpanKind.AGENT,
+    "chain": SpanKind.CHAIN,
+    "evaluator": SpanKind.EVALUATOR,
+    "guardrail": SpanKind.GUARDRAIL,
+    "reranker": SpanKind.RERANKER,
+    "prompt": SpanKind.PROMPT,
+}
+_CACHE_WRITES: Final = ("cache_creation_input_tokens", "input_cache_creation", "input_cached_creation_tokens")
+_CACHE_READS: Final = ("cache_read_input_tokens", "input_cache_read", "input_cached_tokens", "cached_tokens")
+
+
+def failed(value: Value) -> bool | None:
+    """Return True for the level ERROR; not every SDK sets the span's status with it."""
+    return True if value == "ERROR" else None
+
+
+def usage(value: Value) -> Usage | None:
+    """Return the tokens in `langfuse.observation.usage_details`; None where it names none."""
+    found = structure(value)
+    if not isinstance(found, dict):
+        return None
+    given, said = (
+        _mapping(found, "prompt_tokens", "input_tokens"),
+        _mapping(found, "completion_tokens", "output_tokens"),
+    )
+    reads = _first(found, _CACHE_READS)
+    writes = _first(found, _CACHE_WRITES)
+    reasoning = _first(found, ("output_reasoning_tokens", "output_reasoning", "reasoning_tokens"))
+    inside = count(given.get("cached_tokens"))
+    if found.get("prompt_tokens") is not None:
+        into, out = count(found["prompt_tokens"]), count(found.get("completion_tokens"))
+    elif found.get("input") is not None or found.get("output") is not None:
+        into = _sum(found, "input") + sum(
+            count(found.get(key)) or 0 for key in _CACHE_READS + _CACHE_WRITES if key[0] == "c"
+        )
+        out = _sum(found, "output")
+    elif found.get("input_tokens") is not None or found.get("output_tokens") is not None:
+        # Anthropic's: cached tokens stand beside, unless details say that they stand within
+        beside = (reads or 0) + (writes or 0) if inside is None else 0
+        into, out = (count(found.get("input_tokens")) or 0) + beside, count(found.get("output_tokens"))
+    else:
+        return None
+    return Usage(
+        input_tokens=into or 0,
+        output_tokens=out or 0,
+        cached_tokens=inside if inside is not None else reads or 0,
+        reasoning_tokens=reasoning if reasoning is not None else count(said.get("reasoning_tokens")) or 0,
+        cache_write_tokens=writes or 0,
+    )
+
+
+def cost(value: Value) -> float | None:
+    """Return the cost in `langfuse.observation.cost_details`: its total, else the sum of its parts; USD."""
+    found = structure(value)
+    if not isinstance(found, dict) or not found:
+        return None
+    total = decimal(found.get("total"))
+    return total if total is not None else sum(decimal(part) or 0.0 for part in found.values())
+
+
+def instant(value: Value) -> float | None:
+    """Return a moment, sent as ISO 8601 (in JSON quotes or bare), in seconds since the epoch."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(value.strip('"'))
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+        return moment.timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def read(reading: Reading) -> None:
+    """Fill what hangs on the kind: answers, tool calls, documents; and the time to the first token."""
+    found = reading.found
+    if found[Field.FIRST_TOKEN_S] is not None:
+        waited = found[Field.FIRST_TOKEN_S] - reading.start_ns / 1e9
+        found[Field.FIRST_TOKEN_S] = waited if waited >= 0 else None
+    output = found[Field.OUTPUT]
+    if reading.kind is SpanKind.LLM and output is not None:
+        answer = answers.from_response(output)
+        reading.output, reading.finish = answer.content, answer.finish
+    elif reading.kind is SpanKind.TOOL:
+        found[Field.TOOL_NAME] = found[Field.TOOL_NAME] or reading.name
+    elif reading.kind is SpanKind.RETRIEVER:
+        read_retrieval(reading)
+    elif reading.kind is SpanKind.AGENT and found[Field.AGENT] is None:
+        found[Field.AGENT] = name(reading.name)
+
+
+def _mapping(found: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    return next((part for key in names if isinstance(part := found.get(f"{key}_details"), dict)), {})
+
+
+def _first(found: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
+    return next((number for key in keys if (number := count(found.get(key))) is not None), None)
+
+
+def _sum(found: Mapping[str, Any], side: str) -> int:
+    """Return the sum of a side's parts: `input`, `input_cached_tokens`, …"""
+    return sum(count(number) or 0 for key, number in found.items() if key == side or key.startswith(f"{side}_"))
+
+
+_O: Final = "langfuse.observation."
+
+DIALECT = Dialect(
+    name="langfuse",
+    marks=(_O + "input", _O + "output", _O + "model.name", _O + "level", _O + "usage_details"),
+    meant_marks=(_O + "type",),
+    scopes=("langfuse-sdk",),
+    rows=(
+        (Field.KIND, kinds(KINDS), (_O + "type",)),
+        (Field.MODEL, name, (_O + "model.name",)),
+        (Field.INPUT, text, (_O + "input", "langfuse.trace.input")),
+        (Field.OUTPUT, text, (_O + "output", "langfuse.trace.output")),
+        (Field.PARAMETERS, parameters, (_O + "model.parameters",)),
+        (Field.USAGE, usage, (_O + "usage_details",)),
+        (Field.COST, cost, (_O + "cost_details",)),
+        (Field.SESSION, name, ("langfuse.session.id", "langfuse.trace.session_id")),
+        (Field.USER, name, ("langfuse.user.id", "langfuse.trace.user_id")),
+        (Field.FAILED, failed, (_O + "level",)),
+        (Field.ERROR_MESSAGE, text, (_O + "status_message",)),
+        (Field.PROMPT_NAME, name, (_O + "prompt.name",)),
+        (Field.PROMPT_VERSION, text, (_O + "prompt.version",)),
+    ),
+    own_rows=((Field.FIRST_TOKEN_S, instant, (_O + "completion_start_time",)),),
+    read=read,
+)

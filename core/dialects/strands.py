@@ -1,0 +1,46 @@
+"""Strands Agents: OTel GenAI with messages as span events, and names of its own.
+
+Versions up to today's default write the conventions of 1.36: an event for each message of the input, whose content is a
+list of Bedrock's blocks, and `gen_ai.choice`. The opt-in latest form writes `gen_ai.client.inference.operation.details`
+events, one with the input and one with the output. Usage stands on the agent's span too. `gen_ai.system` is
+"strands-agents", which provides no model. Names: strands-agents 1.62, strands/telemetry/tracer.py.
+"""
+
+import json
+
+from core.dialects import otel_genai
+from core.dialects.table import Dialect, Field, Reading
+from core.dialects.values import structure, text
+from core.model.span import SpanKind
+from core.otlp.slim import Value
+
+
+def failed(value: Value) -> bool | None:
+    """Return True for a tool's status that says error; its span is OK in versions before 1.10."""
+    return True if value == "error" else None
+
+
+def read(reading: Reading) -> None:
+    """Read as OTel GenAI; a tool's result in an attribute wins over its events, and its schema is its definition."""
+    found = reading.found
+    otel_genai.read(reading)
+    if reading.kind is not SpanKind.TOOL:
+        return
+    if found[Field.TOOL_RESULT] is not None:
+        reading.output = None
+    schema = structure(found[Field.TOOL_DEFINITIONS])
+    if isinstance(schema, dict):
+        tool = {"name": found[Field.TOOL_NAME] or "", "parameters": schema}
+        found[Field.TOOL_DEFINITIONS] = json.dumps([tool], ensure_ascii=False)
+
+
+DIALECT = Dialect(
+    name="strands",
+    marks=("event_loop.cycle_id", "strands.cancellation.type"),
+    scopes=("strands.",),
+    rows=(
+        (Field.TOOL_DEFINITIONS, text, ("gen_ai.tool.json_schema",)),
+        (Field.FAILED, failed, ("gen_ai.tool.status",)),
+    ),
+    read=read,
+)
