@@ -173,8 +173,9 @@ class Turn(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The span that the question was read from."""
     answer_span: str = ""
     """The span that one would open for the answer: the LLM call that wrote it, where there is one."""
-    asked_before: int = 0
-    """Messages of the user that stand before the question in the same input."""
+    history: int = 0
+    """How often a user speaks in the input: it tells which of two turns of a conversation came later. Up to 2 may be
+    one message: some clients name its speaker twice."""
     goes_on: bool = False
     """Whether it continues an earlier trace of the same turn: its input ends with a result, not with a message."""
     calls_only: bool = False

@@ -2,14 +2,17 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from core.model.span import ContentState
 from core.model.trace import Turn
+from detector.sessions.said import Said
 from detector.sessions.session import TraceInSession
-from detector.sessions.words import Words
 
+# clients that name a message's speaker twice
+_ONE_MESSAGE: Final = 2
 _PRESENT, _TRUNCATED = ContentState.PRESENT, ContentState.TRUNCATED
 
 
@@ -28,26 +31,16 @@ class TurnInSession:
         self.environment = trace.environment
         self.found = frozenset(trace.found)
         self.order = (trace.started_ns, trace_id)
-
-    @property
-    def question(self) -> str:
-        """Return what the user said; empty where nobody did, or it was not sent."""
-        return "" if self.turn.goes_on else self.turn.question
-
-    @property
-    def answer(self) -> str:
-        """Return the final answer; empty where there is none, or it was not sent."""
-        return self.turn.answer
-
-    @property
-    def failed(self) -> bool:
-        """Return whether it ended in an error."""
-        return bool(self.turn.error_class)
-
-    @property
-    def shows_answer(self) -> bool:
-        """Return whether its answer is known as a whole, or known to be none."""
-        return self.is_final and self.turn.answer_state is _PRESENT
+        self.question = "" if turn.goes_on else turn.question
+        """What the user said; empty where nobody did, or it was not sent."""
+        self.answer = turn.answer
+        """The final answer; empty where there is none, or it was not sent."""
+        self.has_history = turn.history > _ONE_MESSAGE
+        """Whether its input shows that more had been said before."""
+        self.failed = bool(turn.error_class)
+        """Whether it ended in an error."""
+        self.shows_answer = self.is_final and turn.answer_state is _PRESENT
+        """Whether its answer is known as a whole, or known to be none."""
 
     @property
     def culprit(self) -> str:
@@ -56,14 +49,14 @@ class TurnInSession:
         return turn.error_span or turn.answer_span or turn.question_span
 
     @functools.cached_property
-    def asked(self) -> Words:
-        """Return the words of the question."""
-        return Words(self.question)
+    def asked(self) -> Said:
+        """Return the question with what is read out of it."""
+        return Said(self.question)
 
     @functools.cached_property
-    def answered(self) -> Words:
-        """Return the words of the answer."""
-        return Words(self.answer)
+    def answered(self) -> Said:
+        """Return the answer with what is read out of it."""
+        return Said(self.answer)
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):

@@ -121,8 +121,10 @@ def alike(one: Words, other: Words, *, min_words: int, min_ratio: float) -> bool
     a, b = one.telling, other.telling
     if len(a) > len(b):
         a, b = b, a
-    if one.plain == other.plain:
+    if not a <= b:
+        return False
+    if len(a) == len(b) and one.plain == other.plain:
         return 2 * len(a) >= min_words and len(one.all) > 2
     if one.asking and other.asking and one.asking.isdisjoint(other.asking):
         return False
-    return len(a) >= min_words and a <= b and len(a) >= min_ratio * len(b)
+    return len(a) >= min_words and len(a) >= min_ratio * len(b)

@@ -144,13 +144,13 @@ def test_questions_that_only_look_alike_are_two(first: str, second: str) -> None
 
 
 def test_the_same_message_in_several_traces_of_one_turn_is_asked_once() -> None:
-    assert checks_of(FLIGHT, FLIGHT, apart_s=2.1) == []
-    told = msgspec.structs.replace(FLIGHT, asked_before=3)
+    assert checks_of(FLIGHT, FLIGHT, apart_s=6.9) == []
+    told = msgspec.structs.replace(FLIGHT, history=3)
     assert checks_of(told, told) == []
 
 
 def test_history_shows_a_repetition_however_fast_it_came() -> None:
-    again = said(FLIGHT.question, "It leaves at nine.", asked_before=1)
+    again = said(FLIGHT.question, "It leaves at nine.", history=2)
     assert checks_of(FLIGHT, again, apart_s=0.1) == [("repeated_question", "t0")]
 
 

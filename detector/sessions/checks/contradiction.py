@@ -7,21 +7,22 @@ from detector.checks.finding import quoted
 from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
 from detector.sessions.checks.finding import session_finding
 from detector.sessions.conversation import Conversation, TurnInSession
-from detector.sessions.lexicon import polarity, takes_back
 from detector.sessions.words import alike
 
 
 class ContradictionConfig(CheckConfig):
-    """How a contradiction shows."""
+    """When two questions are the same: as in `repeated_question`."""
 
-    opening_characters: int = pydantic.Field(default=300, ge=20)
-    """Where an assistant that takes something back says so."""
+    min_words: int = pydantic.Field(default=3, ge=1)
+    """Words that carry something which both must have."""
+    min_ratio: float = pydantic.Field(default=0.6, gt=0, le=1)
+    """Of the longer question's such words, the share that the shorter one holds."""
 
 
 class Contradiction:
     """Found where one of these holds for the answer of a turn whose end is known, after an earlier answer:
 
-    - it takes back, in its first `opening_characters`, what was said before ("I apologize for the mistake", "I was
+    - it takes back, in its first 300 characters, what was said before ("I apologize for the mistake", "I was
       wrong"; in a language of `detector.sessions.lexicon`), and the user had not come back after an error;
     - the same question (as `repeated_question` tells) was answered with a yes before and with a no now, or the other
       way round.
@@ -45,7 +46,7 @@ class Contradiction:
             return UNKNOWN if not conversation.shows_answers else found([])
         blamed: dict[str, Finding] = {}
         for place, turn in enumerate(conversation.turns):
-            if not turn.shows_answer or not turn.answer:
+            if not turn.shows_answer or not (turn.answered.takes_back or turn.answered.polarity):
                 continue
             earlier, what = self._contradicted(conversation, place, turn)
             if earlier is not None:
@@ -68,13 +69,13 @@ class Contradiction:
         previous = next((other for other in before if other.answer and not other.turn.calls_only), None)
         if previous is None:
             return None, ""
-        if takes_back(turn.answered.plain[: self._config.opening_characters]) and not before[0].failed:
+        if turn.answered.takes_back and not before[0].failed:
             return previous, "the next answer took it back"
-        now = polarity(turn.answered.plain)
+        now = turn.answered.polarity
         if now and turn.question:
             for other in before:
-                if polarity(other.answered.plain) == -now and alike(
-                    other.asked, turn.asked, min_words=3, min_ratio=0.6
+                if other.answered.polarity == -now and alike(
+                    other.asked, turn.asked, min_words=self._config.min_words, min_ratio=self._config.min_ratio
                 ):
                     return other, "the same question was answered the other way round later"
         return None, ""

@@ -7,7 +7,6 @@ from detector.checks.finding import quoted
 from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
 from detector.sessions.checks.finding import session_finding
 from detector.sessions.conversation import Conversation, TurnInSession
-from detector.sessions.lexicon import frustrated, speaks_of_human, wants_human
 
 
 class FrustrationConfig(CheckConfig):
@@ -46,10 +45,10 @@ class Frustration:
         for place, turn in enumerate(conversation.turns):
             if not turn.question or len(turn.question) > self._config.max_characters:
                 continue
-            earlier = next((other for other in conversation.before(place) if other.answer or other.failed), None)
-            if earlier is None and not turn.turn.asked_before:
+            if not turn.asked.is_frustrated and not turn.asked.wants_human:
                 continue
-            if self._shows(turn, earlier):
+            earlier = next((other for other in conversation.before(place) if other.answer or other.failed), None)
+            if (earlier is not None or turn.has_history) and self._shows(turn, earlier):
                 about = earlier or turn
                 blamed.setdefault(
                     about.trace_id,
@@ -64,8 +63,6 @@ class Frustration:
         return found(list(blamed.values()))
 
     def _shows(self, turn: TurnInSession, earlier: TurnInSession | None) -> bool:
-        said = turn.asked.own
-        if frustrated(said):
+        if turn.asked.is_frustrated:
             return True
-        offered = earlier is not None and speaks_of_human(earlier.answered.plain)
-        return not offered and bool(wants_human(said))
+        return turn.asked.wants_human and not (earlier is not None and earlier.answered.speaks_of_human)

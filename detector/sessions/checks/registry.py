@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Sequence
 
 from core.model.finding import Dimension, Finding
-from core.telemetry import Telemetry
+from core.telemetry import Series, Telemetry
 from detector.checks.registry import FAILED
 from detector.sessions.checks.config import SessionChecksConfig
 from detector.sessions.checks.defaults import DEFAULT_SESSION_CHECKS
@@ -37,6 +37,7 @@ class SessionChecks:
         self._max_findings = config.max_findings_per_check
         self._telemetry = telemetry
         self._failures: dict[str, int] = {}
+        self._answers: dict[tuple[str, str], Series] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -46,20 +47,30 @@ class SessionChecks:
     def inspect(self, conversation: Conversation) -> list[Finding]:
         """Ask every check, count the answers, return what was found; never raises for what a check raises."""
         found: list[Finding] = []
+        answers: list[Series] = []
         for check in self._checks:
             try:
                 answer = check.inspect(conversation)
             except Exception:  # noqa: BLE001 - third parties write checks; one that fails must not cost the session
                 self._failed(check.name, conversation)
-                self._telemetry.count("clearwatch.check.answers", check=check.name, outcome=FAILED)
+                answers.append(self._series(check.name, FAILED))
                 continue
-            self._telemetry.count("clearwatch.check.answers", check=check.name, outcome=str(answer.outcome))
+            answers.append(self._series(check.name, str(answer.outcome)))
             kept = answer.findings[: self._max_findings]
             if len(kept) < len(answer.findings):
                 dropped = len(answer.findings) - len(kept)
                 self._telemetry.count("clearwatch.dropped", dropped, reason="findings_per_check")
             found += kept
+        self._telemetry.count_each(answers)
         return found
+
+    def _series(self, check: str, outcome: str) -> Series:
+        """Return the counter of an answer; remembered, since making it costs more than counting."""
+        known = self._answers.get((check, outcome))
+        if known is None:
+            known = self._telemetry.series("clearwatch.check.answers", check=check, outcome=outcome)
+            self._answers[check, outcome] = known
+        return known
 
     def _failed(self, name: str, conversation: Conversation) -> None:
         """Count and, at 1, 10, 100, …, log the exception at hand: a check that always fails would fill the disk."""

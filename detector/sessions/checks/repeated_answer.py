@@ -7,7 +7,6 @@ from detector.checks.finding import quoted
 from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
 from detector.sessions.checks.finding import session_finding
 from detector.sessions.conversation import Conversation, TurnInSession
-from detector.sessions.lexicon import is_thanks
 
 
 class RepeatedAnswerConfig(CheckConfig):
@@ -41,30 +40,29 @@ class RepeatedAnswer:
         if not conversation.shows_questions or not conversation.shows_answers:
             return UNKNOWN
         findings: list[Finding] = []
+        given: dict[str, list[tuple[int, TurnInSession]]] = {}
         for place, turn in enumerate(conversation.turns):
-            if not self._counts(turn) or is_thanks(turn.asked.plain):
+            if len(turn.answer) < self._config.min_characters or not self._counts(turn):
                 continue
-            for earlier in conversation.before(place):
-                if self._repeats(earlier, turn):
-                    findings.append(
-                        session_finding(
-                            conversation,
-                            self,
-                            blamed=turn,
-                            title="The assistant repeats an answer word for word",
-                            rationale=f"asked {quoted(earlier.question)!r} and {quoted(turn.question)!r}, it said both "
-                            f"times {quoted(turn.answer)!r}",
-                        )
-                    )
-                    break
+            alike = given.setdefault(turn.answered.plain, [])
+            reach = place - conversation.compared_turns
+            earlier = next(
+                (one for at, one in reversed(alike) if at >= reach and one.asked.plain != turn.asked.plain), None
+            )
+            if earlier is not None and not turn.asked.is_thanks:
+                findings.append(self._finding(conversation, earlier, turn))
+            alike.append((place, turn))
         return found(findings)
 
     def _counts(self, turn: TurnInSession) -> bool:
-        if not turn.question or not turn.shows_answer or turn.failed or turn.turn.calls_only:
-            return False
-        return len(turn.answer) >= self._config.min_characters
+        return bool(turn.question) and turn.shows_answer and not turn.failed and not turn.turn.calls_only
 
-    def _repeats(self, earlier: TurnInSession, turn: TurnInSession) -> bool:
-        if not self._counts(earlier) or abs(len(earlier.answer) - len(turn.answer)) > len(turn.answer) // 4:
-            return False
-        return earlier.answered.plain == turn.answered.plain and earlier.asked.plain != turn.asked.plain
+    def _finding(self, conversation: Conversation, earlier: TurnInSession, turn: TurnInSession) -> Finding:
+        return session_finding(
+            conversation,
+            self,
+            blamed=turn,
+            title="The assistant repeats an answer word for word",
+            rationale=f"asked {quoted(earlier.question)!r} and {quoted(turn.question)!r}, it said both times "
+            f"{quoted(turn.answer)!r}",
+        )

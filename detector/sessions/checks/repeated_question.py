@@ -7,7 +7,6 @@ from detector.checks.finding import quoted
 from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
 from detector.sessions.checks.finding import session_finding
 from detector.sessions.conversation import Conversation, TurnInSession
-from detector.sessions.lexicon import asks_back
 from detector.sessions.words import alike
 
 
@@ -20,7 +19,7 @@ class RepeatedQuestionConfig(CheckConfig):
     """Of the longer question's such words, the share that the shorter one holds."""
     max_words: int = pydantic.Field(default=60, ge=1)
     """Longer messages are documents and forms, which differ in a line and mean something else."""
-    min_pause_s: float = pydantic.Field(default=2.0, ge=0)
+    min_pause_s: float = pydantic.Field(default=5.0, ge=0)
     """Where no history shows that the second was said after the answer: nobody reads and types faster."""
 
 
@@ -64,11 +63,13 @@ class RepeatedQuestion:
         return found(list(blamed.values()))
 
     def _is_asked_again(self, earlier: TurnInSession, turn: TurnInSession) -> bool:
-        if not earlier.question or not earlier.answer or earlier.failed or not _is_after(earlier, turn, self._config):
+        if not earlier.question or not earlier.answer or earlier.failed:
             return False
-        if earlier.asked.plain != turn.asked.plain and asks_back(earlier.answered.plain):
+        if not alike(earlier.asked, turn.asked, min_words=self._config.min_words, min_ratio=self._config.min_ratio):
             return False
-        return alike(earlier.asked, turn.asked, min_words=self._config.min_words, min_ratio=self._config.min_ratio)
+        if earlier.asked.plain != turn.asked.plain and earlier.answered.asks_back:
+            return False
+        return _is_after(earlier, turn, self._config)
 
     def _finding(self, conversation: Conversation, earlier: TurnInSession, turn: TurnInSession) -> Finding:
         return session_finding(
@@ -83,6 +84,6 @@ class RepeatedQuestion:
 
 def _is_after(earlier: TurnInSession, turn: TurnInSession, config: RepeatedQuestionConfig) -> bool:
     """Return whether the second question was said in view of the first one's answer."""
-    if earlier.turn.asked_before or turn.turn.asked_before:
-        return turn.turn.asked_before > earlier.turn.asked_before
-    return turn.started_ns - earlier.ended_ns >= config.min_pause_s * 1e9
+    if turn.turn.history > earlier.turn.history:
+        return True
+    return not turn.has_history and turn.started_ns - earlier.ended_ns >= config.min_pause_s * 1e9

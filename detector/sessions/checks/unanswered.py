@@ -8,7 +8,6 @@ from detector.checks.finding import quoted
 from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
 from detector.sessions.checks.finding import session_finding
 from detector.sessions.conversation import Conversation, TurnInSession
-from detector.sessions.lexicon import is_question, says_no_answer
 
 _PRESENT = ContentState.PRESENT
 
@@ -70,11 +69,11 @@ class Unanswered:
     def _lack(self, turn: TurnInSession) -> str:
         if not turn.question or not turn.is_final or turn.failed or turn.turn.calls_only:
             return ""
-        if turn.found & self._explained or not is_question(turn.asked.own):
+        if turn.found & self._explained or not turn.asked.is_question:
             return ""
         if not turn.answer.strip():
             said = turn.turn.answer_state is _PRESENT and turn.turn.answer_span
             return "no text came back" if said else ""
-        if len(turn.answer) > self._config.max_answer_characters or is_question(turn.answered.plain):
+        if len(turn.answer) > self._config.max_answer_characters or turn.answered.asks_back:
             return ""
-        return f"the answer was {quoted(turn.answer)!r}" if says_no_answer(turn.answered.plain) else ""
+        return f"the answer was {quoted(turn.answer)!r}" if turn.answered.says_no_answer else ""
