@@ -6,6 +6,7 @@ import pydantic
 
 from detector.checks.defaults import DEFAULT_CHECKS
 from detector.checks.port import CheckConfig
+from detector.checks.text.scan import TextLimits
 
 if TYPE_CHECKING:
     _Sections = pydantic.BaseModel
@@ -19,6 +20,8 @@ class ChecksConfig(_Sections):
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
+    text: TextLimits = TextLimits()
+    """How much text the checks of text read; they share one scan of a trace."""
     max_findings_per_check: int = pydantic.Field(default=500, ge=1)
     """Findings of one check in one trace; more are counted and dropped. A looping agent of 10k spans needs no more."""
 

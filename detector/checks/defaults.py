@@ -14,10 +14,15 @@ from detector.checks.incomplete_stream import IncompleteStream, IncompleteStream
 from detector.checks.low_scored_documents import LowScoredDocuments, LowScoredDocumentsConfig
 from detector.checks.missing_root import MissingRoot, MissingRootConfig
 from detector.checks.output_cut import OutputCut, OutputCutConfig
+from detector.checks.pii_in_output import PiiInOutput, PiiInOutputConfig
 from detector.checks.port import Check, CheckConfig, Need, needs_of
+from detector.checks.prompt_injection import PromptInjection, PromptInjectionConfig
+from detector.checks.refusal import Refusal, RefusalConfig
 from detector.checks.repeated_tool_call import RepeatedToolCall, RepeatedToolCallConfig
 from detector.checks.retries import Retries, RetriesConfig
 from detector.checks.runaway_trace import RunawayTrace, RunawayTraceConfig
+from detector.checks.secrets_in_output import SecretsInOutput, SecretsInOutputConfig
+from detector.checks.sent_to_third_party import SentToThirdParty, SentToThirdPartyConfig
 from detector.checks.similar_calls import SimilarCalls, SimilarCallsConfig
 from detector.checks.skipped_plan import SkippedPlan, SkippedPlanConfig
 from detector.checks.slow_first_token import SlowFirstToken, SlowFirstTokenConfig
@@ -77,4 +82,9 @@ DEFAULT_CHECKS: Final = (
     DefaultCheck(RunawayTrace, RunawayTraceConfig),
     DefaultCheck(SlowFirstToken, SlowFirstTokenConfig),
     DefaultCheck(ZeroDocuments, ZeroDocumentsConfig),
+    DefaultCheck(Refusal, RefusalConfig),
+    DefaultCheck(PiiInOutput, PiiInOutputConfig),
+    DefaultCheck(SecretsInOutput, SecretsInOutputConfig),
+    DefaultCheck(SentToThirdParty, SentToThirdPartyConfig),
+    DefaultCheck(PromptInjection, PromptInjectionConfig),
 )

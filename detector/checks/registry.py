@@ -13,6 +13,7 @@ from detector.checks.causes import with_causes
 from detector.checks.config import ChecksConfig
 from detector.checks.defaults import DEFAULT_CHECKS
 from detector.checks.port import Check
+from detector.checks.text.scan import limit_text, unread_characters
 
 __all__ = ["DEFAULT_CHECKS", "FAILED", "Checks", "Inspection"]
 
@@ -53,6 +54,7 @@ class Checks:
             names = [check.name for check in made]
             raise ValueError(f"checks share a name: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
         self._config = config
+        self._text_limits = config.text
         self._max_findings = config.max_findings_per_check
         self._telemetry = telemetry
         self._failures: dict[str, int] = {}
@@ -67,6 +69,7 @@ class Checks:
         """Ask every check; never raises for what a check raises."""
         findings: list[Finding] = []
         outcomes: list[str] = []
+        limit_text(trace, self._text_limits)
         for name, check in self._checks.items():
             try:
                 answer = check.inspect(trace)
@@ -79,6 +82,8 @@ class Checks:
                 findings += self._bounded(name, answer.findings)
         key = tuple(outcomes)
         answers, series = self._known.get(key) or self._combination(key)
+        if unread := unread_characters(trace):
+            self._telemetry.count("clearwatch.dropped", unread, reason="text_not_scanned")
         self._telemetry.count_each(series)
         return Inspection(findings=self._causes_first(trace, findings), answers=answers)
 

@@ -1,0 +1,81 @@
+"""A model's answer holds a secret: a key, a token, a password."""
+
+from typing import Final
+
+from core.dialects.messages import input_messages
+from core.model.finding import Dimension, Finding, FindingKind, Severity
+from core.model.trace import Trace
+from detector.checks.finding import finding, label_of
+from detector.checks.model_calls import is_wrapper
+from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
+from detector.checks.text.credentials import Credential, credentials
+from detector.checks.text.needles import SECRET, prepare
+from detector.checks.text.scan import ANSWER, Passage, scan_of
+
+_NAMED_IN_RATIONALE: Final = 10
+
+
+class SecretsInOutputConfig(CheckConfig):
+    """Nothing to set but `enabled`: shapes of keys are their providers' choice."""
+
+
+class SecretsInOutput:
+    """Found where an answer of an LLM call (no LLM span below it) holds one of these:
+
+    - a token in its provider's shape (OpenAI, Anthropic, AWS, GitHub, GitLab, Slack, Google, Stripe, Hugging Face, npm,
+      PyPI, SendGrid, Groq, xAI), random enough to be one (entropy), with digits, and without a placeholder's words;
+    - a private key with its body (PEM, OpenSSH, PGP);
+    - a JSON Web Token whose parts decode;
+    - a connection string with a password, to a host that is not this one;
+    - a value of 16 or more random characters after "password", "API key", "client secret" and the like.
+
+    Severity: high for tokens in a provider's shape and private keys, medium for the others; low where the user had said
+    it in this conversation. One fault a target and trace, its fingerprint on the kind. The secret is never repeated:
+    its first and last characters and its length are.
+
+    Unknown where nothing was found and an answer was not sent, or not read to its end.
+
+    Not findings: placeholders (`sk-your-key`, AKIAIOSFODNN7EXAMPLE, `****`, `$PASSWORD`); a key's heading without its
+    body; local connection strings (`postgres:postgres@localhost`); hashes and ids without a word beside them.
+    """
+
+    name = "secrets_in_output"
+    dimension = Dimension.SAFETY
+    needs = (Need.CONTENT,)
+
+    def __init__(self, config: SecretsInOutputConfig) -> None:
+        self._config = config
+        prepare()
+
+    def inspect(self, trace: Trace) -> Answer:
+        """Return one fault for each target that gave out a secret."""
+        scan = scan_of(trace)
+        otherwise = UNKNOWN if scan.unread & ANSWER else CLEAR
+        if not scan.passages:
+            return otherwise
+        told: dict[str, tuple[Passage, list[Credential]]] = {}
+        for passage in scan.of(SECRET, ANSWER):
+            kinds = [needle.label for needle, _ in passage.needles if needle.family == SECRET]
+            secrets = list(credentials(passage.text, kinds))
+            if secrets and not is_wrapper(trace, passage.span):
+                told.setdefault(passage.span.target, (passage, []))[1].extend(secrets)
+        return found([self._finding(trace, *found_) for found_ in told.values()], otherwise=otherwise)
+
+    def _finding(self, trace: Trace, passage: Passage, secrets: list[Credential]) -> Finding:
+        said = [m.text for m in input_messages(trace, passage.span) if m.role == "user"]
+        known = {s.raw for s in secrets if any(s.raw in text for text in said)}
+        secrets = sorted(secrets, key=lambda s: (s.raw in known, s.is_labelled))
+        gravest = secrets[0]
+        severity = Severity.MEDIUM if gravest.is_labelled else Severity.HIGH
+        whose = "; the user had said it before" if gravest.raw in known else ""
+        listed = ", ".join(f"{s.kind} {s.masked}" for s in secrets[:_NAMED_IN_RATIONALE])
+        return finding(
+            trace,
+            self,
+            culprit=passage.span,
+            kind=FindingKind.FAULT,
+            severity=Severity.LOW if gravest.raw in known else severity,
+            title=f"{label_of(passage.span)} gives out a secret: {gravest.kind}",
+            rationale=f"The answer holds {listed}{whose}. A secret that was shown has to be replaced.",
+            message=gravest.kind,
+        )

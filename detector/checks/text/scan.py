@@ -1,0 +1,282 @@
+"""The one scan of a trace that all checks of text share: which texts hold a needle, by side and role.
+
+Four sides are read: answers of LLM calls; their prompts; arguments of tools; results of tools and retrieved documents.
+Where a trace has no LLM call with an answer, what its root returned is the answer and what it was given the prompt.
+
+The texts of a side are scanned at once, as they were sent; most traces hold no needle, and that is all. Otherwise each
+text is scanned by itself, a prompt message by message, each distinct message once: calls repeat the conversation.
+
+A text longer than `max_text_characters` is read at its head and its tail; a trace beyond `max_trace_characters` is not
+read on. What was not read is counted in `TextScan.unread_characters`, and checks of that side answer "unknown" in
+place of "clear".
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+import pydantic
+
+from core.dialects.messages import input_messages
+from core.model.span import Content, ContentState, Span, SpanKind
+from core.model.trace import Trace
+from detector.checks.text.needles import (
+    CONTACT,
+    INJECTION,
+    NEEDLES,
+    PERSONAL,
+    REFUSAL,
+    SECRET,
+    Needle,
+    encoded,
+    sightings,
+    unescaped,
+)
+
+_LLM, _TOOL, _RETRIEVER, _AGENT, _CHAIN = (
+    SpanKind.LLM,
+    SpanKind.TOOL,
+    SpanKind.RETRIEVER,
+    SpanKind.AGENT,
+    SpanKind.CHAIN,
+)
+_PRESENT: Final = ContentState.PRESENT
+
+ANSWER: Final = 1
+PROMPT: Final = 2
+ARGUMENTS: Final = 4
+RESULT: Final = 8
+
+# what each side is looked at for
+_FAMILIES: Final = {
+    ANSWER: REFUSAL | PERSONAL | CONTACT | SECRET,
+    PROMPT: PERSONAL | SECRET | INJECTION,
+    ARGUMENTS: PERSONAL | SECRET,
+    RESULT: INJECTION,
+}
+# the longest needle that is not a token without end: a cut may fall into it
+_OVERLAP_CHARACTERS: Final = 400
+# shorter prompts are scanned faster than compared
+_LEAST_COMPARED_CHARACTERS: Final = 4_096
+_DERIVED: Final = "text_scan"
+_LIMITS: Final = "text_limits"
+
+
+class TextLimits(pydantic.BaseModel):
+    """`detector.checks.text`: how much text is read; a scan costs about a millisecond a megabyte."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    max_text_characters: int = pydantic.Field(default=1_000_000, ge=1_000)
+    """Of a longer text the first three quarters and the last quarter of as many are read."""
+    max_trace_characters: int = pydantic.Field(default=16_000_000, ge=1_000)
+    """A trace's texts beyond are not read; what was not read counts as `text_not_scanned` dropped."""
+
+
+DEFAULT_LIMITS: Final = TextLimits()
+
+
+class Passage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A text that holds needles. `role` is that of its message in a prompt, else empty."""
+
+    span: Span
+    side: int
+    role: str
+    text: str
+    needles: tuple[tuple[Needle, int], ...]
+    """Each needle in it, with the byte behind its first sighting."""
+    families: int
+
+
+class TextScan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a trace's texts hold."""
+
+    passages: tuple[Passage, ...] = ()
+    unread: int = 0
+    """The sides of which something was not sent, or not read."""
+    unread_characters: int = 0
+
+    def of(self, family: int, sides: int) -> list[Passage]:
+        """Return the passages on these sides with a needle of this family, in the order of their spans."""
+        return [p for p in self.passages if p.families & family and p.side & sides]
+
+
+def limit_text(trace: Trace, limits: TextLimits) -> None:
+    """Set what of a trace is read, before it is scanned."""
+    trace.derived[_LIMITS] = limits
+
+
+def scan_of(trace: Trace) -> TextScan:
+    """Return the scan of a trace; made once."""
+    found: TextScan | None = trace.derived.get(_DERIVED)
+    if found is None:
+        found = trace.derived[_DERIVED] = _Reader(trace).scan()
+    return found
+
+
+def unread_characters(trace: Trace) -> int:
+    """Return how much text of a trace was left out by its limits; 0 where nothing asked for its scan."""
+    found: TextScan | None = trace.derived.get(_DERIVED)
+    return found.unread_characters if found is not None else 0
+
+
+class _Reader:
+    """Reads one trace."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        limits: TextLimits = trace.derived.get(_LIMITS, DEFAULT_LIMITS)
+        self._max_text = limits.max_text_characters
+        self._left = limits.max_trace_characters
+        self._unread = 0
+        self._unread_characters = 0
+        self._seen: set[object] = set()
+
+    def scan(self) -> TextScan:
+        sides: dict[int, list[tuple[Span, str]]] = {ANSWER: [], PROMPT: [], ARGUMENTS: [], RESULT: []}
+        self._collect(sides[ANSWER], sides[PROMPT], sides[ARGUMENTS], sides[RESULT])
+        passages: list[Passage] = []
+        for side, texts in sides.items():
+            if not texts:
+                continue
+            families = _FAMILIES[side]
+            whole = texts[0][1] if len(texts) == 1 else "\n\n".join([text for _, text in texts])
+            if any(NEEDLES[needle].family & families for needle, _ in sightings(encoded(whole))):
+                read = self._messages(texts, families) if side == PROMPT else ((s, "", t) for s, t in texts)
+                passages += self._passages(side, families, read)
+        return TextScan(passages=tuple(passages), unread=self._unread, unread_characters=self._unread_characters)
+
+    def _collect(
+        self,
+        answers: list[tuple[Span, str]],
+        prompts: list[tuple[Span, str]],
+        arguments: list[tuple[Span, str]],
+        results: list[tuple[Span, str]],
+    ) -> None:
+        """Gather what is read of each side, within the limits."""
+        trace = self._trace
+        last = ""
+        for span in trace.llm_spans:
+            output = span.output
+            text = output.text or output.refusal
+            if text:
+                answers.append((span, self._cut(text, ANSWER)))
+            elif output.state is not _PRESENT and span.error is None:
+                self._unread |= ANSWER
+            text = span.input.text
+            if span.input.flat:
+                prompts.append((span, self._cut(self._flat(span.input), PROMPT)))
+            elif text:
+                prompts.append((span, self._cut(_fresh(text, last), PROMPT)))
+                last = text
+            elif span.error is None:
+                self._unread |= PROMPT
+        for span in trace.tool_spans:
+            text = span.tool.arguments if span.tool is not None and span.tool.arguments else span.input.text
+            if text:
+                arguments.append((span, self._cut(text, ARGUMENTS)))
+            text = span.output.text
+            if text:
+                results.append((span, self._cut(text, RESULT)))
+            elif span.output.state is not _PRESENT and span.error is None:
+                self._unread |= RESULT
+        if not trace.tool_spans:
+            arguments += [
+                (span, self._cut(call.arguments, ARGUMENTS))
+                for span in trace.llm_spans
+                for call in span.output.tool_calls
+                if call.arguments
+            ]
+        if len(trace.spans) > len(trace.llm_spans) + len(trace.tool_spans):
+            self._others(answers, prompts, results)
+
+    def _others(
+        self, answers: list[tuple[Span, str]], prompts: list[tuple[Span, str]], results: list[tuple[Span, str]]
+    ) -> None:
+        """Gather retrieved documents, and what a root says where no LLM call says anything."""
+        for span in self._trace.spans:
+            if span.kind is _RETRIEVER:
+                documents = span.details.documents
+                texts = [d.text for d in documents if d.text] if documents else []
+                results += [(span, self._cut(text, RESULT)) for text in texts or [span.output.text] if text]
+        root = self._trace.root
+        if not answers and root is not None and (root.kind is _AGENT or root.kind is _CHAIN) and root.output.text:
+            answers.append((root, self._cut(root.output.text, ANSWER)))
+            if root.input.text and not prompts:
+                prompts.append((root, self._cut(root.input.text, PROMPT)))
+
+    def _flat(self, content: Content) -> str:
+        """Return the flattened messages that no call before had, still encoded."""
+        fresh = [pair for pair in content.flat if pair not in self._seen]
+        self._seen.update(fresh)
+        return b"\n\n".join(fresh).decode("utf-8", "replace")
+
+    def _cut(self, text: str, side: int) -> str:
+        """Return what is read of a text, and count what is not."""
+        length = len(text)
+        if length > self._max_text:
+            tail = self._max_text // 4
+            text = f"{text[: self._max_text - tail]}\n\n{text[-tail:]}"
+        if len(text) > self._left:
+            text = text[: self._left]
+        self._left -= len(text)
+        if len(text) < length:
+            self._unread |= side
+            self._unread_characters += length - len(text)
+        return text
+
+    def _messages(self, texts: list[tuple[Span, str]], families: int) -> Iterator[tuple[Span, str, str]]:
+        """Yield each distinct message of the prompts that hold a needle: (span, role, text)."""
+        for span, raw in texts:
+            if not any(NEEDLES[needle].family & families for needle, _ in sightings(encoded(raw))):
+                continue
+            messages = input_messages(self._trace, span)
+            if not messages:
+                yield span, "", raw
+            for message in messages:
+                key = (message.role, message.text)
+                if message.text and key not in self._seen:
+                    self._seen.add(key)
+                    yield span, message.role, self._within(message.text)
+
+    def _within(self, text: str) -> str:
+        """Return a message as far as its prompt was read, which has counted what was not."""
+        if len(text) <= self._max_text:
+            return text
+        tail = self._max_text // 4
+        return f"{text[: self._max_text - tail]}\n\n{text[-tail:]}"
+
+    def _passages(self, side: int, families: int, texts: Iterator[tuple[Span, str, str]]) -> Iterator[Passage]:
+        seen: set[tuple[str, str]] = set()
+        for span, role, text in texts:
+            needles = [(NEEDLES[needle], end) for needle, end in sightings(encoded(text))]
+            kept = tuple(found for found in needles if found[0].family & families)
+            if kept and (role, text) not in seen:
+                seen.add((role, text))
+                union = 0
+                for needle, _ in kept:
+                    union |= needle.family
+                yield Passage(
+                    span=span,
+                    side=side,
+                    role=role,
+                    text=text if role else unescaped(text),
+                    needles=kept,
+                    families=union,
+                )
+
+
+def _fresh(text: str, before: str) -> str:
+    """Return a prompt without the beginning that it shares with the one before, which was read."""
+    if len(before) < _LEAST_COMPARED_CHARACTERS or text[:_OVERLAP_CHARACTERS] != before[:_OVERLAP_CHARACTERS]:
+        return text
+    low, high = 0, min(len(text), len(before))
+    if text[:high] == before[:high]:
+        low = high
+    while high - low > _OVERLAP_CHARACTERS:
+        middle = (low + high) // 2
+        if text[low:middle] == before[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return text[max(0, low - _OVERLAP_CHARACTERS) :]
