@@ -117,6 +117,8 @@ class App:
             replay=lambda asked: self._replay(asked, store),
             checks=catalogue(config.detector, plugins=self._plugins),
             suppressions=config.detector.suppressions,
+            log=lambda: self._log,
+            prices=self._prices,
         )
         telemetry.gauge("clearwatch.loop.lag", lambda: self._loop_lag_s)
         async with _Closing() as closing:

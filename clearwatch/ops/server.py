@@ -23,9 +23,11 @@ from clearwatch.ops.metrics import Metrics
 from clearwatch.ops.page import PAGE_HEADERS, page_html
 from clearwatch.ops.shapes import TrendShape, detail_shape, issue_shape
 from clearwatch.ops.status import Lag, StatusReader
+from clearwatch.ops.trace_spans import ReadsAt, shape_of
 from core.clock import Clock, SystemClock
 from core.errors import LogUnavailableError, RetryableError
 from core.model.issue import IssueStatus
+from core.prices import PriceTable
 from core.telemetry import Telemetry
 from detector.catalogue import CheckInfo
 from detector.issues.suppressions import SuppressionConfig
@@ -70,6 +72,8 @@ class OpsServer:
         replay: Replaying = _replays_nothing,
         checks: Sequence[CheckInfo] = (),
         suppressions: Sequence[SuppressionConfig] = (),
+        log: Callable[[], ReadsAt | None] = lambda: None,
+        prices: PriceTable | None = None,
     ) -> None:
         self._config = config
         self._store = store
@@ -91,6 +95,8 @@ class OpsServer:
         self._letters = LettersApi(store, replay)
         self._checks = checks
         self._suppressions = suppressions
+        self._log = log
+        self._prices = prices
         telemetry.gauge("clearwatch.ready", lambda: 0.0 if readiness() else 1.0)
         self._socket: socket.socket | None = None
         self._server: _Server | None = None
@@ -245,7 +251,8 @@ class OpsServer:
         return _json(detail_shape(detail, now_s=self._clock.now_s()))
 
     async def _get_trace(self, request: Request) -> Response:
-        return _json(await asyncio.to_thread(self._store.trace, request.path_params["given"]))
+        detail = await asyncio.to_thread(self._store.trace, request.path_params["given"])
+        return _json(await shape_of(detail, self._log(), self._prices))
 
     async def _get_letters(self, request: Request) -> Response:
         return _json({"dead_letters": await self._letters.list_(request)})

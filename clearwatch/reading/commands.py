@@ -16,6 +16,7 @@ from clearwatch.reading.asking import as_json, asks, asks_for_checks, fail, prin
 from clearwatch.reading.letters import dead_letters
 from clearwatch.reading.source import ChecksSource, Source
 from clearwatch.reading.terminal import checks_view, console, issue_view, issues_view, status_view
+from clearwatch.reading.trace_view import trace_view
 from core.model.issue import IssueStatus
 
 _WATCH_EVERY_S: Final = 2.0
@@ -87,6 +88,20 @@ def show(*, source: Source, issue_id: str, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("trace_id", metavar="ID")
+@click.option("--full", "is_full", is_flag=True, help="Texts of up to 4,000 characters instead of 160.")
+@as_json
+@asks
+def trace(*, source: Source, trace_id: str, is_full: bool, as_json: bool) -> None:
+    """Show one trace: what is wrong, then its spans, in one form whoever sent them. ID may be MLflow's (tr-…)."""
+    found = source.trace(trace_id)
+    if as_json:
+        print_json(found)
+    else:
+        console().print(trace_view(found, is_full=is_full))
+
+
+@click.command()
 @click.argument("what", type=click.Choice(["findings", "issues"]))
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file instead of stdout.")
 @asks
@@ -121,4 +136,4 @@ def _writing(output: Path | None) -> Iterator[IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
-COMMANDS: Final[tuple[click.Command, ...]] = (status, checks, issues, issue, export, dead_letters)
+COMMANDS: Final[tuple[click.Command, ...]] = (status, checks, issues, issue, trace, export, dead_letters)

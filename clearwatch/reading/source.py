@@ -18,18 +18,22 @@ from clearwatch.letters import Replay, Replayed, replay
 from clearwatch.ops.checks import ChecksShape, checks_shape
 from clearwatch.ops.shapes import IssueDetailShape, IssueShape, detail_shape, issue_shape
 from clearwatch.ops.status import Status, compose, living, open_traces, reported_lag
+from clearwatch.ops.trace_shapes import TraceShape, trace_shape
+from clearwatch.ops.trace_spans import shape_of
 from clearwatch.plugins import PluginError, load_plugins
+from clearwatch.prices import PricesError, load_prices
 from core.clock import SystemClock
-from core.errors import ClearwatchError, PermanentError
+from core.errors import ClearwatchError, PermanentError, RetryableError
 from core.log.database import LogLockedError
 from core.log.port import Log
+from core.prices import PriceTable
 from core.telemetry import Telemetry
 from detector.catalogue import catalogue
 from detector.config import DetectorConfig
 from sinks.records.config import FILE_NAME
 from sinks.records.letters import LetterDetail, LetterRow
 from sinks.records.store import RecordStore
-from sinks.records.views import FindingRow, Series
+from sinks.records.views import FindingRow, Series, TraceDetail
 
 _TIMEOUT_S: Final = 30.0
 _REPLAY_S: Final = 600.0
@@ -82,6 +86,10 @@ class Source(ChecksSource, Protocol):
 
     def issue(self, given: str) -> IssueDetailShape:
         """Return one issue by any of its ids."""
+        ...
+
+    def trace(self, given: str) -> TraceShape:
+        """Return one trace with its spans, by any of its ids."""
         ...
 
     def findings(self) -> Iterator[FindingRow]:
@@ -139,6 +147,12 @@ class OpsSource:
         if not all(c.isalnum() or c == "-" for c in given):
             raise ReadingError(f"no issue has the id {given!r}")
         return self._get(f"/api/v1/issues/{given}", IssueDetailShape)
+
+    def trace(self, given: str) -> TraceShape:
+        """Return one trace by any of its ids."""
+        if not all(c.isalnum() or c == "-" for c in given):
+            raise ReadingError(f"no trace has the id {given!r}")
+        return self._get(f"/api/v1/traces/{given}", TraceShape)
 
     def findings(self) -> Iterator[FindingRow]:
         """Yield every finding that stands, as they come over the wire."""
@@ -247,6 +261,23 @@ class RecordsSource:
         with _readable():
             return detail_shape(self._store.issue(given), now_s=time.time())
 
+    def trace(self, given: str) -> TraceShape:
+        """Return one trace by any of its ids; its spans are read from a log that is opened for it."""
+        with _readable():
+            return asyncio.run(self._trace(self._store.trace(given)))
+
+    async def _trace(self, detail: TraceDetail) -> TraceShape:
+        if detail.trace.offset < 0:
+            return trace_shape(detail, None, note="a release before this one noted it: its spans are not found again")
+        log = self._log()
+        try:
+            await log.start()
+            return await shape_of(detail, log, _prices(self._config))
+        except (LogLockedError, RetryableError) as exc:
+            return trace_shape(detail, None, note=f"the log cannot be read: {exc}")
+        finally:
+            await log.stop()
+
     def findings(self) -> Iterator[FindingRow]:
         """Yield every finding that stands."""
         with _readable():
@@ -329,6 +360,13 @@ def open_source(*, config: Config, ops_url: str | None, data_dir: Path) -> Sourc
             store.close()
             raise
     return RecordsSource(store, config=config.detector, log=functools.partial(_log_of, config, data_dir))
+
+
+def _prices(config: DetectorConfig) -> PriceTable | None:
+    try:
+        return load_prices(config.prices_file)
+    except PricesError as exc:
+        raise ReadingError(str(exc)) from exc
 
 
 def _checks(config: DetectorConfig, series: Iterable[Series]) -> ChecksShape:

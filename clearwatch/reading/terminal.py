@@ -17,7 +17,7 @@ from clearwatch.ops.status import Status
 from detector.catalogue import Threshold
 
 _OUTCOMES: Final = ("found", "clear", "suspicious", "unknown", "failed")
-_SEVERITY_STYLE: Final = {"high": "bold red", "medium": "yellow", "low": "cyan"}
+SEVERITY_STYLE: Final = {"high": "bold red", "medium": "yellow", "low": "cyan"}
 _UNWATCHED_WIDTH: Final = 160  # columns where the output is not a terminal
 _MAX_TITLE: Final = 400
 
@@ -27,9 +27,9 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else _UNWATCHED_WIDTH, highlight=False, markup=False)
 
 
-def safe(text: str, style: str = "") -> Text:
+def safe(text: str, style: str = "", *, limit: int = _MAX_TITLE) -> Text:
     """Return text on one line without anything that moves the cursor, colours, or turns the direction of writing."""
-    return Text("".join(_shown(c) for c in text[:_MAX_TITLE]), style=style)
+    return Text("".join(_shown(c) for c in text[:limit]), style=style)
 
 
 def _shown(character: str) -> str:
@@ -147,7 +147,7 @@ def issues_view(issues: tuple[IssueShape, ...]) -> RenderableType:
             what.append("\n").append_text(safe(where, "dim"))
         table.add_row(
             issue.issue_id[:8],
-            Text(issue.severity, _SEVERITY_STYLE.get(issue.severity, "")),
+            Text(issue.severity, SEVERITY_STYLE.get(issue.severity, "")),
             Text(issue.category),
             what,
             Text(state, "bold red" if state in ("regressed", "escalating") else ""),
@@ -180,7 +180,7 @@ def issue_view(detail: IssueDetailShape) -> RenderableType:
     )
     for name, value in rows:
         if value:
-            facts.add_row(name, safe(value, _SEVERITY_STYLE.get(value, "") if name == "severity" else ""))
+            facts.add_row(name, safe(value, SEVERITY_STYLE.get(value, "") if name == "severity" else ""))
     parts: list[RenderableType] = [safe(detail.title, "bold"), facts]
     if detail.description:
         lines = [safe(line) for line in detail.description.splitlines()]

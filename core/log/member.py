@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from core.log.headers import HeaderCodec
 from core.log.mirror import Mirror
 from core.log.port import AssignmentListener, Fetch, StoredRecord, TopicPartition, Work
-from core.log.reading import ReadPool, read_offsets, read_range
+from core.log.reading import ReadPool, read_range
 from core.telemetry import Telemetry
 
 # least bytes of one partition in a fetch: below it, more partitions in a fetch cost more than fairness gains
@@ -32,6 +32,10 @@ class Host(Protocol):
 
     async def join(self, member: "SqliteReader") -> None:
         """Make the group durable and wake the member whenever its topics grow."""
+        ...
+
+    async def read_at(self, topic: str, partition: int, offsets: Sequence[int]) -> Sequence[StoredRecord]:
+        """Return the records at these offsets that are still stored."""
         ...
 
     def leave(self, member: "SqliteReader") -> None:
@@ -112,8 +116,7 @@ class SqliteReader:
 
     async def read_at(self, topic: str, partition: int, offsets: Sequence[int]) -> Sequence[StoredRecord]:
         """Return the records at these offsets that are still stored."""
-        state = self._host.mirror.partitions[topic, partition]
-        return await self._host.pool().run(lambda c, codec: read_offsets(c, codec, state, offsets))
+        return await self._host.read_at(topic, partition, offsets)
 
     def pause(self, partitions: Sequence[TopicPartition]) -> None:
         """Stop delivering these partitions."""

@@ -162,6 +162,13 @@ class Log(Protocol):
         """
         ...
 
+    async def read_at(self, topic: str, partition: int, offsets: Sequence[int]) -> Sequence[StoredRecord]:
+        """Return the records at these offsets (ascending), leaving out those that are deleted; no group is involved.
+
+        Raises LogUnavailableError.
+        """
+        ...
+
     async def lag(self) -> Mapping[str, int]:
         """Return, for each consumer group known, the records not yet committed: one consistent snapshot.
 

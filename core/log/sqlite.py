@@ -19,8 +19,8 @@ from core.log.database import MEMORY, OFFSET_BITS, FileLock, connect_writer, pre
 from core.log.member import SqliteReader
 from core.log.mirror import Mirror, PartitionState
 from core.log.partitions import PartitionCounts
-from core.log.port import Record, TopicPartition, Work
-from core.log.reading import ReadPool
+from core.log.port import Record, StoredRecord, TopicPartition, Work
+from core.log.reading import ReadPool, read_offsets
 from core.log.writer import Request, Writer
 from core.telemetry import Telemetry
 
@@ -105,6 +105,11 @@ class SqliteLog:
             partitions=partitions,
             telemetry=self._telemetry,
         )
+
+    async def read_at(self, topic: str, partition: int, offsets: Sequence[int]) -> Sequence[StoredRecord]:
+        """Return the records at these offsets that are still stored."""
+        state = self.mirror.partitions[topic, partition]
+        return await self.pool().run(lambda c, codec: read_offsets(c, codec, state, offsets))
 
     def units(self, topic: str) -> int:
         """Return the units of every record that was ever appended to a topic: exact, also after a kill."""

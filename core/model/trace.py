@@ -231,6 +231,9 @@ class TraceVersion(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):
     """Log records that were joined to its spans. Of two versions of the same spans the one with more is the newer."""
     turn: Turn | None = None
     """None where the trace is part of no conversation, or of no session."""
+    partition: int = -1
+    """Where this record stands on `traces`, its chunks shortly before it; only the records know."""
+    offset: int = -1
 
 
 class TraceChunk(msgspec.Struct, frozen=True, kw_only=True, tag="chunk"):

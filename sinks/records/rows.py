@@ -24,6 +24,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     log_time_ms: int
     offset: int
     value: TraceRecord | FindingRecord | IssueRecord
+    partition: int = -1
 
     @property
     def position(self) -> int:
@@ -185,7 +186,7 @@ class Rows:
             "session_id": session_id,
             "provisional": int(trace.provisional),
             "seen_at_s": change.log_time_ms / 1000,
-            "body": self._encode(trace),
+            "body": self._encode(msgspec.structs.replace(trace, partition=change.partition, offset=change.offset)),
         }
         self._traces.append(("trace", row))
         if trace.session_id:

@@ -186,7 +186,10 @@ class RecordsSink:
             decoded = self._poison.decoded(records, self._decode[topic], pause)
             dead += decoded.letters
             for record, value in decoded.found:
-                changes.append((record, Change(log_time_ms=record.log_time_ms, offset=record.offset, value=value)))
+                change = Change(
+                    log_time_ms=record.log_time_ms, offset=record.offset, partition=record.partition, value=value
+                )
+                changes.append((record, change))
             if decoded.next_offset is not None:
                 next_offsets.setdefault(partition, {})[topic] = decoded.next_offset
         return changes, dead, next_offsets

@@ -13,7 +13,7 @@ from core.log.kafka.reader import KafkaReader
 from core.log.kafka.seeking import Seeker
 from core.log.kafka.topic_setup import Topics
 from core.log.partitions import PartitionCounts
-from core.log.port import Record
+from core.log.port import Record, StoredRecord
 from core.telemetry import Telemetry
 
 
@@ -72,6 +72,11 @@ class KafkaLog:
         )
         self._readers.add(reader)
         return reader
+
+    async def read_at(self, topic: str, partition: int, offsets: Sequence[int]) -> Sequence[StoredRecord]:
+        """Return the records at these offsets that are still stored."""
+        self.check_running()
+        return await self.seeker.read_at(TopicPartition(self.topics.name(topic), partition), topic, offsets)
 
     async def lag(self) -> Mapping[str, int]:
         """Return, for each group of ours that the brokers know or that was made here, the records not yet committed.
