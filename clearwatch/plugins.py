@@ -16,9 +16,8 @@ from types import ModuleType
 from typing import Any, Final
 
 from core.errors import PermanentError
-from detector.checks.defaults import DEFAULT_CHECKS
 from detector.checks.plugin import Plugin, make, name_of
-from detector.config import DetectorConfig
+from detector.config import RESERVED, DetectorConfig
 
 GROUP: Final = "clearwatch.checks"
 """Entry points: the name is the check's, the value its class."""
@@ -48,7 +47,7 @@ def load_plugins(config: DetectorConfig) -> tuple[Plugin, ...]:
 class _Loading:
     def __init__(self, config: DetectorConfig) -> None:
         self._options: Mapping[str, Mapping[str, Any]] = config.plugins
-        self._taken = {check.name: "the checks that ship" for check in DEFAULT_CHECKS}
+        self._taken = dict.fromkeys(RESERVED, "the checks that ship")
         self._taken |= {rule.name: "a rule of `detector.rules`" for rule in config.rules}
         self._seen: set[str] = set()
         self._made: list[Plugin] = []

@@ -16,6 +16,7 @@ from detector.checks.defaults import DEFAULT_CHECKS
 from detector.checks.plugin import Plugin
 from detector.checks.port import Need, needs_of
 from detector.config import DetectorConfig
+from detector.rules.budgets import OverBudget
 from detector.rules.config import thresholds_of_rule
 from detector.rules.rule import needs_of_rule
 
@@ -99,6 +100,19 @@ def catalogue(config: DetectorConfig, *, plugins: Sequence[Plugin] = ()) -> tupl
         )
         for rule in config.rules
     ]
+    if config.budgets:
+        check = OverBudget(config.budgets)
+        found.append(
+            CheckInfo(
+                name=check.name,
+                group=Group.RULES,
+                dimension=check.dimension,
+                summary="A component takes longer than its time budget",
+                needs=check.needs,
+                enabled=check.dimension in wanted,
+                thresholds={budget.label: f"{budget.max_ms:g} ms" for budget in config.budgets},
+            )
+        )
     found += [
         CheckInfo(
             name=plugin.check.name,

@@ -1,6 +1,6 @@
 """The section `detector`, put together from the sections of its parts."""
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,8 +11,15 @@ from detector.checks.config import ChecksConfig
 from detector.checks.defaults import DEFAULT_CHECKS
 from detector.issues.config import IssuesConfig
 from detector.issues.suppressions import SuppressionConfig
+from detector.rules.budgets import OVER_BUDGET, BudgetConfig
 from detector.rules.config import RuleConfig
+from detector.sessions.checks.defaults import DEFAULT_SESSION_CHECKS
 from detector.sessions.config import SessionsConfig
+
+RESERVED: Final = frozenset(
+    {OVER_BUDGET, *(check.name for check in DEFAULT_CHECKS), *(check.name for check in DEFAULT_SESSION_CHECKS)}
+)
+"""Names of checks that ship: those of one's own need others."""
 
 
 class DetectorConfig(BaseModel):
@@ -27,6 +34,8 @@ class DetectorConfig(BaseModel):
     issues: IssuesConfig = IssuesConfig()
     rules: tuple[RuleConfig, ...] = ()
     """Checks by comparison: an attribute or a field of spans or traces against a value. See docs/extending.md."""
+    budgets: tuple[BudgetConfig, ...] = ()
+    """How long components may take: kinds of spans, tools, models, whole traces. See docs/extending.md."""
     suppressions: tuple[SuppressionConfig, ...] = ()
     """Findings that make no issue until a day, each with its reason; they are counted. See docs/extending.md."""
     checks_dir: str = ""
@@ -46,7 +55,15 @@ class DetectorConfig(BaseModel):
 
     @model_validator(mode="after")
     def _names_differ(self) -> "DetectorConfig":
-        names = [check.name for check in DEFAULT_CHECKS] + [rule.name for rule in self.rules]
+        names = [*RESERVED, *(rule.name for rule in self.rules)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"`rules` must have names of their own: {', '.join(twice)} is taken")
+        return self
+
+    @model_validator(mode="after")
+    def _budgets_differ(self) -> "DetectorConfig":
+        known = [(each.component, each.measure, sorted(each.name), sorted(each.service)) for each in self.budgets]
+        for number, each in enumerate(known):
+            if each in known[:number]:
+                raise ValueError(f"`budgets` {known.index(each)} and {number} are of the same component")
         return self

@@ -13,6 +13,7 @@ from detector.checks.plugin import Plugin
 from detector.checks.registry import Checks
 from detector.config import DetectorConfig
 from detector.issues.stage import IssuesStage
+from detector.rules.budgets import OverBudget
 from detector.rules.rule import rule_checks
 from detector.sessions.session import Sessions
 from detector.sessions.stage import SessionsStage
@@ -31,6 +32,8 @@ def stages(
     Without the latency dimension there are no baselines: they look for nothing else.
     """
     extra = [*(plugin.check for plugin in plugins), *rule_checks(config.rules)]
+    if config.budgets:
+        extra.append(OverBudget(config.budgets))
     asked = [key for rule in config.rules if rule.enabled for key in rule.attributes]
     checks = Checks(config.checks, telemetry, extra=extra, dimensions=config.dimensions)
     sessions = Sessions(stitch=config.sessions.stitch, not_users=config.sessions.not_users)
