@@ -186,6 +186,8 @@ _TAKES_BACK: Final = _any(
     (?:sorry|apologies|apologize|apologise) (?:again )?(?:for|about) (?:\w+ ){0,4}(?:confusion|mistake|mistakes|error|mix-?up|misinformation|misunderstanding|oversight|inaccuracy|incorrect (?:answer|information))
     my (?:mistake|bad)
     i (?:was (?:wrong|mistaken|incorrect)|made (?:a|an) (?:mistake|error)|misspoke|misread|miscalculated|stand corrected)
+    there (?:was|were|has been) an? (?:oversight|mistake|error) (?:in|on|with) (?:my|the) (?:previous |earlier |last )?(?:answer|response|calculation|message|information|total)
+    there was an oversight
     i (?:previously )?(?:gave|told|provided) you (?:the |with )?(?:wrong|incorrect)
     my (?:previous|earlier|last) (?:answer|response|message|statement) was (?:wrong|incorrect|mistaken|inaccurate|not correct)
     # German
@@ -213,6 +215,20 @@ _TAKES_BACK: Final = _any(
     """
 )
 _TAKES_BACK_UNSPACED: Final = _unspaced("我弄错了 我搞错了 私の間違い 間違えました 誤りでした")
+
+_ACTUALLY: Final = _any(
+    """
+    (?:actually|in fact)
+    (?:tatsachlich|in wirklichkeit|doch)
+    (?:en realite|en fait)
+    (?:en realidad|de hecho)
+    (?:in realta)
+    (?:na verdade|na realidade)
+    (?:eigenlijk|in werkelijkheid)
+    """
+)
+_SENTENCES: Final = re.compile(r"(?<=[.!?。])\s+|\n")
+_FIGURE: Final = re.compile(r"\d+(?:[.,:]\d+)*")
 
 _YES: Final = _any("yes\nyeah\nsure\nok\nokay\nja\noui\nsi\nsim\ncertainly\ncorrect\nabsolutely\nindeed")
 _NO: Final = _any("no\nnein\nnon\nnao\nnee\nunfortunately not\nleider nein\nleider nicht")
@@ -283,6 +299,17 @@ def takes_back(text: str) -> str:
     """Return the words of a plain text in which a speaker takes back what it said before; empty where none do."""
     match = _TAKES_BACK.search(text) or _TAKES_BACK_UNSPACED.search(text)
     return match.group().strip() if match is not None else ""
+
+
+def says_actually(text: str) -> bool:
+    """Return whether a plain text says how something is in fact."""
+    return _ACTUALLY.search(text) is not None
+
+
+def sentences_with_figures(text: str) -> list[tuple[str, frozenset[str]]]:
+    """Return the sentences of a text that hold figures, with these figures."""
+    found = [(piece, frozenset(_FIGURE.findall(piece))) for piece in _SENTENCES.split(text)]
+    return [(piece, figures) for piece, figures in found if figures]
 
 
 def polarity(text: str) -> int:

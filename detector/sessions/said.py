@@ -1,13 +1,16 @@
 """What somebody said in a session, and what the lexicon reads out of it, each worked out once."""
 
 import functools
+from collections.abc import Sequence
 from typing import Final
 
 from detector.sessions import lexicon
-from detector.sessions.words import Words
+from detector.sessions.words import Words, plain
 
 # where a speaker says what the rest is about: an apology, a yes, a failure
 _OPENING_CHARACTERS: Final = 300
+# figures beyond it are those of tables
+_READ_CHARACTERS: Final = 1_500
 
 
 class Said(Words):
@@ -47,6 +50,20 @@ class Said(Words):
     def takes_back(self) -> bool:
         """Return whether it begins by taking back what its speaker said before."""
         return bool(lexicon.takes_back(self.plain[:_OPENING_CHARACTERS]))
+
+    @functools.cached_property
+    def corrected(self) -> Sequence[tuple[Words, frozenset[str]]]:
+        """Return the sentences that give figures for what is "actually" so, with these figures."""
+        if not any(c.isdigit() for c in self.text) or not lexicon.says_actually(self.plain):
+            return ()
+        found = lexicon.sentences_with_figures(self.text[:_READ_CHARACTERS])
+        return [(Words(piece), figures) for piece, figures in found if lexicon.says_actually(plain(piece))]
+
+    @functools.cached_property
+    def figures(self) -> Sequence[tuple[Words, frozenset[str]]]:
+        """Return the sentences that hold figures, with these figures."""
+        found = lexicon.sentences_with_figures(self.text[:_READ_CHARACTERS])
+        return [(Words(piece), figures) for piece, figures in found]
 
     @functools.cached_property
     def polarity(self) -> int:

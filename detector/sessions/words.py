@@ -16,6 +16,8 @@ from typing import Final
 _WORD: Final = re.compile(r"[^\W_]+(?:[.:,/\-@][^\W_]+)*")
 _FENCED: Final = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _QUOTED: Final = re.compile(r'"[^"\n]*"|“[^”\n]*”|«[^»\n]*»|„[^“”\n]*[“”]|「[^」\n]*」|^>.*$', re.MULTILINE)
+# endings of inflected languages begin behind it; shorter stems would make one of international and internal
+_STEM_LETTERS: Final = 7
 # CJK ideographs, kana, Thai: written without spaces
 _UNSPACED: Final = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
@@ -108,8 +110,15 @@ class Words:
 
 
 def _stem(word: str) -> str:
-    """Return a word without a plural's s: flights, flight. Others stay: a wrong stem would make two words one."""
-    return word[:-1] if len(word) > 4 and word.endswith("s") and not word.endswith("ss") and word.isalpha() else word
+    """Return what words of one stem share, roughly: without a plural's s, and the first letters of a long one.
+
+    Enough for cancel and cancelling, reservieren and reserviert; names and numbers of usual length stay whole.
+    """
+    if not word.isalpha():
+        return word
+    if len(word) > _STEM_LETTERS:
+        return word[:_STEM_LETTERS]
+    return word[:-1] if len(word) > 4 and word.endswith("s") and not word.endswith("ss") else word
 
 
 def alike(one: Words, other: Words, *, min_words: int, min_ratio: float) -> bool:

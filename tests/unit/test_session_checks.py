@@ -272,6 +272,26 @@ def test_an_answer_taken_back_blames_the_earlier_one() -> None:
     assert checks_of(FLIGHT, later) == [("self_contradiction", "t0")]
 
 
+COST = said("What does the flight cost?", "The total cost for the selected flights is $255.")
+
+
+def test_other_figures_for_the_same_thing_contradict() -> None:
+    later = said("Yes, book it.", "The total cost for the selected flights is actually $305. Shall I go on?")
+    assert checks_of(COST, later) == [("self_contradiction", "t0")]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "The total cost for the selected flights is $305.",
+        "The total cost for the selected flights is actually $255.",
+        "Our office has actually 305 people in 12 countries.",
+    ],
+)
+def test_figures_of_something_else_do_not_contradict(answer: str) -> None:
+    assert checks_of(COST, said("And with a bag?", answer)) == []
+
+
 def test_yes_and_then_no_to_the_same_question_contradict() -> None:
     question = "Can I take my dog on the flight to Bonn?"
     assert ("self_contradiction", "t0") in checks_of(said(question, "Yes, dogs fly."), said(question, "No, they stay."))

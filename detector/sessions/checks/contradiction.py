@@ -7,7 +7,7 @@ from detector.checks.finding import quoted
 from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
 from detector.sessions.checks.finding import session_finding
 from detector.sessions.conversation import Conversation, TurnInSession
-from detector.sessions.words import alike
+from detector.sessions.words import Words, alike
 
 
 class ContradictionConfig(CheckConfig):
@@ -24,6 +24,8 @@ class Contradiction:
 
     - it takes back, in its first 300 characters, what was said before ("I apologize for the mistake", "I was
       wrong"; in a language of `detector.sessions.lexicon`), and the user had not come back after an error;
+    - it gives, in a sentence with "actually" or the like, figures for something that the answer before gave other
+      figures for: the sentences share `min_words` telling words and no figure;
     - the same question (as `repeated_question` tells) was answered with a yes before and with a no now, or the other
       way round.
 
@@ -46,7 +48,8 @@ class Contradiction:
             return UNKNOWN if not conversation.shows_answers else found([])
         blamed: dict[str, Finding] = {}
         for place, turn in enumerate(conversation.turns):
-            if not turn.shows_answer or not (turn.answered.takes_back or turn.answered.polarity):
+            said = turn.answered
+            if not turn.shows_answer or not (said.takes_back or said.polarity or said.corrected):
                 continue
             earlier, what = self._contradicted(conversation, place, turn)
             if earlier is not None:
@@ -71,6 +74,8 @@ class Contradiction:
             return None, ""
         if turn.answered.takes_back and not before[0].failed:
             return previous, "the next answer took it back"
+        if self._is_corrected(previous, turn):
+            return previous, "the next answer gave other figures for it"
         now = turn.answered.polarity
         if now and turn.question:
             for other in before:
@@ -79,3 +84,15 @@ class Contradiction:
                 ):
                     return other, "the same question was answered the other way round later"
         return None, ""
+
+    def _is_corrected(self, previous: TurnInSession, turn: TurnInSession) -> bool:
+        """Return whether an answer gives other figures for what the one before it told."""
+        for new, figures in turn.answered.corrected:
+            for old, others in previous.answered.figures:
+                if figures.isdisjoint(others) and len(_words(new) & _words(old)) >= self._config.min_words:
+                    return True
+        return False
+
+
+def _words(sentence: Words) -> frozenset[str]:
+    return frozenset(word for word in sentence.telling if word.isalpha())
