@@ -11,6 +11,8 @@ from core.model.span import Content, ContentState, FinishReason, ToolCall
 from core.otlp.slim import Value
 
 _MAX_DEPTH: Final = 6
+# calls that stand under a key of their own: Bedrock, Gemini as its SDK and its API write it
+_BARE_CALLS: Final = ("toolUse", "functionCall", "function_call")
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT, _NO_REASON = ContentState.PRESENT, FinishReason.UNKNOWN
 
@@ -51,8 +53,12 @@ class _Gathered:
         if not isinstance(part, dict):
             return
         kind = str(part.get("type") or "").replace("-", "_")
-        if kind in ("tool_call", "tool_use", "function_call", "server_tool_call") or "toolUse" in part:
-            self.call(part.get("toolUse") or part)
+        bare = None if kind else next((part[key] for key in _BARE_CALLS if isinstance(part.get(key), dict)), None)
+        if kind in ("tool_call", "tool_use", "function_call", "server_tool_call") or bare is not None:
+            self.call(part if bare is None else bare)
+        elif not kind and part.get("thought") is True:
+            # Gemini: reasoning is not part of the answer
+            return
         elif kind == "refusal":
             self.refusals.append(str(part.get("refusal") or part.get("content") or ""))
         elif kind in ("", "text", "output_text", "json"):
@@ -60,6 +66,10 @@ class _Gathered:
                 if part.get(key) is not None:
                     self.say(part[key])
                     break
+            else:
+                # Bedrock's blocks
+                if part.get("json") is not None:
+                    self.say(json.dumps(part["json"], ensure_ascii=False))
 
     def call(self, call: Any) -> None:
         """Add a tool call: {name, arguments|args|input, id}, or OpenAI's with a `function` inside."""

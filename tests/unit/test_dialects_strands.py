@@ -133,3 +133,9 @@ def test_an_agent_names_its_tools_and_carries_the_sum_of_usage() -> None:
     assert json.loads(span.details.tool_definitions) == ["get_weather", "search_flights"]
     assert span.usage is not None
     assert Usage(37, 21, 5) == Usage(span.usage.input_tokens, span.usage.output_tokens, span.usage.cached_tokens)
+
+
+def test_a_result_that_is_a_block_of_json_is_read() -> None:
+    events = [("gen_ai.choice", {"message": '[{"json": {"temp": 18}}]', "id": "call_1"})]
+    span = read_span(TOOL, scope=SCOPE, events=events)
+    assert (span.output.state, span.output.text) == (ContentState.PRESENT, '{"temp": 18}')

@@ -1,0 +1,134 @@
+"""Langfuse's SDK: langfuse.observation.* attributes."""
+
+import json
+from typing import Any
+
+import pytest
+
+from core.model.span import ContentState, Document, FinishReason, Span, SpanKind, ToolCall, Usage
+from tests.unit.dialect_spans import START_NS, read_span
+
+OBSERVED = "langfuse.observation."
+BASE: dict[str, Any] = {
+    "user.id": "u-1",
+    "session.id": "s-1",
+    "langfuse.trace.metadata.tenant": '"acme"',
+    "langfuse.trace.tags": ["beta"],
+    "langfuse.environment": "staging",
+    "langfuse.release": "1.4.2",
+    "langfuse.version": "v3",
+}
+
+
+def observed(kind: str, attributes: dict[str, Any], **more: Any) -> Span:
+    return read_span(BASE | {OBSERVED + "type": kind} | attributes, scope="langfuse-sdk", **more)
+
+
+def test_a_generation_says_all_that_the_sdk_writes() -> None:
+    span = observed(
+        "generation",
+        {
+            OBSERVED + "model.name": "gpt-4o-mini",
+            OBSERVED + "model.parameters": '{"temperature": 0.2, "max_tokens": 300, "top_p": 1}',
+            OBSERVED + "input": '[{"role": "user", "content": "refunds?"}]',
+            OBSERVED + "output": '{"role": "assistant", "content": "Within 24 hours."}',
+            OBSERVED + "usage_details": json.dumps(
+                {
+                    "prompt_tokens": 40,
+                    "completion_tokens": 17,
+                    "total_tokens": 57,
+                    "prompt_tokens_details": {"cached_tokens": 8},
+                    "completion_tokens_details": {"reasoning_tokens": 3},
+                }
+            ),
+            OBSERVED + "cost_details": '{"input": 0.001, "output": 0.002, "total": 0.003}',
+            OBSERVED + "completion_start_time": '"2025-10-09T08:53:20.250000Z"',
+            OBSERVED + "prompt.name": "refunds",
+            OBSERVED + "prompt.version": 3,
+        },
+    )
+    assert (span.kind, span.dialect, span.target) == (SpanKind.LLM, "langfuse", "llm:gpt-4o-mini")
+    assert (span.session_id, span.user_id) == ("s-1", "u-1")
+    assert (span.output.text, span.usage) == ("Within 24 hours.", Usage(40, 17, 8, 3))
+    assert span.cost_usd == 0.003
+    assert START_NS == 1_760_000_000 * 10**9
+    assert span.time_to_first_token_s == pytest.approx(0.25)
+    assert (span.details.temperature, span.details.max_tokens) == (0.2, 300)
+    assert (span.details.prompt_name, span.details.prompt_version) == ("refunds", "3")
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("generation", SpanKind.LLM),
+        ("embedding", SpanKind.EMBEDDING),
+        ("tool", SpanKind.TOOL),
+        ("retriever", SpanKind.RETRIEVER),
+        ("agent", SpanKind.AGENT),
+        ("chain", SpanKind.CHAIN),
+        ("evaluator", SpanKind.EVALUATOR),
+        ("guardrail", SpanKind.GUARDRAIL),
+        ("span", SpanKind.UNKNOWN),
+    ],
+)
+def test_every_observation_type_has_its_kind(word: str, kind: SpanKind) -> None:
+    assert observed(word, {}).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("details", "usage"),
+    [
+        ({"input": 10, "output": 5, "total": 15}, Usage(10, 5)),
+        ({"input": 10, "input_cached_tokens": 30, "output": 5}, Usage(40, 5, 30)),
+        ({"input": 10, "input_cache_read": 30, "output": 5, "output_reasoning": 7}, Usage(40, 12, 30, 7)),
+        ({"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 30}, Usage(40, 5, 30)),
+        (
+            {"input_tokens": 10, "output_tokens": 5, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 30},
+            Usage(60, 5, 30, 0, 20),
+        ),
+        ({"input_tokens": 40, "output_tokens": 5, "input_tokens_details": {"cached_tokens": 30}}, Usage(40, 5, 30)),
+        ({"prompt_tokens": 40, "completion_tokens": 5, "prompt_tokens_details": None}, Usage(40, 5)),
+        ({"requests": 1}, None),
+    ],
+)
+def test_tokens_are_read_in_each_providers_names(details: dict[str, Any], usage: Usage | None) -> None:
+    assert observed("generation", {OBSERVED + "usage_details": json.dumps(details)}).usage == usage
+
+
+def test_a_tool_is_named_by_its_span() -> None:
+    attributes = {OBSERVED + "input": '{"args": ["Lisbon"], "kwargs": {}}', OBSERVED + "output": '{"temp": 18}'}
+    span = observed("tool", attributes, name="weather")
+    assert span.tool == ToolCall("weather", "", '{"args": ["Lisbon"], "kwargs": {}}')
+    assert span.output.text == '{"temp": 18}'
+
+
+def test_a_retrievers_output_is_its_documents() -> None:
+    span = observed("retriever", {OBSERVED + "output": '[{"id": "kb/1", "text": "Refunds within 24 h", "score": 0.8}]'})
+    assert span.details.documents == (Document("kb/1", 0.8, "Refunds within 24 h"),)
+    assert observed("retriever", {OBSERVED + "output": "[]"}).details.documents == ()
+
+
+@pytest.mark.parametrize("status", [0, 2])
+def test_the_level_error_is_a_failure_whatever_the_status(status: int) -> None:
+    attributes = {OBSERVED + "level": "ERROR", OBSERVED + "status_message": "Error code: 429 - Rate limit reached"}
+    error = observed("generation", attributes, status=status).error
+    assert error is not None
+    assert (error.status_code, error.message) == (429, "Error code: 429 - Rate limit reached")
+    assert observed("generation", {OBSERVED + "level": "WARNING"}).error is None
+
+
+def test_old_names_of_session_and_user_are_read() -> None:
+    attributes = {"langfuse.session.id": "s-2", "langfuse.user.id": "u-2", OBSERVED + "type": "span"}
+    assert (read_span(attributes).session_id, read_span(attributes).user_id) == ("s-2", "u-2")
+
+
+def test_keys_stamped_on_other_libraries_spans_change_nothing() -> None:
+    attributes = BASE | {"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o", "output.value": "hello"}
+    span = read_span(attributes, scope="openinference.instrumentation.openai")
+    assert (span.dialect, span.kind, span.output.text) == ("openinference", SpanKind.LLM, "hello")
+
+
+def test_finish_reasons_stand_only_in_whole_responses() -> None:
+    whole = {"choices": [{"finish_reason": "length", "message": {"content": "one, two"}}]}
+    assert observed("generation", {OBSERVED + "output": json.dumps(whole)}).finish_reason is FinishReason.LENGTH
+    assert observed("generation", {}).output.state is ContentState.ABSENT
