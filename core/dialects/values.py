@@ -94,10 +94,10 @@ _WORDS: Final[Mapping[FinishReason, tuple[str, ...]]] = {
     ),
     FinishReason.TOOL_CALLS: ("tool_call", "tool_calls", "tool_use", "function_call", "function_calls"),
     FinishReason.ERROR: (
-        "error", "failed", "malformed_function_call", "malformed_tool_use", "malformed_model_output",
-        "unexpected_tool_call", "insufficient_system_resource", "abort", "aborted", "cancelled", "canceled",
-        "user_cancel", "time_limit",
+        "error", "failed", "malformed_model_output", "unexpected_tool_call", "insufficient_system_resource", "abort",
+        "aborted", "cancelled", "canceled", "user_cancel", "time_limit",
     ),
+    FinishReason.MALFORMED_CALL: ("malformed_function_call", "malformed_tool_use"),
 }  # fmt: skip
 _FINISH: Final[Mapping[str, FinishReason]] = {word: reason for reason, words in _WORDS.items() for word in words}
 

@@ -68,6 +68,8 @@ class FinishReason(enum.StrEnum):
     CONTENT_FILTER = "content_filter"
     TOOL_CALLS = "tool_calls"
     ERROR = "error"
+    MALFORMED_CALL = "malformed_call"
+    """It wrote a tool call that its own provider could not read (Gemini)."""
     UNKNOWN = ""
 
 

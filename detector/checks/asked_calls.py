@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
-from core.model.span import ContentState, Span, SpanKind, ToolCall
+from core.model.span import ContentState, Span, ToolCall
 from core.model.trace import Trace
 
 AskedCall: TypeAlias = tuple[Span, ToolCall]
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
-_LLM: Final = SpanKind.LLM
 
 
 def asked_calls(trace: Trace) -> Sequence[AskedCall]:
@@ -42,28 +41,3 @@ def arguments_of(span: Span) -> str:
     if span.tool is not None and span.tool.arguments:
         return span.tool.arguments
     return span.input.text if span.input.state is _PRESENT else ""
-
-
-def writer_of(trace: Trace, tool: Span) -> Span | None:
-    """Return the LLM span that wrote the call which a tool span made, or None.
-
-    By the id of the call, where both sides say it; else the LLM span that ended last before the tool began, under the
-    same parent or, where there is none, under the parent's parent.
-    """
-    call_id = tool.tool.call_id if tool.tool is not None else ""
-    if call_id:
-        for span, call in asked_calls(trace):
-            if call.call_id == call_id:
-                return span
-    parent_id = tool.parent_span_id
-    for _ in range(2):
-        if not parent_id:
-            break
-        before = [
-            span for span in trace.children.get(parent_id, ()) if span.kind is _LLM and span.end_ns <= tool.start_ns
-        ]
-        if before:
-            return max(before, key=lambda span: span.end_ns)
-        parent = trace.by_id.get(parent_id)
-        parent_id = parent.parent_span_id if parent is not None else ""
-    return None

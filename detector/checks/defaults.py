@@ -6,14 +6,17 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from core.model.finding import Dimension
 from detector.checks.announced_call import AnnouncedCall, AnnouncedCallConfig
+from detector.checks.call_loop import CallLoop, CallLoopConfig
 from detector.checks.content_filter import ContentFilter, ContentFilterConfig
 from detector.checks.empty_output import EmptyOutput, EmptyOutputConfig
 from detector.checks.failed_span import FailedSpan, FailedSpanConfig
 from detector.checks.guardrail_tripped import GuardrailTripped, GuardrailTrippedConfig
 from detector.checks.incomplete_stream import IncompleteStream, IncompleteStreamConfig
+from detector.checks.invalid_tool_arguments import InvalidToolArguments, InvalidToolArgumentsConfig
 from detector.checks.low_scored_documents import LowScoredDocuments, LowScoredDocumentsConfig
 from detector.checks.missing_root import MissingRoot, MissingRootConfig
 from detector.checks.output_cut import OutputCut, OutputCutConfig
+from detector.checks.output_schema import OutputSchema, OutputSchemaConfig
 from detector.checks.pii_in_output import PiiInOutput, PiiInOutputConfig
 from detector.checks.port import Check, CheckConfig, Need, needs_of
 from detector.checks.prompt_injection import PromptInjection, PromptInjectionConfig
@@ -26,7 +29,9 @@ from detector.checks.sent_to_third_party import SentToThirdParty, SentToThirdPar
 from detector.checks.similar_calls import SimilarCalls, SimilarCallsConfig
 from detector.checks.skipped_plan import SkippedPlan, SkippedPlanConfig
 from detector.checks.slow_first_token import SlowFirstToken, SlowFirstTokenConfig
+from detector.checks.step_limit import StepLimit, StepLimitConfig
 from detector.checks.tool_failure import ToolFailure, ToolFailureConfig
+from detector.checks.unknown_tool import UnknownTool, UnknownToolConfig
 from detector.checks.zero_documents import ZeroDocuments, ZeroDocumentsConfig
 
 ConfigT = TypeVar("ConfigT", bound=CheckConfig, contravariant=True)
@@ -67,10 +72,15 @@ class DefaultCheck(Generic[ConfigT]):
 DEFAULT_CHECKS: Final = (
     DefaultCheck(FailedSpan, FailedSpanConfig),
     DefaultCheck(ToolFailure, ToolFailureConfig),
+    DefaultCheck(InvalidToolArguments, InvalidToolArgumentsConfig),
+    DefaultCheck(UnknownTool, UnknownToolConfig),
+    DefaultCheck(OutputSchema, OutputSchemaConfig),
     DefaultCheck(RepeatedToolCall, RepeatedToolCallConfig),
     DefaultCheck(SimilarCalls, SimilarCallsConfig),
     DefaultCheck(AnnouncedCall, AnnouncedCallConfig),
     DefaultCheck(SkippedPlan, SkippedPlanConfig),
+    DefaultCheck(CallLoop, CallLoopConfig),
+    DefaultCheck(StepLimit, StepLimitConfig),
     DefaultCheck(OutputCut, OutputCutConfig),
     DefaultCheck(ContentFilter, ContentFilterConfig),
     DefaultCheck(EmptyOutput, EmptyOutputConfig),

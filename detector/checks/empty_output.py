@@ -12,7 +12,9 @@ from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, foun
 
 _BY_END: Final = operator.attrgetter("end_ns", "start_ns", "span_id")
 # these reasons have checks of their own: one failure, one report
-_REPORTED_ELSEWHERE: Final = frozenset({FinishReason.LENGTH, FinishReason.CONTENT_FILTER, FinishReason.ERROR})
+_REPORTED_ELSEWHERE: Final = frozenset(
+    {FinishReason.LENGTH, FinishReason.CONTENT_FILTER, FinishReason.ERROR, FinishReason.MALFORMED_CALL}
+)
 
 
 class EmptyOutputConfig(CheckConfig):

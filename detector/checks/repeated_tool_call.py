@@ -1,25 +1,17 @@
 """An agent repeats one tool call: the same tool, the same arguments, the same result, again and again."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence, Set
 
-import msgspec
 import pydantic
 
 from core.model.finding import Dimension, Finding, FindingKind, Severity
-from core.model.span import ContentState, Span, ToolCall
+from core.model.span import Span
 from core.model.trace import Trace
-from detector.checks.finding import finding, quoted, target_of
+from detector.checks.asked_calls import arguments_of, asked_calls
+from detector.checks.finding import finding, quoted
+from detector.checks.made_calls import NO_ARGUMENTS, MadeCall, calls_of_models, calls_of_tools, canonical, cycles_of
 from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
-from detector.checks.tool_messages import tool_messages
 from detector.checks.tool_text import error_text, plain_result
-
-# members of an enum cost 100 ns to look up in Python 3.11
-_PRESENT: Final = ContentState.PRESENT
-# longer arguments are compared as they were sent: parsing megabytes would cost more than it tells
-_CANONICAL_CHARACTERS: Final = 20_000
-# a call without arguments says nothing by itself: "next page" is one; its results have to be known, and the same
-_NO_ARGUMENTS: Final = frozenset({"{}", "[]", "null", '""'})
 
 
 class RepeatedToolCallConfig(CheckConfig):
@@ -39,14 +31,6 @@ class RepeatedToolCallConfig(CheckConfig):
         return self
 
 
-class _Call(msgspec.Struct, frozen=True, kw_only=True):
-    span: Span
-    tool: str
-    arguments: str
-    result: str | None
-    """None where it was not sent."""
-
-
 class RepeatedToolCall:
     """Found where all of these hold for calls in one trace:
 
@@ -64,7 +48,8 @@ class RepeatedToolCall:
     Unknown where tools were called and no arguments were sent.
 
     Not findings: polling (the result changes); retries after an error (`tool_failure` tells of the error); pagination
-    (the cursor changes the arguments); the same call by parallel branches fewer than `min_repeats` times.
+    (the cursor changes the arguments); calls that take turns (`call_loop`); the same call by parallel branches fewer
+    than `min_repeats` times.
     """
 
     name = "repeated_tool_call"
@@ -81,19 +66,23 @@ class RepeatedToolCall:
             names = {span.tool.name if span.tool is not None else span.name for span in tools}
             if len(tools) - len(names) < self._config.min_repeats - 1:
                 return found([])
-            arguments = [_arguments_of(span) for span in tools]
+            arguments = [arguments_of(span) for span in tools]
             sent = any(arguments)
-            calls = _calls_of_tools(tools) if sent and self._may_repeat(tools, arguments) else []
+            calls = calls_of_tools(tools) if sent and self._may_repeat(tools, arguments) else []
         else:
-            asked = _asked(trace.llm_spans)
+            asked = asked_calls(trace)
             if len(asked) - len({call.name for _, call in asked}) < self._config.min_repeats - 1:
                 return found([])
-            calls = _calls_of_models(trace, asked)
+            calls = calls_of_models(trace, asked)
             sent = any(call.arguments for _, call in asked)
-        loops: dict[str, list[_Call]] = {}
+        loops: dict[str, list[MadeCall]] = {}
         for group in self._groups(calls):
             if self._is_loop(group) and len(group) > len(loops.get(group[0].tool, ())):
                 loops[group[0].tool] = group
+        if loops:
+            # calls that take turns are one report, that of `call_loop`
+            turns = {call.span.span_id for cycle in cycles_of(trace) for call in cycle.calls}
+            loops = {tool: group for tool, group in loops.items() if not _mostly(group, turns)}
         return found([self._finding(trace, group) for group in loops.values()]) if sent else UNKNOWN
 
     def _may_repeat(self, tools: Iterable[Span], arguments: Iterable[str]) -> bool:
@@ -105,13 +94,13 @@ class RepeatedToolCall:
                 alike[key] = alike.get(key, 0) + 1
         return max(alike.values()) >= self._config.min_repeats
 
-    def _groups(self, calls: Sequence[_Call]) -> Iterator[list[_Call]]:
+    def _groups(self, calls: Sequence[MadeCall]) -> Iterator[list[MadeCall]]:
         """Yield the calls of one tool with equal arguments, the failed ones left out."""
-        alike: dict[tuple[str, int], list[_Call]] = {}
+        alike: dict[tuple[str, int], list[MadeCall]] = {}
         for call in calls:
             if call.arguments:
                 alike.setdefault((call.tool, _solid_length(call.arguments)), []).append(call)
-        groups: dict[tuple[str, str], list[_Call]] = {}
+        groups: dict[tuple[str, str], list[MadeCall]] = {}
         for candidates in alike.values():
             if len(candidates) >= self._config.min_repeats:
                 for call in candidates:
@@ -122,13 +111,13 @@ class RepeatedToolCall:
                 if sound:
                     yield sound
 
-    def _is_loop(self, group: list[_Call]) -> bool:
+    def _is_loop(self, group: list[MadeCall]) -> bool:
         known = [plain_result(call.result)[0] for call in group if call.result is not None]
-        if canonical(group[0].arguments) in _NO_ARGUMENTS and len(known) < self._config.min_repeats:
+        if canonical(group[0].arguments) in NO_ARGUMENTS and len(known) < self._config.min_repeats:
             return False
         return len(group) >= self._config.min_repeats and len(set(known)) <= 1
 
-    def _finding(self, trace: Trace, group: list[_Call]) -> Finding:
+    def _finding(self, trace: Trace, group: list[MadeCall]) -> Finding:
         first, last = group[0], group[-1]
         elapsed_s = max(0, last.span.end_ns - first.span.start_ns) / 1e9
         same = "with the same result each time" if first.result is not None else "(results were not sent)"
@@ -147,58 +136,10 @@ class RepeatedToolCall:
         )
 
 
-def _calls_of_tools(tools: Iterable[Span]) -> list[_Call]:
-    return [
-        _Call(
-            span=span,
-            tool=target_of(span),
-            arguments=_arguments_of(span),
-            result=span.output.text if span.output.state is _PRESENT else None,
-        )
-        for span in tools
-        if span.error is None
-    ]
-
-
-def _arguments_of(span: Span) -> str:
-    """Return the arguments of a tool span: as such, else its input (dialects that send them as plain input)."""
-    if span.tool is not None and span.tool.arguments:
-        return span.tool.arguments
-    return span.input.text if span.input.state is _PRESENT else ""
-
-
-def _asked(spans: Iterable[Span]) -> list[tuple[Span, ToolCall]]:
-    """Return the calls that LLM outputs ask for; wrappers repeat a call under its own id, which counts once."""
-    asked: list[tuple[Span, ToolCall]] = []
-    seen: set[str] = set()
-    for span in spans:
-        for call in span.output.tool_calls:
-            if call.call_id and call.call_id in seen:
-                continue
-            seen.add(call.call_id)
-            asked.append((span, call))
-    return asked
-
-
-def _calls_of_models(trace: Trace, asked: Iterable[tuple[Span, ToolCall]]) -> list[_Call]:
-    results = {told.call_id: told.text for told in tool_messages(trace) if told.call_id}
-    return [
-        _Call(span=span, tool=call.name, arguments=call.arguments, result=results.get(call.call_id))
-        for span, call in asked
-    ]
+def _mostly(group: Sequence[MadeCall], spans: Set[str]) -> bool:
+    return 2 * sum(call.span.span_id in spans for call in group) > len(group)
 
 
 def _solid_length(arguments: str) -> int:
     """Return the length without blanks: the same for equal JSON, however spaced and ordered (escapes may miss)."""
     return len(arguments) - arguments.count(" ") - arguments.count("\n")
-
-
-def canonical(arguments: str) -> str:
-    """Return arguments so that equal ones are equal text: JSON with sorted keys, else the text without outer space."""
-    text = arguments.strip()
-    if text[:1] not in {"{", "["} or len(text) > _CANONICAL_CHARACTERS:
-        return text
-    try:
-        return msgspec.json.encode(msgspec.json.decode(text), order="sorted").decode()
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return text

@@ -36,7 +36,14 @@ class ToolMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def tool_messages(trace: Trace) -> list[ToolMessage]:
-    """Return each tool result of the trace once, in the order in which LLM calls were told them."""
+    """Return each tool result of the trace once, in the order in which LLM calls were told them; read only."""
+    found: list[ToolMessage] | None = trace.derived.get("tool_messages")
+    if found is None:
+        found = trace.derived["tool_messages"] = _tool_messages(trace)
+    return found
+
+
+def _tool_messages(trace: Trace) -> list[ToolMessage]:
     telling = [s for s in trace.llm_spans if s.input.state is _PRESENT and _may_tell(s.input)]
     if not telling:
         return []

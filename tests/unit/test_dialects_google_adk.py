@@ -131,7 +131,7 @@ def test_the_span_over_several_tool_calls_is_no_tool() -> None:
         ("stop", FinishReason.STOP),
         ("max_tokens", FinishReason.LENGTH),
         ("safety", FinishReason.CONTENT_FILTER),
-        ("malformed_function_call", FinishReason.ERROR),
+        ("malformed_function_call", FinishReason.MALFORMED_CALL),
     ],
 )
 def test_todays_call_is_otel_genai_with_geminis_finish_reasons(word: str, reason: FinishReason) -> None:

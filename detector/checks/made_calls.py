@@ -1,0 +1,140 @@
+"""Tool calls with their arguments and results, from whichever spans tell of them, and the turns they take."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from core.model.span import ContentState, Span
+from core.model.trace import Trace
+from detector.checks.asked_calls import AskedCall, arguments_of, asked_calls
+from detector.checks.finding import target_of
+from detector.checks.tool_messages import tool_messages
+from detector.checks.tool_text import error_text, plain_result
+
+# members of an enum cost 100 ns to look up in Python 3.11
+_PRESENT: Final = ContentState.PRESENT
+# longer arguments are compared as they were sent: parsing megabytes would cost more than it tells
+_CANONICAL_CHARACTERS: Final = 20_000
+# a call without arguments says nothing by itself: "next page" is one; its results have to be known, and the same
+NO_ARGUMENTS: Final = frozenset({"{}", "[]", "null", '""'})
+
+# two tools in turns, or three
+_PERIODS: Final = (2, 3)
+# as often as one call has to be repeated to be a loop
+MIN_ROUNDS: Final = 3
+
+
+class MadeCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of a tool; `result` is None where it was not sent."""
+
+    span: Span
+    tool: str
+    arguments: str
+    result: str | None
+
+
+class Cycle(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls that take turns: the first `period` of them, again and again, with equal arguments and results."""
+
+    calls: tuple[MadeCall, ...]
+    period: int
+
+    @property
+    def rounds(self) -> int:
+        """Return how many whole rounds there are."""
+        return len(self.calls) // self.period
+
+
+def calls_of_tools(tools: Iterable[Span]) -> list[MadeCall]:
+    """Return the calls that tool spans made, the failed ones left out."""
+    return [
+        MadeCall(
+            span=span,
+            tool=target_of(span),
+            arguments=arguments_of(span),
+            result=span.output.text if span.output.state is _PRESENT else None,
+        )
+        for span in tools
+        if span.error is None
+    ]
+
+
+def calls_of_models(trace: Trace, asked: Iterable[AskedCall]) -> list[MadeCall]:
+    """Return the calls that models asked for, their results as the next LLM call was told them."""
+    results = {told.call_id: told.text for told in tool_messages(trace) if told.call_id}
+    return [
+        MadeCall(span=span, tool=call.name, arguments=call.arguments, result=results.get(call.call_id))
+        for span, call in asked
+    ]
+
+
+def canonical(arguments: str) -> str:
+    """Return arguments so that equal ones are equal text: JSON with sorted keys, else the text without outer space."""
+    text = arguments.strip()
+    if text[:1] not in {"{", "["} or len(text) > _CANONICAL_CHARACTERS:
+        return text
+    try:
+        return msgspec.json.encode(msgspec.json.decode(text), order="sorted").decode()
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return text
+
+
+def cycles_of(trace: Trace) -> Sequence[Cycle]:
+    """Return the cycles of two or three calls in a trace: at least `MIN_ROUNDS` rounds, one after the other.
+
+    Calls are tool spans that did not fail; where a trace has none, the calls that LLM outputs ask for. Arguments were
+    sent and are equal in each round (JSON by value), and no two results of one call that were sent differ; a call
+    without arguments needs its results.
+    """
+    found: Sequence[Cycle] | None = trace.derived.get("cycles")
+    if found is None:
+        found = trace.derived["cycles"] = _cycles_of(trace)
+    return found
+
+
+def _cycles_of(trace: Trace) -> Sequence[Cycle]:
+    tools = trace.tool_spans
+    asked = () if tools else asked_calls(trace)
+    if max(len(tools), len(asked)) < _PERIODS[0] * MIN_ROUNDS:
+        return ()
+    names = [target_of(span) for span in tools] if tools else [call.name for _, call in asked]
+    if not any(runs_of(names, period) for period in _PERIODS):
+        return ()
+    calls = calls_of_tools(tools) if tools else calls_of_models(trace, asked)
+    keys = [(call.tool, canonical(call.arguments)) if call.arguments else None for call in calls]
+    cycles: list[Cycle] = []
+    for period in _PERIODS:
+        for start, end in runs_of(keys, period):
+            cycle = Cycle(calls=tuple(calls[start:end]), period=period)
+            if _is_known(cycle) and not any(cycle.calls[0] in known.calls for known in cycles):
+                cycles.append(cycle)
+    return cycles
+
+
+def runs_of(keys: Sequence[object], period: int) -> list[tuple[int, int]]:
+    """Return (start, end) of each longest stretch of at least `MIN_ROUNDS` rounds that repeats after `period` keys.
+
+    None repeats nothing; stretches of one key over and over are left out.
+    """
+    runs: list[tuple[int, int]] = []
+    start = 0
+    for at in range(period, len(keys) + 1):
+        if at < len(keys) and keys[at] is not None and keys[at] == keys[at - period]:
+            continue
+        if at - start >= period * MIN_ROUNDS and len(set(keys[start : start + period])) > 1:
+            runs.append((start, at))
+        start = at - period + 1
+    return runs
+
+
+def _is_known(cycle: Cycle) -> bool:
+    """Return whether each call of a cycle had but one result, as far as results were sent, and none was an error."""
+    for at in range(cycle.period):
+        same = cycle.calls[at :: cycle.period]
+        known = {plain_result(call.result)[0] for call in same if call.result is not None}
+        if len(known) > 1 or any(error_text(result) is not None for result in known):
+            return False
+        if not known and canonical(same[0].arguments) in NO_ARGUMENTS:
+            return False
+    return True

@@ -1,0 +1,149 @@
+"""JSON was asked for, and the answer is no JSON or does not follow its schema."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from core.model.finding import Dimension, Finding, FindingKind, Severity
+from core.model.span import NO_DETAILS, ContentState, FinishReason, Span
+from core.model.trace import Trace
+from detector.checks.finding import finding, label_of, quoted
+from detector.checks.json_schema import violation
+from detector.checks.model_calls import is_wrapper
+from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
+from detector.checks.tool_text import decoded
+
+# members of an enum cost 100 ns to look up in Python 3.11
+_PRESENT: Final = ContentState.PRESENT
+# these reasons have checks of their own: one failure, one report
+_STOPPED: Final = frozenset(
+    {FinishReason.LENGTH, FinishReason.CONTENT_FILTER, FinishReason.TOOL_CALLS, FinishReason.MALFORMED_CALL}
+)
+_JSON_TYPES: Final = frozenset({"json", "json_object", "json_schema", "object", "array", "application/json"})
+# a block of code around the JSON, which nearly all parsers of model output take off
+_FENCED: Final = re.compile(r"```[\w-]*\s*\n?(.*?)```", re.DOTALL)
+# an answer is parsed up to this size; a longer one is not judged
+_READ_CHARACTERS: Final = 500_000
+
+
+class OutputSchemaConfig(CheckConfig):
+    """How strictly an answer is read."""
+
+    allow_fences: bool = True
+    """JSON within a block of code (```json) passes. False: only bare JSON does."""
+
+
+class OutputSchema:
+    """Found where all of these hold for a span:
+
+    - it is an LLM call that did not fail, and no LLM span stands below it;
+    - its client says that JSON was asked for: an output type, a response format or a schema;
+    - its answer was sent whole, is neither blank nor a refusal, and asks for no tools; it ended by itself;
+    - the answer is no JSON, or it does not follow the schema, where one was sent.
+
+    Severity: medium. One finding a span.
+
+    Unknown where JSON was asked for and the answer was not sent, or is longer than 500,000 characters.
+
+    Not findings: JSON in a block of code (unless `allow_fences` is off); JSON asked for in the prompt's words alone,
+    which no field tells; answers cut by a token limit (`output_cut`) or a filter (`content_filter`); several answers to
+    one request, each of them JSON; parts of schemas that only a whole validator could judge (patterns, formats).
+    """
+
+    name = "output_schema"
+    dimension = Dimension.CORRECTNESS
+    needs = (Need.OUTPUT_SCHEMA, Need.CONTENT)
+
+    def __init__(self, config: OutputSchemaConfig) -> None:
+        self._config = config
+
+    def inspect(self, trace: Trace) -> Answer:
+        """Return one fault for each answer that is not what was asked for."""
+        faults: list[Finding] = []
+        is_unknown = False
+        for span in trace.llm_spans:
+            details = span.details
+            if details is NO_DETAILS or not (details.output_type or details.output_schema) or span.error is not None:
+                continue
+            schema = _schema_of(details.output_schema)
+            if not _is_json_asked(details.output_type, details.output_schema) or _is_no_answer(span):
+                continue
+            if span.output.state is not _PRESENT or len(span.output.text) > _READ_CHARACTERS:
+                is_unknown = True
+            elif not is_wrapper(trace, span):
+                faults += self._judged(trace, span, schema)
+        return found(faults, otherwise=UNKNOWN if is_unknown else CLEAR)
+
+    def _judged(self, trace: Trace, span: Span, schema: Mapping[str, Any] | None) -> list[Finding]:
+        values = _values(span.output.text, allow_fences=self._config.allow_fences)
+        if not values:
+            said = f"JSON was asked for; the answer is not: {quoted(span.output.text)}"
+            return [self._finding(trace, span, "answers with text that is not JSON", said, "not_json")]
+        wrong = violation(values[0], schema) if schema is not None else None
+        if wrong is None:
+            return []
+        said = f"The answer is JSON and does not follow the schema that was asked for: {wrong}."
+        return [self._finding(trace, span, "answers with JSON that breaks its schema", said, "schema")]
+
+    def _finding(self, trace: Trace, span: Span, words: str, rationale: str, kind: str) -> Finding:
+        return finding(
+            trace,
+            self,
+            culprit=span,
+            kind=FindingKind.FAULT,
+            severity=Severity.MEDIUM,
+            title=f"{label_of(span)} {words}",
+            rationale=rationale,
+            error_type=kind,
+            publish_at_once=False,
+        )
+
+
+def _is_no_answer(span: Span) -> bool:
+    output = span.output
+    if output.tool_calls or output.refusal or span.finish_reason in _STOPPED:
+        return True
+    return output.state is _PRESENT and not output.text.strip()
+
+
+def _is_json_asked(output_type: str, schema: str) -> bool:
+    return output_type in _JSON_TYPES if output_type else bool(schema)
+
+
+def _schema_of(raw: str) -> Mapping[str, Any] | None:
+    """Return the JSON Schema in what was sent: bare, or within a response format; None where there is none."""
+    found = decoded(raw) if raw else None
+    for _ in range(3):
+        if not isinstance(found, dict):
+            return None
+        inner = next(
+            (found[key] for key in ("json_schema", "schema", "format") if isinstance(found.get(key), dict)), None
+        )
+        if inner is None or "properties" in found:
+            break
+        found = inner
+    return found if isinstance(found, dict) and ("properties" in found or "$ref" in found or "items" in found) else None
+
+
+def _values(text: str, *, allow_fences: bool) -> list[object]:
+    """Return the JSON values that an answer consists of; empty where it is no JSON."""
+    if allow_fences and "```" in text:
+        fenced = _FENCED.findall(text)
+        text = "\n".join(fenced) if fenced else text
+    try:
+        return [msgspec.json.decode(text)]
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        pass
+    # several choices stand one after the other; Python's parser also takes NaN and line breaks in strings
+    decoder, values, at = json.JSONDecoder(strict=False), [], 0
+    try:
+        while (rest := text[at:].lstrip()) != "":
+            value, end = decoder.raw_decode(rest)
+            values.append(value)
+            at += len(text[at:]) - len(rest) + end
+    except (ValueError, RecursionError):
+        return []
+    return values

@@ -1,0 +1,95 @@
+"""An agent was stopped by its limit of steps, and its framework said so in the answer."""
+
+import re
+from typing import Final
+
+from core.model.finding import Dimension, FindingKind, Severity
+from core.model.span import ContentState, ErrorClass, Span
+from core.model.trace import Trace
+from detector.checks.finding import finding, label_of, quoted
+from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
+from detector.checks.rarer_spans import rarer_spans
+
+# members of an enum cost 100 ns to look up in Python 3.11
+_PRESENT: Final = ContentState.PRESENT
+_STEP_LIMIT: Final = ErrorClass.STEP_LIMIT
+# one of these words stands in each of the sentences
+_WORDS: Final = ("steps", "iteration", "turns")
+# the sentences of LangGraph, LangChain and CrewAI, smolagents, AutoGen, LlamaIndex, Semantic Kernel: at the start of a
+# text, or of a message in it
+_SENTENCE: Final = re.compile(
+    r"""(?:\A|["'>\n])\s*(
+        sorry,\ need\ more\ steps\ to\ process\ this\ request
+      | agent\ stopped\ due\ to\ (?:max(?:imum)?[ _]iterations|(?:an?\ )?iteration\ limit|a?\ ?time\ limit)
+      | (?:maximum|max)\ (?:number\ of\ )?(?:iterations|steps|turns)(?:\ of)?(?:\ \(?\d+\)?)?\ (?:was\ |were\ )?
+        (?:reached|exceeded)
+      | reached\ (?:the\ )?max(?:imum)?\ (?:number\ of\ )?(?:iterations|steps|turns)
+    )""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_READ_CHARACTERS: Final = 200_000
+
+
+class StepLimitConfig(CheckConfig):
+    """Nothing to set but `enabled`."""
+
+
+class StepLimit:
+    """Found where all of these hold:
+
+    - the output of an agent, a root, or the last LLM call was sent, and is, or holds as a message, the sentence by
+      which a framework says that its limit of steps ended the run ("Agent stopped due to max iterations.");
+    - no span of the trace failed for a step limit: `failed_span` reports those (`GraphRecursionError`,
+      `MaxTurnsExceeded`, `UsageLimitExceeded`).
+
+    Severity: medium; the user got a sentence about steps for an answer. One finding a trace, on the deepest such span.
+
+    Unknown where no agent, root or LLM call sent its output.
+
+    Not findings: text that speaks of iterations in the middle of a sentence.
+    """
+
+    name = "step_limit"
+    dimension = Dimension.EXECUTION
+    needs = (Need.CONTENT,)
+
+    def __init__(self, config: StepLimitConfig) -> None:
+        self._config = config
+
+    def inspect(self, trace: Trace) -> Answer:
+        """Return at most one fault for a trace."""
+        ends = [*trace.roots, *rarer_spans(trace).agents, *trace.llm_spans[-1:]]
+        sent = [span for span in ends if span.output.state is _PRESENT]
+        said = [(span, sentence) for span in sent if (sentence := _sentence_in(span.output.text))]
+        if not said:
+            return CLEAR if sent or not ends else UNKNOWN
+        if any(span.error is not None and span.error.error_class is _STEP_LIMIT for span in trace.failed_spans):
+            return CLEAR
+        culprit, sentence = max(said, key=lambda pair: _depth_key(pair[0]))
+        return found(
+            [
+                finding(
+                    trace,
+                    self,
+                    culprit=culprit,
+                    kind=FindingKind.FAULT,
+                    severity=Severity.MEDIUM,
+                    title=f"{label_of(culprit)} is stopped by its limit of steps",
+                    rationale=f"The run ended after {len(trace.llm_spans)} LLM calls with: {quoted(sentence)}.",
+                )
+            ]
+        )
+
+
+def _depth_key(span: Span) -> tuple[int, int]:
+    """Order by depth, roughly: what starts later and ends earlier stands further in."""
+    return span.start_ns, -span.end_ns
+
+
+def _sentence_in(text: str) -> str:
+    if len(text) > _READ_CHARACTERS:
+        text = text[-_READ_CHARACTERS:]
+    if not any(word in text for word in _WORDS):
+        return ""
+    found = _SENTENCE.search(text)
+    return found[1] if found else ""

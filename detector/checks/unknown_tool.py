@@ -1,0 +1,129 @@
+"""A model called a tool that it was not offered."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from core.model.finding import Dimension, Finding, FindingKind, Severity
+from core.model.span import Span, ToolCall
+from core.model.trace import Trace
+from detector.checks.asked_calls import asked_calls, tool_spans_by_call
+from detector.checks.finding import finding, label_of, quoted
+from detector.checks.fingerprint import masked_name
+from detector.checks.offered_tools import offered_tools
+from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
+from detector.checks.tool_messages import tool_messages
+
+# how frameworks say it: LangGraph, OpenAI agents, pydantic-ai, Strands, ADK, Vercel AI, AutoGen, MCP servers
+_UNKNOWN: Final = re.compile(
+    r"""
+      \bunknown\ (?:tool|function)\b
+    | \bno\ (?:such\ )?(?:tool|function)s?\b.{0,40}\b(?:name|named|called|found|available|exists?)\b
+    | \bis\ not\ (?:a\ (?:valid|known|registered)|an\ (?:available|existing))\ (?:tool|function)\b
+    | \b(?:tool|function)\ ['"`]?[\w.\-]{1,80}['"`]?\ (?:was\ |is\ )?(?:not\ (?:found|available|registered|known)
+        |does\ not\ exist|does\ n[o']t\ exist)
+    | \bunavailable\ (?:tool|function)\b | NoSuchTool | ToolNotFound | UnknownTool
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_READ_CHARACTERS: Final = 600
+# names that frameworks give to the tool by which a model hands in a structured answer
+_ANSWERS: Final = ("final_result", "final_answer", "structured_output")
+
+
+class UnknownToolConfig(CheckConfig):
+    """Nothing to set but `enabled`."""
+
+
+class UnknownTool:
+    """Found where all of these hold for a call that an LLM's output asks for:
+
+    - the tools that the model was offered were sent, and none of them has this name; or no definitions were sent, and
+      the answer to the call says, in a framework's words, that there is no such tool;
+    - no tool span of that name ended well;
+    - the run went on after it (a later LLM call, or the tool's failed span): a structured answer handed in as a call is
+      the last word.
+
+    Severity: medium where the call's answer is an error, else low. One finding for each tool and trace, on the LLM span
+    that asked first.
+
+    Unknown where models asked for tools, and what they were offered was not sent or was cut.
+
+    Not findings: tools by which frameworks take a structured answer (`final_result`); hosted tools that ran.
+    """
+
+    name = "unknown_tool"
+    dimension = Dimension.EXECUTION
+    needs = (Need.TOOLS, Need.DEFINITIONS)
+
+    def __init__(self, config: UnknownToolConfig) -> None:
+        self._config = config
+
+    def inspect(self, trace: Trace) -> Answer:
+        """Return one fault for each name that no tool has."""
+        asked = asked_calls(trace)
+        if not asked:
+            return CLEAR
+        faults: dict[str, Finding] = {}
+        is_unknown = False
+        for span, call in asked:
+            tools = offered_tools(trace, span)
+            is_unknown = is_unknown or not tools
+            if not call.name or call.name in tools or call.name in faults or call.name.startswith(_ANSWERS):
+                continue
+            if _has_run(trace, call.name):
+                continue
+            answer = _answer_to(trace, call)
+            said = _said(call, answer[1]) if answer is not None else ""
+            if (tools or said) and (answer is not None or trace.llm_spans[-1].start_ns >= span.end_ns):
+                faults[call.name] = self._finding(trace, span, call, tools, said, answer)
+        return found(list(faults.values()), otherwise=UNKNOWN if is_unknown else CLEAR)
+
+    def _finding(
+        self,
+        trace: Trace,
+        span: Span,
+        call: ToolCall,
+        tools: Mapping[str, object],
+        said: str,
+        answer: tuple[Span, str] | None,
+    ) -> Finding:
+        offered = f" It was offered {quoted(', '.join(tools))}." if tools else ""
+        answered = f" The answer was: {quoted(said)}" if said else ""
+        return finding(
+            trace,
+            self,
+            culprit=span,
+            others=[answer[0]] if answer is not None else [],
+            kind=FindingKind.FAULT,
+            severity=Severity.MEDIUM if said else Severity.LOW,
+            title=f"A tool is called that does not exist: {masked_name(call.name)}",
+            rationale=f"{label_of(span)} asked for {call.name}.{offered}{answered}",
+            target=masked_name(call.name),
+        )
+
+
+def _has_run(trace: Trace, name: str) -> bool:
+    return any(span.error is None and span.tool is not None and span.tool.name == name for span in trace.tool_spans)
+
+
+def _answer_to(trace: Trace, call: ToolCall) -> tuple[Span, str] | None:
+    """Return the span that tells how a call ended, with the text: the tool's failed one, or the LLM that was told."""
+    tool = tool_spans_by_call(trace).get(call.call_id)
+    if tool is None:
+        failed = (span for span in trace.tool_spans if span.tool is not None and span.tool.name == call.name)
+        tool = next(failed, None)
+    if tool is not None:
+        return tool, f"{tool.error.message if tool.error is not None else ''} {tool.output.text[:_READ_CHARACTERS]}"
+    for told in tool_messages(trace) if call.call_id else ():
+        if told.call_id == call.call_id:
+            return told.span, told.text[:_READ_CHARACTERS]
+    return None
+
+
+def _said(call: ToolCall, text: str) -> str:
+    """Return the text where it says that there is no such tool, else an empty one."""
+    head = text[:_READ_CHARACTERS]
+    if _UNKNOWN.search(head) or re.search(rf"KeyError:? *['\"]{re.escape(call.name)}['\"]", head):
+        return text.strip()
+    return ""

@@ -1,0 +1,89 @@
+"""json_schema: what surely does not fit, and all that is let pass."""
+
+from typing import Any
+
+import pytest
+
+from detector.checks.json_schema import violation
+
+WEATHER: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "city": {"type": "string"},
+        "days": {"type": "integer"},
+        "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "near": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+    },
+    "required": ["city"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "path"),
+    [
+        ({}, "a property missing", ""),
+        ([], "a value of the wrong type", ""),
+        ({"city": 3}, "a value of the wrong type", "city"),
+        ({"city": None}, "a value of the wrong type", "city"),
+        ({"city": "Lisbon", "days": "soon"}, "a value of the wrong type", "days"),
+        ({"city": "Lisbon", "days": 1.5}, "a value of the wrong type", "days"),
+        ({"city": "Lisbon", "unit": "kelvin"}, "a value that is not allowed", "unit"),
+        ({"city": "Lisbon", "tags": ["a", {}]}, "a value of the wrong type", "tags[]"),
+        ({"city": "Lisbon", "near": "x"}, "a value of the wrong type", "near"),
+        ({"city": "Lisbon", "town": "x"}, "a property that is not known", ""),
+    ],
+)
+def test_a_violation_is_named_with_its_place(value: object, kind: str, path: str) -> None:
+    found = violation(value, WEATHER)
+    assert found is not None
+    assert (found.kind, found.path) == (kind, path)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"city": "Lisbon", "days": 3, "unit": "celsius", "tags": ["a"], "near": None},
+        {"city": "Lisbon", "days": "3"},
+        {"city": "Lisbon", "days": 3.0},
+        {"city": "Lisbon", "unit": "CELSIUS"},
+        {"city": "Lisbon", "days": None},
+    ],
+    ids=["all", "a number in quotation marks", "a whole fraction", "another case", "null for what is optional"],
+)
+def test_what_frameworks_coerce_fits(value: object) -> None:
+    assert violation(value, WEATHER) is None
+
+
+def test_local_references_are_followed_and_others_fit() -> None:
+    schema = {
+        "$defs": {"City": {"type": "object", "required": ["name"]}},
+        "properties": {"c": {"$ref": "#/$defs/City"}},
+    }
+    assert violation({"c": {"name": "x"}}, schema) is None
+    assert violation({"c": {}}, schema) is not None
+    assert violation({"c": {}}, {"properties": {"c": {"$ref": "https://example.org/city.json"}}}) is None
+    assert violation({"c": {}}, {"properties": {"c": {"$ref": "#/$defs/None"}}}) is None
+
+
+def test_a_schema_that_refers_to_itself_ends() -> None:
+    schema = {"$ref": "#"}
+    assert violation({"a": 1}, schema) is None
+
+
+def test_types_in_capitals_and_nullable_ones_are_read() -> None:
+    schema = {"type": "OBJECT", "properties": {"city": {"type": "STRING", "nullable": True}}, "required": ["city"]}
+    assert violation({"city": None}, schema) is None
+    assert violation({"city": {}}, schema) is not None
+
+
+def test_required_properties_with_a_default_may_be_left_out() -> None:
+    assert violation({}, {"properties": {"days": {"type": "integer", "default": 1}}, "required": ["days"]}) is None
+
+
+@pytest.mark.parametrize(
+    "schema", [None, True, [], "x", {"type": "tuple"}, {"pattern": "("}, {"anyOf": "x"}, {"enum": 3}]
+)
+def test_what_is_no_schema_accepts_everything(schema: object) -> None:
+    assert violation({"a": [1, "x"]}, schema) is None

@@ -1,0 +1,93 @@
+"""output_schema: JSON that was asked for, and what passes for it."""
+
+import json
+
+import pytest
+
+from core.model.finding import Dimension
+from core.model.span import Content, ContentState, Details, FinishReason, ToolCall
+from detector.checks.output_schema import OutputSchema, OutputSchemaConfig
+from detector.checks.port import Outcome
+from tests.unit.checks_kit import Story, failed, present
+
+CHECK = OutputSchema(OutputSchemaConfig())
+AS_JSON = Details(output_type="json")
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+CUT = '{"town": "Lisbon", "temperature": "warm"'
+
+
+def outcome(text: str, details: Details = AS_JSON, **facts: object) -> Outcome:
+    story = Story()
+    story.llm(story.root().span_id, **{"details": details, "output": present(text), **facts})
+    return CHECK.inspect(story.trace()).outcome
+
+
+def test_text_where_json_was_asked_for_is_found() -> None:
+    story = Story()
+    story.llm(details=AS_JSON, output=present(CUT))
+    (finding,) = CHECK.inspect(story.trace()).findings
+    assert finding.category is Dimension.CORRECTNESS
+    assert finding.title == "LLM call to gpt-4o-mini answers with text that is not JSON"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [SCHEMA, {"type": "json_schema", "json_schema": {"name": "weather", "strict": True, "schema": SCHEMA}}],
+    ids=["bare", "within a response format"],
+)
+def test_json_that_breaks_its_schema_is_found(sent: object) -> None:
+    details = Details(output_schema=json.dumps(sent))
+    assert outcome('{"town": "Lisbon"}', details) is Outcome.FOUND
+    assert outcome('{"city": "Lisbon"}', details) is Outcome.CLEAR
+    assert outcome("Lisbon", details) is Outcome.FOUND
+
+
+def test_a_response_format_without_a_schema_asks_for_json() -> None:
+    details = Details(output_schema='{"type": "json_object"}')
+    assert outcome(CUT, details) is Outcome.FOUND
+    assert outcome('{"any": 1}', details) is Outcome.CLEAR
+
+
+def test_json_in_a_block_of_code_passes_unless_it_must_be_bare() -> None:
+    fenced = 'Here it is:\n```json\n{"city": "Lisbon"}\n```'
+    assert outcome(fenced) is Outcome.CLEAR
+    story = Story()
+    story.llm(details=AS_JSON, output=present(fenced))
+    strict = OutputSchema(OutputSchemaConfig(allow_fences=False))
+    assert strict.inspect(story.trace()).outcome is Outcome.FOUND
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ('{"a": 1}\n{"a": 2}', {}),
+        ('{"a": "x\ny"}', {}),
+        (CUT, {"finish_reason": FinishReason.LENGTH}),
+        (CUT, {"finish_reason": FinishReason.CONTENT_FILTER}),
+        (CUT, {"error": failed()}),
+        (CUT, {"details": Details(output_type="text")}),
+        (CUT, {"details": Details(max_tokens=5)}),
+        ("", {"output": present("let me see", ToolCall(name="get_weather"))}),
+        ("", {"output": present("", refusal="I cannot")}),
+        ("  ", {}),
+    ],
+    ids=[
+        "two choices",
+        "a line break in a string",
+        "cut",
+        "filtered",
+        "failed",
+        "text was asked for",
+        "nothing was asked for",
+        "a tool call",
+        "a refusal",
+        "blank",
+    ],
+)
+def test_none(text: str, facts: dict[str, object]) -> None:
+    assert outcome(text, **facts) is Outcome.CLEAR  # type: ignore[arg-type]
+
+
+def test_an_answer_that_was_not_sent_is_unknown() -> None:
+    assert outcome("", output=Content(state=ContentState.IN_LOGS)) is Outcome.UNKNOWN
+    assert outcome("", output=Content(state=ContentState.TRUNCATED, text="{")) is Outcome.UNKNOWN
