@@ -194,6 +194,39 @@ def from_response(value: Value | Answer) -> Answer:
     return Answer(Content(state=state_of(raw), text=raw))
 
 
+def from_chunks(chunks: Iterable[Any]) -> Answer | None:
+    """Return the answer in the parsed chunks of a chat completion's stream; None where none of them is one."""
+    gathered = _Gathered()
+    texts: list[str] = []
+    calls: dict[int, dict[str, str]] = {}
+    seen = False
+    for chunk in chunks:
+        choices = chunk.get("choices") if isinstance(chunk, dict) else None
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        if not isinstance(choice, dict) or not isinstance(delta, dict):
+            continue
+        seen = True
+        gathered.stopped(choice)
+        if isinstance(delta.get("content"), str):
+            texts.append(delta["content"])
+        for at, call in enumerate(delta.get("tool_calls") or ()):
+            if isinstance(call, dict):
+                index, inner = call.get("index"), call.get("function")
+                held = calls.setdefault(index if isinstance(index, int) else at, {"arguments": ""})
+                for key, where in (("id", call), ("name", inner)):
+                    if isinstance(where, dict) and isinstance(where.get(key), str):
+                        held.setdefault(key, where[key])
+                if isinstance(inner, dict) and isinstance(inner.get("arguments"), str):
+                    held["arguments"] += inner["arguments"]
+    if not seen:
+        return None
+    gathered.say("".join(texts))
+    for index in sorted(calls):
+        gathered.call(calls[index])
+    return gathered.answer()
+
+
 def _response(value: Any, gathered: _Gathered, depth: int) -> bool:
     """Gather from a response; False where its shape is unknown."""
     if depth > _MAX_DEPTH:
@@ -214,15 +247,18 @@ def _response(value: Any, gathered: _Gathered, depth: int) -> bool:
             gathered.has_text = gathered.has_text or not items
             return True
     output = value.get("output")
-    if value.get("object") == "response" and isinstance(output, list):
+    if isinstance(output, list) and (value.get("object") == "response" or "incomplete_details" in value):
         for item in output:
             if isinstance(item, dict) and item.get("type") == "function_call":
                 gathered.call(item)
             elif isinstance(item, dict) and item.get("type", "message") == "message":
                 gathered.message(item)
         details = value.get("incomplete_details")
-        if isinstance(details, dict):
-            gathered.finish = finish(details.get("reason")) or gathered.finish
+        stopped = finish(details.get("reason")) if isinstance(details, dict) else finish(value.get("status"))
+        if stopped is FinishReason.STOP and gathered.calls:
+            stopped = FinishReason.TOOL_CALLS
+        gathered.finish = stopped or gathered.finish
+        gathered.has_text = gathered.has_text or not output
         return True
     message = value.get("message")
     if isinstance(message, dict):

@@ -10,6 +10,7 @@ from core.otlp.slim import ParseError, key_of, text_of, value_of
 
 # a client cannot keep more attributes than this on one span by any default known to us
 _MAX_INDEX: Final = 10_000
+_NOTHING: Final = ('""', "[]")
 
 
 def groups(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> list[dict[str, Any]]:
@@ -28,6 +29,11 @@ def groups(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> list[dict[str
         if 0 <= index <= _MAX_INDEX and leaf.startswith(infix):
             found.setdefault(index, {})[text_of(leaf[len(infix) :])] = value
     return [found[index] for index in sorted(found)]
+
+
+def begin(pairs: Iterable[bytes], *prefixes: bytes) -> bool:
+    """Return whether a key begins with one of the prefixes."""
+    return any(_begins(pair, prefix) for pair in pairs for prefix in prefixes)
 
 
 def messages(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> list[dict[str, Any]]:
@@ -115,7 +121,8 @@ def _put(message: dict[str, Any], leaf: str, value: Any) -> None:
     if leaf in ("role", "finish_reason", "refusal", "tool_call_id", "name"):
         message[leaf] = value
     elif leaf == "content":
-        message[leaf] = value if isinstance(value, list) else text(value)
+        # Traceloop writes what is no text as JSON: nothing becomes '""'
+        message[leaf] = value if isinstance(value, list) else "" if value in _NOTHING else text(value)
     elif leaf in ("function_call_name", "function_call_arguments_json"):
         # OpenInference, for OpenAI's first function calls
         message.setdefault("calls", {}).setdefault("0", {})["name" if leaf.endswith("name") else "arguments"] = value

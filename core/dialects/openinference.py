@@ -8,7 +8,7 @@ from typing import Final
 
 from core.dialects import answers
 from core.dialects.documents import documents, flat_documents, read_retrieval
-from core.dialects.flat import conversation, definitions, evaluations, output_messages
+from core.dialects.flat import begin, conversation, definitions, evaluations, output_messages
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
 from core.dialects.values import count, decimal, finish, kinds, name, state_of, text
@@ -38,6 +38,9 @@ _ROLES: Final = ('"role"', '"lc"', '"type": "human"', '"type":"human"')
 def read(reading: Reading) -> None:
     """Fill the answer and conversation of LLM spans, what retrievers found, tools, evaluations, the agent's name."""
     found, flat = reading.found, reading.flat
+    if reading.kind is SpanKind.UNKNOWN and flat and begin(flat, b"llm.input_messages.", b"llm.output_messages."):
+        # the kind was set first, and a client's limit on attributes drops the oldest
+        reading.kind = SpanKind.LLM
     if reading.kind is SpanKind.LLM:
         _read_llm(reading)
     elif reading.kind is SpanKind.AGENT and found[Field.AGENT] is None and reading.name.endswith(".run"):
@@ -46,7 +49,8 @@ def read(reading: Reading) -> None:
     if flat:
         for prefix in (b"retrieval.documents.", b"reranker.output_documents."):
             found[Field.DOCUMENTS] = flat_documents(flat, prefix) or found[Field.DOCUMENTS]
-        if found[Field.TOOL_DEFINITIONS] is None:
+        # where attributes were dropped the rest of the tools is no list of them
+        if found[Field.TOOL_DEFINITIONS] is None and not reading.dropped:
             found[Field.TOOL_DEFINITIONS] = definitions(flat)
         found[Field.EVALUATIONS] = evaluations(flat) or found[Field.EVALUATIONS]
     if reading.kind is SpanKind.RETRIEVER:
@@ -63,7 +67,11 @@ def _read_llm(reading: Reading) -> None:
         reading.output, reading.finish = answer.content, answer.finish
     if not reading.finish and found[Field.FINISH] is None and isinstance(raw, str) and raw[:1] in ("{", "["):
         said = _STOPPED.search(raw)
-        reading.finish = (finish(said[1]) if said else None) or FinishReason.UNKNOWN
+        if said is not None:
+            reading.finish = finish(said[1]) or FinishReason.UNKNOWN
+        elif '"incomplete_details"' in raw:
+            # OpenAI's Responses API
+            reading.finish = answers.from_response(raw).finish
     given = found[Field.INPUT]
     # the messages stand in the raw input as a rule, where they cost less to read
     if flat and not (isinstance(given, str) and given[:1] in ("{", "[") and any(word in given for word in _ROLES)):

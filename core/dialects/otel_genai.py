@@ -8,7 +8,7 @@ from typing import Any
 
 from core.dialects import answers
 from core.dialects.documents import documents
-from core.dialects.flat import conversation, definitions, evaluation, output_messages
+from core.dialects.flat import begin, conversation, definitions, evaluation, output_messages
 from core.dialects.table import Dialect, Event, Field, Reading
 from core.dialects.values import (
     boolean,
@@ -25,7 +25,7 @@ from core.dialects.values import (
     text,
 )
 from core.model.span import Content, ContentState, FinishReason, SpanKind
-from core.otlp.slim import Value, attributes_of, key_of
+from core.otlp.slim import Value, attributes_of
 
 OPERATIONS = {
     "chat": SpanKind.LLM,
@@ -81,13 +81,17 @@ def read(reading: Reading) -> None:
     output = found[_OUTPUT]
     answer = output if isinstance(output, answers.Answer) else None
     if flat:
+        if reading.kind is SpanKind.UNKNOWN and begin(flat, b"gen_ai.prompt.", b"gen_ai.completion."):
+            # a client's limit on attributes drops the oldest, which say the kind
+            reading.kind = SpanKind.LLM
         if answer is None:
             answer = output_messages(flat, b"gen_ai.completion.", b"")
         if found[_INPUT] is None and reading.content_input is None:
             reading.content_input = conversation(flat, b"gen_ai.prompt.", b"")
-        if found[Field.TOOL_DEFINITIONS] is None:
+        # where attributes were dropped the rest of the tools is no list of them
+        if found[Field.TOOL_DEFINITIONS] is None and not reading.dropped:
             found[Field.TOOL_DEFINITIONS] = definitions(flat)
-        if any(key_of(pair).startswith(b"gen_ai.evaluation.") for pair in flat):
+        if begin(flat, b"gen_ai.evaluation."):
             said = evaluation(attributes_of(flat), "gen_ai.evaluation.")
             found[Field.EVALUATIONS] = (*(found[Field.EVALUATIONS] or ()), said)
     if reading.events:
