@@ -172,9 +172,6 @@ def _span(
     if usage is None and (tokens_in is not None or tokens_out is not None):
         written = found[_CACHE_WRITE] if len(found) > COMMON_FIELDS else None
         usage = Usage(tokens_in or 0, tokens_out or 0, cached or 0, reasoning or 0, written or 0)
-        if cached and cached > usage.input_tokens:
-            # a part cannot exceed the whole: this client, like Anthropic's API, counts cached tokens apart
-            usage = msgspec.structs.replace(usage, input_tokens=usage.input_tokens + cached + usage.cache_write_tokens)
     if metadata is not None:
         session = session or metadata["session"]
         user = user or metadata["user"]
