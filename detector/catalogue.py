@@ -19,6 +19,7 @@ from detector.config import DetectorConfig
 from detector.rules.budgets import OverBudget
 from detector.rules.config import thresholds_of_rule
 from detector.rules.rule import needs_of_rule
+from detector.sessions.checks.defaults import DEFAULT_SESSION_CHECKS
 
 Threshold: TypeAlias = str | int | float | bool | tuple[str, ...] | None
 
@@ -76,6 +77,18 @@ def catalogue(config: DetectorConfig, *, plugins: Sequence[Plugin] = ()) -> tupl
             thresholds=thresholds_of(config.checks.section(check.name)),
         )
         for check in DEFAULT_CHECKS
+    ]
+    found += [
+        CheckInfo(
+            name=check.name,
+            group=Group.SESSIONS,
+            dimension=check.dimension,
+            summary=first_line(check.summary),
+            needs=check.needs,
+            enabled=config.sessions.checks.section(check.name).enabled and check.dimension in wanted,
+            thresholds=thresholds_of(config.sessions.checks.section(check.name)),
+        )
+        for check in DEFAULT_SESSION_CHECKS
     ]
     found += [
         CheckInfo(

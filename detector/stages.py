@@ -9,6 +9,7 @@ from core.stage import Stage
 from core.telemetry import Telemetry
 from detector.assemble.stage import AssembleStage
 from detector.baselines.stage import BaselinesStage
+from detector.checks.negative_feedback import NegativeFeedback
 from detector.checks.plugin import Plugin
 from detector.checks.registry import Checks
 from detector.config import DetectorConfig
@@ -53,6 +54,7 @@ def stages(
             max_age_s=config.max_age_s,
             telemetry=telemetry,
             suppressions=config.suppressions,
+            reads_ratings=NegativeFeedback.name in checks.names,
         ),
     )
     without = set() if Dimension.LATENCY in config.dimensions else {"baselines"}

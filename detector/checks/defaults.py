@@ -15,6 +15,7 @@ from detector.checks.incomplete_stream import IncompleteStream, IncompleteStream
 from detector.checks.invalid_tool_arguments import InvalidToolArguments, InvalidToolArgumentsConfig
 from detector.checks.low_scored_documents import LowScoredDocuments, LowScoredDocumentsConfig
 from detector.checks.missing_root import MissingRoot, MissingRootConfig
+from detector.checks.negative_feedback import NegativeFeedback, NegativeFeedbackConfig
 from detector.checks.output_cut import OutputCut, OutputCutConfig
 from detector.checks.output_schema import OutputSchema, OutputSchemaConfig
 from detector.checks.pii_in_output import PiiInOutput, PiiInOutputConfig
@@ -97,4 +98,5 @@ DEFAULT_CHECKS: Final = (
     DefaultCheck(SecretsInOutput, SecretsInOutputConfig),
     DefaultCheck(SentToThirdParty, SentToThirdPartyConfig),
     DefaultCheck(PromptInjection, PromptInjectionConfig),
+    DefaultCheck(NegativeFeedback, NegativeFeedbackConfig),
 )

@@ -59,6 +59,10 @@ class Registry:
         """Forget findings past `remember_s` and unpublished issues as old: at most `limit`; say how many."""
         return self._known.expire(now_s, limit=limit)
 
+    def knows(self, finding_id: str) -> bool:
+        """Return whether a finding is counted in an issue."""
+        return self._known.issue_of(hash16(finding_id)) is not None
+
     # -- records
 
     def apply(self, record: FindingRecord, *, at_s: float, muted: bool = False) -> None:
@@ -71,7 +75,7 @@ class Registry:
             case HumanStatus():
                 self._obey(record, at_s)
             case Feedback():
-                pass  # kept by the records; an issue of its own is a check's to make
+                pass  # kept by the records; what is bad comes again as a finding of the stage's own
 
     def _take_finding(self, finding: Finding, at_s: float, muted: bool) -> None:
         finding = dated(finding, at_s)

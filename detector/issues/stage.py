@@ -1,5 +1,7 @@
 """The issues stage: `findings` in, `issues` out, one registry for each partition.
 
+A bad rating in MLflow is written to `findings` as a finding, and read again with the next records.
+
 Routing keys are the partition key of both topics, so an issue event goes to the partition of its finding.
 """
 
@@ -10,11 +12,12 @@ import msgspec
 
 from core import topics
 from core.log.port import Record, StoredRecord, Work
-from core.model.finding import Finding, FindingRecord
+from core.model.finding import Feedback, Finding, FindingRecord, Withdrawal
 from core.model.issue import Issue
 from core.stage import Processor, Recall
 from core.telemetry import Telemetry
 from detector.issues.config import IssuesConfig
+from detector.issues.feedback import finding_of, withdrawal_of
 from detector.issues.registry import Registry
 from detector.issues.suppressions import SuppressionConfig, Suppressions
 
@@ -36,9 +39,13 @@ class IssuesProcessor:
         max_age_s: float,
         telemetry: Telemetry,
         suppressions: Sequence[SuppressionConfig] = (),
+        reads_ratings: bool = True,
     ) -> None:
         self._partition = partition
+        self._reads_ratings = reads_ratings
+        self._rated: list[Record] = []
         self._suppressions = Suppressions(suppressions, telemetry)
+        self._telemetry = telemetry
         self._registry = Registry(config=config, max_age_s=max_age_s, telemetry=telemetry)
         self._decoder = msgspec.msgpack.Decoder(FindingRecord)
         self._next_expiry_s: float | None = None
@@ -68,6 +75,8 @@ class IssuesProcessor:
             if isinstance(found, Finding) and self._suppressions.hold_back(found, at_s=at_s):
                 continue
             self._registry.apply(found, at_s=at_s, muted=muted)
+            if isinstance(found, Feedback) and self._reads_ratings:
+                self._rate(found, origin)
         self._forget(records[-1].log_time_ms / 1000)
         return self._work({records[-1].topic: records[-1].offset + 1})
 
@@ -86,6 +95,25 @@ class IssuesProcessor:
         forgotten = self._registry.expire(now_s, limit=_EXPIRE_AT_ONCE)
         self._next_expiry_s = now_s if forgotten >= _EXPIRE_AT_ONCE else now_s + _EXPIRE_EVERY_S
 
+    def _rate(self, said: Feedback, origin: str) -> None:
+        """Write a bad rating as a finding; where an earlier state of it was one, and this is none, take that back."""
+        finding: Finding | Withdrawal | None = finding_of(said)
+        if finding is None:
+            gone = withdrawal_of(said)
+            finding = gone if self._registry.knows(gone.finding_id) else None
+        if finding is not None:
+            if isinstance(finding, Finding):
+                self._telemetry.count("clearwatch.findings", check=finding.check)
+            self._rated.append(
+                Record(
+                    topic=topics.FINDINGS,
+                    partition=self._partition,
+                    key=said.routing_key.encode(),
+                    value=msgspec.msgpack.encode(finding),
+                    headers=topics.headers(origin=origin),
+                )
+            )
+
     def _work(self, next_offsets: Mapping[str, int]) -> Work:
         produce = tuple(
             Record(
@@ -97,6 +125,8 @@ class IssuesProcessor:
             )
             for event in self._registry.take_events()
         )
+        produce += tuple(self._rated)
+        self._rated.clear()
         return Work(produce=produce, store=STORE, state=self._registry.take_changes(), next_offsets=next_offsets)
 
 
@@ -110,7 +140,9 @@ class IssuesStage:
         max_age_s: float,
         telemetry: Telemetry,
         suppressions: Sequence[SuppressionConfig] = (),
+        reads_ratings: bool = True,
     ) -> None:
+        self._reads_ratings = reads_ratings
         self._config = config
         self._suppressions = suppressions
         self._max_age_s = max_age_s
@@ -139,4 +171,5 @@ class IssuesStage:
             max_age_s=self._max_age_s,
             telemetry=self._telemetry,
             suppressions=self._suppressions,
+            reads_ratings=self._reads_ratings,
         )

@@ -4,8 +4,8 @@ import functools
 from collections.abc import Sequence
 from typing import Final
 
-from detector.sessions import lexicon
-from detector.sessions.words import Words, plain
+from detector.language import lexicon
+from detector.language.words import Words, plain
 
 # where a speaker says what the rest is about: an apology, a yes, a failure
 _OPENING_CHARACTERS: Final = 300

@@ -3,7 +3,7 @@
 import pydantic
 
 from core.model.finding import Dimension
-from detector.checks.port import CLEAR, Answer, CheckConfig, found
+from detector.checks.port import CLEAR, Answer, CheckConfig, Need, found
 from detector.sessions.checks.finding import session_finding
 from detector.sessions.conversation import Conversation
 
@@ -30,6 +30,7 @@ class Abandoned:
 
     name = "abandoned_after_error"
     dimension = Dimension.EXECUTION
+    needs = (Need.SESSION,)
 
     def __init__(self, config: AbandonedConfig) -> None:
         self._config = config

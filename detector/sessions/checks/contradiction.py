@@ -4,10 +4,10 @@ import pydantic
 
 from core.model.finding import Dimension, Finding
 from detector.checks.finding import quoted
-from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
+from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
+from detector.language.words import Words, alike
 from detector.sessions.checks.finding import session_finding
 from detector.sessions.conversation import Conversation, TurnInSession
-from detector.sessions.words import Words, alike
 
 
 class ContradictionConfig(CheckConfig):
@@ -23,7 +23,7 @@ class Contradiction:
     """Found where one of these holds for the answer of a turn whose end is known, after an earlier answer:
 
     - it takes back, in its first 300 characters, what was said before ("I apologize for the mistake", "I was
-      wrong"; in a language of `detector.sessions.lexicon`), and the user had not come back after an error;
+      wrong"; in a language of `detector.language.lexicon`), and the user had not come back after an error;
     - it gives, in a sentence with "actually" or the like, figures for something that the answer before gave other
       figures for: the sentences share `min_words` telling words and no figure;
     - the same question (as `repeated_question` tells) was answered with a yes before and with a no now, or the other
@@ -38,6 +38,7 @@ class Contradiction:
 
     name = "self_contradiction"
     dimension = Dimension.CORRECTNESS
+    needs = (Need.SESSION, Need.CONTENT)
 
     def __init__(self, config: ContradictionConfig) -> None:
         self._config = config

@@ -4,7 +4,8 @@ import inspect
 import sys
 from typing import Final, Generic, Protocol, TypeVar
 
-from detector.checks.port import CheckConfig
+from core.model.finding import Dimension
+from detector.checks.port import CheckConfig, Need, needs_of
 from detector.sessions.checks.abandoned import Abandoned, AbandonedConfig
 from detector.sessions.checks.contradiction import Contradiction, ContradictionConfig
 from detector.sessions.checks.frustration import Frustration, FrustrationConfig
@@ -20,6 +21,7 @@ class SessionCheckClass(Protocol[ConfigT]):
     """A class of session checks: made from its configuration, named before it is made."""
 
     name: str
+    dimension: Dimension
     __module__: str
 
     def __call__(self, config: ConfigT) -> SessionCheck:
@@ -32,6 +34,9 @@ class DefaultSessionCheck(Generic[ConfigT]):
 
     def __init__(self, check: SessionCheckClass[ConfigT], config: type[ConfigT]) -> None:
         self.name = check.name
+        self.dimension = check.dimension
+        self.needs: tuple[Need, ...] = needs_of(check)
+        self.declares_needs = hasattr(check, "needs")
         self.config = config
         self.summary = (sys.modules[check.__module__].__doc__ or "").strip()
         self.conditions = inspect.getdoc(check) or ""

@@ -4,7 +4,7 @@ import pydantic
 
 from core.model.finding import Dimension, Finding
 from detector.checks.finding import quoted
-from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
+from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
 from detector.sessions.checks.finding import session_finding
 from detector.sessions.conversation import Conversation, TurnInSession
 
@@ -20,7 +20,7 @@ class Frustration:
     """Found where all of these hold for a turn:
 
     - its question was sent, is at most `max_characters` long, and holds, outside of quotations and code, words of
-      discontent aimed at the assistant, in a language of `detector.sessions.lexicon`, or asks for a person where the
+      discontent aimed at the assistant, in a language of `detector.language.lexicon`, or asks for a person where the
       answer before did not offer one;
     - something was said to the user before: an earlier turn of the session, or messages in its own input.
 
@@ -33,6 +33,7 @@ class Frustration:
 
     name = "user_frustration"
     dimension = Dimension.RELEVANCE
+    needs = (Need.SESSION, Need.CONTENT)
 
     def __init__(self, config: FrustrationConfig) -> None:
         self._config = config

@@ -4,7 +4,7 @@ import pydantic
 
 from core.model.finding import Dimension, Finding
 from detector.checks.finding import quoted
-from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
+from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
 from detector.sessions.checks.finding import session_finding
 from detector.sessions.conversation import Conversation, TurnInSession
 
@@ -31,6 +31,7 @@ class RepeatedAnswer:
 
     name = "repeated_answer"
     dimension = Dimension.RELEVANCE
+    needs = (Need.SESSION, Need.CONTENT)
 
     def __init__(self, config: RepeatedAnswerConfig) -> None:
         self._config = config

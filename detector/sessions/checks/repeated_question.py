@@ -4,10 +4,10 @@ import pydantic
 
 from core.model.finding import Dimension, Finding
 from detector.checks.finding import quoted
-from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
+from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
+from detector.language.words import alike
 from detector.sessions.checks.finding import session_finding
 from detector.sessions.conversation import Conversation, TurnInSession
-from detector.sessions.words import alike
 
 
 class RepeatedQuestionConfig(CheckConfig):
@@ -43,6 +43,7 @@ class RepeatedQuestion:
 
     name = "repeated_question"
     dimension = Dimension.RELEVANCE
+    needs = (Need.SESSION, Need.CONTENT)
 
     def __init__(self, config: RepeatedQuestionConfig) -> None:
         self._config = config

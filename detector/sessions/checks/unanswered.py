@@ -5,7 +5,7 @@ import pydantic
 from core.model.finding import Dimension, Finding
 from core.model.span import ContentState
 from detector.checks.finding import quoted
-from detector.checks.port import UNKNOWN, Answer, CheckConfig, found
+from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
 from detector.sessions.checks.finding import session_finding
 from detector.sessions.conversation import Conversation, TurnInSession
 
@@ -29,7 +29,7 @@ class Unanswered:
     - its question was sent and asks something (a question mark, or a word that questions begin with);
     - there is no answer although texts are sent and an LLM was called, or the answer is at most `max_answer_characters`
       long, asks nothing back, and says only that something failed, or that it is not known (in a language of
-      `detector.sessions.lexicon`);
+      `detector.language.lexicon`);
     - the turn is over: a later one was asked, or the session is closed;
     - no check in `explained_by` found something in the trace.
 
@@ -41,6 +41,7 @@ class Unanswered:
 
     name = "unanswered_question"
     dimension = Dimension.RELEVANCE
+    needs = (Need.SESSION, Need.CONTENT)
 
     def __init__(self, config: UnansweredConfig) -> None:
         self._config = config
