@@ -1,10 +1,12 @@
 """Writes the reference of the checks from the code: `python -m detector.checks.document [FILE]`, stdout by default."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from detector.checks.defaults import DEFAULT_CHECKS, DefaultCheck
+from detector.sessions.checks.defaults import DEFAULT_SESSION_CHECKS, DefaultSessionCheck
 
 _HEAD = """\
 # Checks
@@ -28,29 +30,51 @@ detector:
 ```
 """
 
+_SESSIONS_HEAD = """\
+# Checks of sessions
+
+These ask about the turns of a session together: the traces that name one session, in the order in which they started.
+They are asked again with every trace of the session, and once more when it has been silent for
+`detector.sessions.gap_s`; what no longer holds is withdrawn. Their findings are of low severity. What users say is read
+in English, German, French, Spanish, Italian, Portuguese and Dutch, and in fixed phrases of Chinese and Japanese.
+
+Their sections stand under `detector.sessions.checks`. With `detector.sessions.stitch: true` the traces of one user that
+name no session make one as well; such a session's id begins with `stitched:`.
+"""
+
+_Default: TypeAlias = DefaultCheck[Any] | DefaultSessionCheck[Any]
+
 
 def page() -> str:
     """Return the whole page in Markdown."""
+    return "\n".join(
+        (
+            *(_HEAD, _table(DEFAULT_CHECKS), "", *map(_section, DEFAULT_CHECKS)),
+            *(_SESSIONS_HEAD, _table(DEFAULT_SESSION_CHECKS), "", *map(_section, DEFAULT_SESSION_CHECKS)),
+        )
+    )
+
+
+def _table(checks: Iterable[_Default]) -> str:
     rows = [
         f"| [`{check.name}`](#{check.name}) | {check.dimension} | {_first_line(check)} | {_needs(check)} |"
-        for check in DEFAULT_CHECKS
+        for check in checks
     ]
-    table = "\n".join(("| check | dimension | what it finds | needs |", "|---|---|---|---|", *rows))
-    return "\n".join((_HEAD, table, "", *(_section(check) for check in DEFAULT_CHECKS)))
+    return "\n".join(("| check | dimension | what it finds | needs |", "|---|---|---|---|", *rows))
 
 
-def _section(check: DefaultCheck[Any]) -> str:
+def _section(check: _Default) -> str:
     fields = check.config.model_fields.items()
     keys = (f"| `{name}` | {field.default} | {' '.join((field.description or '').split())} |" for name, field in fields)
     table = "\n".join(("| key | default | |", "|---|---|---|", *keys))
     return f"## {check.name}\n\n{check.summary}\n\n{check.conditions}\n\n{table}\n"
 
 
-def _first_line(check: DefaultCheck[Any]) -> str:
+def _first_line(check: _Default) -> str:
     return check.summary.split("\n", 1)[0].rstrip(".")
 
 
-def _needs(check: DefaultCheck[Any]) -> str:
+def _needs(check: _Default) -> str:
     return ", ".join(check.needs) or "–"
 
 
