@@ -49,8 +49,13 @@ def page() -> str:
     """Return the whole page in Markdown."""
     return "\n".join(
         (
-            *(_HEAD, _table(DEFAULT_CHECKS), "", *map(_section, DEFAULT_CHECKS)),
-            *(_SESSIONS_HEAD, _table(DEFAULT_SESSION_CHECKS), "", *map(_section, DEFAULT_SESSION_CHECKS)),
+            *(_HEAD, _table(DEFAULT_CHECKS), "", *(_section(check) for check in DEFAULT_CHECKS)),
+            *(
+                _SESSIONS_HEAD,
+                _table(DEFAULT_SESSION_CHECKS),
+                "",
+                *(_section(check) for check in DEFAULT_SESSION_CHECKS),
+            ),
         )
     )
 

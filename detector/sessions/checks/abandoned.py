@@ -19,7 +19,7 @@ class Abandoned:
     """Found where all of these hold:
 
     - the session is closed: silent for `gap_s` of log time;
-    - it has at least `min_turns` turns, none of them left out for want of room;
+    - it has at least `min_turns` turns;
     - its last turn is final and ended in an error: its root failed, or its last LLM call did without an answer.
 
     Blamed is the deepest span that failed last. Severity: low, for the failure is reported by itself. Needs no text.
