@@ -8,6 +8,7 @@ from core.model.finding import Dimension
 from detector.checks.announced_call import AnnouncedCall, AnnouncedCallConfig
 from detector.checks.call_loop import CallLoop, CallLoopConfig
 from detector.checks.content_filter import ContentFilter, ContentFilterConfig
+from detector.checks.context_growth import ContextGrowth, ContextGrowthConfig
 from detector.checks.empty_output import EmptyOutput, EmptyOutputConfig
 from detector.checks.failed_span import FailedSpan, FailedSpanConfig
 from detector.checks.guardrail_tripped import GuardrailTripped, GuardrailTrippedConfig
@@ -27,10 +28,12 @@ from detector.checks.retries import Retries, RetriesConfig
 from detector.checks.runaway_trace import RunawayTrace, RunawayTraceConfig
 from detector.checks.secrets_in_output import SecretsInOutput, SecretsInOutputConfig
 from detector.checks.sent_to_third_party import SentToThirdParty, SentToThirdPartyConfig
+from detector.checks.sequential_calls import SequentialCalls, SequentialCallsConfig
 from detector.checks.similar_calls import SimilarCalls, SimilarCallsConfig
 from detector.checks.skipped_plan import SkippedPlan, SkippedPlanConfig
 from detector.checks.slow_first_token import SlowFirstToken, SlowFirstTokenConfig
 from detector.checks.step_limit import StepLimit, StepLimitConfig
+from detector.checks.timeline_gap import TimelineGap, TimelineGapConfig
 from detector.checks.tool_failure import ToolFailure, ToolFailureConfig
 from detector.checks.unknown_tool import UnknownTool, UnknownToolConfig
 from detector.checks.zero_documents import ZeroDocuments, ZeroDocumentsConfig
@@ -91,6 +94,9 @@ DEFAULT_CHECKS: Final = (
     DefaultCheck(LowScoredDocuments, LowScoredDocumentsConfig),
     DefaultCheck(Retries, RetriesConfig),
     DefaultCheck(RunawayTrace, RunawayTraceConfig),
+    DefaultCheck(ContextGrowth, ContextGrowthConfig),
+    DefaultCheck(TimelineGap, TimelineGapConfig),
+    DefaultCheck(SequentialCalls, SequentialCallsConfig),
     DefaultCheck(SlowFirstToken, SlowFirstTokenConfig),
     DefaultCheck(ZeroDocuments, ZeroDocumentsConfig),
     DefaultCheck(Refusal, RefusalConfig),
