@@ -158,7 +158,8 @@ class _Addition:
         self._pairs: dict[bytes, bytes] = {}
         self._events: list[bytes] = []
         self._agents = cli_events.Gathered()
-        for _, _, name, record in sorted(map(_in_order, logs), key=lambda found: found[:2]):
+        unique = {item.span_id: item for item in logs}.values()
+        for _, _, name, record in sorted(map(_in_order, unique), key=lambda found: found[:2]):
             self._take(name, record)
 
     def _take(self, name: str, record: Any) -> None:

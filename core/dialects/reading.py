@@ -53,11 +53,21 @@ _PLAIN_OK: Final = b"\x18\x01"
 _EXCEPTIONS: Final = ("exception", "gen_ai.client.operation.exception")
 # members of an enum cost 100 ns to look up in Python 3.11: the ones of the hot path are looked up once
 _TOOL, _UNKNOWN_KIND = SpanKind.TOOL, SpanKind.UNKNOWN
+_LLM = SpanKind.LLM
 _PRESENT, _MISSING = ContentState.PRESENT, ContentState.ABSENT
 _NO_REASON: Final = FinishReason.UNKNOWN
 _KIND: Final = int(Field.KIND)
 _NOTHING: Final = (None,) * (FIELDS - COMMON_FIELDS)
 _CACHE_WRITE, _PARAMETERS, _FAILED = int(Field.CACHE_WRITE_TOKENS), int(Field.PARAMETERS), int(Field.FAILED)
+
+# scopes that send content as log records, as far as they send any (OpenTelemetry's contrib instrumentations)
+_SENDS_LOGS: Final = frozenset(
+    {
+        "opentelemetry.instrumentation.openai_v2",
+        "opentelemetry.instrumentation.google_genai",
+        "opentelemetry.instrumentation.botocore.bedrock-runtime",
+    }
+)
 
 
 class _Resource(msgspec.Struct, frozen=True):
@@ -169,6 +179,9 @@ def _span(
         content_in = _content(given, dropped)
     elif dropped and (content_in.flat or content_in.state is _MISSING):
         content_in = Content(_TRUNCATED_STATE, content_in.text, flat=content_in.flat)
+    if (content_in is _ABSENT or content_out is _ABSENT) and kind is _LLM and scope in _SENDS_LOGS:
+        content_in = _IN_LOGS if content_in is _ABSENT else content_in
+        content_out = _IN_LOGS if content_out is _ABSENT else content_out
     if usage is None and (tokens_in is not None or tokens_out is not None):
         written = found[_CACHE_WRITE] if len(found) > COMMON_FIELDS else None
         usage = Usage(tokens_in or 0, tokens_out or 0, cached or 0, reasoning or 0, written or 0)
@@ -250,6 +263,7 @@ def _details(found: Sequence[Any], asked: Parameters | None) -> Details:
 
 
 _ABSENT: Final = Content()
+_IN_LOGS: Final = Content(state=ContentState.IN_LOGS)
 _REDACTED: Final = Content(state=ContentState.REDACTED)
 _TRUNCATED: Final = Content(state=ContentState.TRUNCATED)
 _TRUNCATED_STATE: Final = ContentState.TRUNCATED
