@@ -123,8 +123,8 @@ def _put(message: dict[str, Any], leaf: str, value: Any) -> None:
     elif leaf == "content":
         # Traceloop writes what is no text as JSON: nothing becomes '""'
         message[leaf] = value if isinstance(value, list) else "" if value in _NOTHING else text(value)
-    elif leaf in ("function_call_name", "function_call_arguments_json"):
-        # OpenInference, for OpenAI's first function calls
+    elif leaf.startswith("function_call"):
+        # OpenAI's first function calls: function_call_name, function_call_arguments_json; Traceloop: function_call.name
         message.setdefault("calls", {}).setdefault("0", {})["name" if leaf.endswith("name") else "arguments"] = value
     elif leaf.startswith("tool_calls."):
         number, _, rest = leaf[len("tool_calls.") :].partition(".")

@@ -10,8 +10,8 @@ from core.dialects import answers
 from core.dialects.documents import read_retrieval
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import count, decimal, kinds, loads, name, structure, text, tool_result
-from core.model.span import SpanKind, Usage
+from core.dialects.values import STOPPED, count, decimal, finish, kinds, loads, name, structure, text, tool_result
+from core.model.span import FinishReason, SpanKind, Usage
 from core.otlp.slim import Value, attributes_of
 
 # a tool call of more chunks is not read; parsing one costs about 3 µs
@@ -67,6 +67,17 @@ def cost(value: Value) -> float | None:
     return decimal(found.get("total_cost")) if isinstance(found, dict) else decimal(value)
 
 
+def only_finish(output: str) -> FinishReason:
+    """Return the finish reason in a chain's output, where there is one and no more: that of the call it made.
+
+    The client drops it from the spans of LangChain's models.
+    """
+    if '"finish_reason"' not in output:
+        return FinishReason.UNKNOWN
+    said = STOPPED.findall(output)
+    return (finish(said[0]) or FinishReason.UNKNOWN) if len(said) == 1 else FinishReason.UNKNOWN
+
+
 def read(reading: Reading) -> None:
     """Fill the answer of LLM spans; a tool is named by its span, its arguments and result are input and output."""
     found = reading.found
@@ -85,8 +96,10 @@ def read(reading: Reading) -> None:
     elif reading.kind is SpanKind.TOOL:
         found[Field.TOOL_NAME] = found[Field.TOOL_NAME] or reading.name
         found[Field.OUTPUT] = tool_result(found[Field.OUTPUT])
-    else:
+    elif reading.kind is SpanKind.RETRIEVER:
         read_retrieval(reading)
+    elif reading.kind is SpanKind.CHAIN and isinstance(found[Field.OUTPUT], str):
+        reading.finish = only_finish(found[Field.OUTPUT])
 
 
 def _chunks(reading: Reading) -> Iterator[Any]:

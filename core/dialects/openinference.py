@@ -3,7 +3,6 @@
 Names: openinference-semantic-conventions 0.1.x.
 """
 
-import re
 from typing import Final
 
 from core.dialects import answers
@@ -11,7 +10,7 @@ from core.dialects.documents import documents, flat_documents, read_retrieval
 from core.dialects.flat import begin, conversation, definitions, evaluations, output_messages
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import count, decimal, finish, kinds, name, state_of, text
+from core.dialects.values import STOPPED, count, decimal, finish, kinds, name, state_of, text
 from core.model.span import Content, ContentState, FinishReason, SpanKind
 
 KINDS = {
@@ -29,8 +28,6 @@ KINDS = {
 }
 
 
-# in JSON an answer's own quotes are escaped: this stands outside of it
-_STOPPED: Final = re.compile(r'"(?:finish_reason|finishReason|stop_reason)"\s*:\s*"(\w+)"')
 # words without which JSON is no conversation
 _ROLES: Final = ('"role"', '"lc"', '"type": "human"', '"type":"human"')
 
@@ -66,7 +63,7 @@ def _read_llm(reading: Reading) -> None:
     if answer is not None:
         reading.output, reading.finish = answer.content, answer.finish
     if not reading.finish and found[Field.FINISH] is None and isinstance(raw, str) and raw[:1] in ("{", "["):
-        said = _STOPPED.search(raw)
+        said = STOPPED.search(raw)
         if said is not None:
             reading.finish = finish(said[1]) or FinishReason.UNKNOWN
         elif '"incomplete_details"' in raw:

@@ -67,6 +67,7 @@ OPERATIONS = {
 }
 
 # a member of an enum costs 100 ns to look up in Python 3.11
+_EMPTY = Content(ContentState.PRESENT)
 _OUTPUT, _INPUT, _TOOL = int(Field.OUTPUT), int(Field.INPUT), SpanKind.TOOL
 _MESSAGE_EVENTS = {
     f"gen_ai.{role}.message": role for role in ("system", "developer", "user", "assistant", "tool", "function")
@@ -88,6 +89,9 @@ def read(reading: Reading) -> None:
             answer = output_messages(flat, b"gen_ai.completion.", b"")
         if found[_INPUT] is None and reading.content_input is None:
             reading.content_input = conversation(flat, b"gen_ai.prompt.", b"")
+        if answer is not None and _is_left_out(reading, answer):
+            # Traceloop leaves empty text out: where the question was sent and nothing of the answer, that is empty
+            answer = answers.Answer(_EMPTY, answer.finish)
         # where attributes were dropped the rest of the tools is no list of them
         if found[Field.TOOL_DEFINITIONS] is None and not reading.dropped:
             found[Field.TOOL_DEFINITIONS] = definitions(flat)
@@ -99,6 +103,16 @@ def read(reading: Reading) -> None:
     if answer is not None:
         reading.output = answer.content
         reading.finish = answer.finish
+
+
+def _is_left_out(reading: Reading, answer: answers.Answer) -> bool:
+    asked = reading.content_input
+    return (
+        answer.content.state is ContentState.ABSENT
+        and answer.finish is not FinishReason.TOOL_CALLS
+        and asked is not None
+        and asked.state is ContentState.PRESENT
+    )
 
 
 def _from_events(reading: Reading, answer: answers.Answer | None) -> answers.Answer | None:

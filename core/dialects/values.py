@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ MAX_JSON_DEPTH: Final = 3
 # a Python repr longer than this is not worth parsing: ast costs about 1 µs a character
 MAX_REPR_CHARS: Final = 20_000
 
+# in JSON an answer's own quotes are escaped: this stands outside of it
+STOPPED: Final = re.compile(r'"(?:finish_reason|finishReason|stop_reason)"\s*:\s*"(\w+)"')
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
 _NO_NAMES: Final = frozenset({"<not specified>", "None", "null", "Unknown", "unknown"})

@@ -8,7 +8,7 @@ from core.model.trace import Trace
 from detector.checks.errors import message_of
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.guardrail_tripped import is_tripwire
-from detector.checks.model_calls import is_wrapper
+from detector.checks.model_calls import finish_of, is_wrapper
 from detector.checks.port import Answer, CheckConfig, Need, found
 
 # members of an enum cost 100 ns to look up in Python 3.11
@@ -44,7 +44,7 @@ class ContentFilter:
         stopped = [
             (span, f"Finish reason content_filter after {span.duration_ms:.0f} ms: the answer was withheld or cut.")
             for span in trace.llm_spans
-            if span.finish_reason is _STOPPED and span.error is None and not is_wrapper(trace, span)
+            if span.error is None and finish_of(trace, span) is _STOPPED and not is_wrapper(trace, span)
         ]
         stopped += [
             (span, f"The call was refused after {span.duration_ms:.0f} ms: {quoted(message_of(span.error))}")

@@ -8,7 +8,7 @@ from core.model.finding import Dimension, FindingKind, Severity
 from core.model.span import ContentState, FinishReason
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of, quoted
-from detector.checks.model_calls import is_wrapper
+from detector.checks.model_calls import finish_of, is_wrapper
 from detector.checks.port import Answer, CheckConfig, Need, found
 
 # members of an enum cost 100 ns to look up in Python 3.11
@@ -47,7 +47,7 @@ class OutputCut:
         """Return one fault for each answer that was cut."""
         faults = []
         for span in trace.llm_spans:
-            if span.finish_reason is not _CUT or span.error is not None:
+            if span.error is not None or finish_of(trace, span) is not _CUT:
                 continue
             tokens = span.usage.output_tokens if span.usage is not None else 0
             if 0 < tokens < self._config.min_output_tokens or is_wrapper(trace, span):

@@ -141,3 +141,10 @@ def test_a_trace_without_models_is_clear() -> None:
     story = Story()
     story.root()
     assert [outcome(check, story) for check in ALL] == [Outcome.CLEAR] * 3
+
+
+def test_an_answer_is_cut_where_the_chain_that_called_the_model_says_so() -> None:
+    story = Story()
+    chain = story.add(finish_reason=FinishReason.LENGTH)
+    story.llm(chain.span_id, output=present("and then"))
+    assert outcome(CUT, story) is Outcome.FOUND

@@ -400,3 +400,10 @@ def test_failed_tool_message_stays_marked_out_of_its_envelope() -> None:
     message = {"type": "tool", "content": "no such city", "tool_call_id": "c1", "status": "error"}
     span = read_span(_mlflow("TOOL", Outputs=message), name="weather")
     assert json.loads(span.output.text) == {"status": "error", "content": "no such city"}
+
+
+def test_mlflow_chain_tells_the_finish_that_its_models_span_dropped() -> None:
+    message = {"content": "One, two", "response_metadata": {"finish_reason": "length"}, "type": "ai"}
+    assert read_span(_mlflow("CHAIN", Outputs=message)).finish_reason is FinishReason.LENGTH
+    assert read_span(_mlflow("CHAIN", Outputs=[message, message])).finish_reason is FinishReason.UNKNOWN
+    assert read_span(_mlflow("CHAIN", Outputs="finish_reason")).finish_reason is FinishReason.UNKNOWN

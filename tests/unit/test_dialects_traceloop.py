@@ -136,3 +136,12 @@ def test_new_call_is_the_conventions() -> None:
 def test_prompts_of_the_registry_are_named() -> None:
     span = read_span(OLD | {"traceloop.prompt.key": "greeting", "traceloop.prompt.version": 4})
     assert (span.details.prompt_name, span.details.prompt_version) == ("greeting", "4")
+
+
+def test_answer_left_out_beside_a_sent_question_is_empty_and_without_one_absent() -> None:
+    said = {key: value for key, value in OLD.items() if key != "gen_ai.completion.0.content"}
+    assert read_span(said).output.state is ContentState.PRESENT
+    unsent = {key: value for key, value in said.items() if not key.startswith("gen_ai.prompt.")}
+    assert read_span(unsent).output.state is ContentState.ABSENT
+    call = {"gen_ai.completion.0.finish_reason": "function_call", "gen_ai.completion.0.function_call.name": "weather"}
+    assert read_span(said | call).output.tool_calls == (ToolCall("weather"),)
