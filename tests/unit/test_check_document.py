@@ -4,6 +4,7 @@ from pathlib import Path
 
 from detector.checks.defaults import DEFAULT_CHECKS
 from detector.checks.document import page
+from detector.sessions.checks.defaults import DEFAULT_SESSION_CHECKS
 
 PAGE = Path(__file__).parents[2] / "docs" / "checks.md"
 
@@ -13,7 +14,7 @@ def test_the_page_is_what_the_code_writes() -> None:
 
 
 def test_every_check_tells_its_conditions_and_what_it_does_not_report() -> None:
-    for check in DEFAULT_CHECKS:
+    for check in (*DEFAULT_CHECKS, *DEFAULT_SESSION_CHECKS):
         assert "hold" in check.conditions, check.name
         assert "Not findings:" in check.conditions, check.name
         assert "Severity" in check.conditions, check.name
