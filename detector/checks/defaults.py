@@ -7,6 +7,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from core.model.finding import Dimension
 from detector.checks.announced_call import AnnouncedCall, AnnouncedCallConfig
 from detector.checks.call_loop import CallLoop, CallLoopConfig
+from detector.checks.canned_answer import CannedAnswer, CannedAnswerConfig
 from detector.checks.content_filter import ContentFilter, ContentFilterConfig
 from detector.checks.context_growth import ContextGrowth, ContextGrowthConfig
 from detector.checks.empty_output import EmptyOutput, EmptyOutputConfig
@@ -14,6 +15,7 @@ from detector.checks.failed_span import FailedSpan, FailedSpanConfig
 from detector.checks.guardrail_tripped import GuardrailTripped, GuardrailTrippedConfig
 from detector.checks.incomplete_stream import IncompleteStream, IncompleteStreamConfig
 from detector.checks.invalid_tool_arguments import InvalidToolArguments, InvalidToolArgumentsConfig
+from detector.checks.language_mismatch import LanguageMismatch, LanguageMismatchConfig
 from detector.checks.low_scored_documents import LowScoredDocuments, LowScoredDocumentsConfig
 from detector.checks.missing_root import MissingRoot, MissingRootConfig
 from detector.checks.negative_feedback import NegativeFeedback, NegativeFeedbackConfig
@@ -105,4 +107,6 @@ DEFAULT_CHECKS: Final = (
     DefaultCheck(SentToThirdParty, SentToThirdPartyConfig),
     DefaultCheck(PromptInjection, PromptInjectionConfig),
     DefaultCheck(NegativeFeedback, NegativeFeedbackConfig),
+    DefaultCheck(LanguageMismatch, LanguageMismatchConfig),
+    DefaultCheck(CannedAnswer, CannedAnswerConfig),
 )

@@ -5,6 +5,7 @@ same with a failed tool in every trace. Each round inspects fresh `Trace` values
 check alone pays for it, together they share it. Process CPU time. Usage: `python -m tests.bench.bench_checks`.
 """
 
+import json
 import random
 import statistics
 import time
@@ -13,13 +14,16 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from core.dialects import decode
-from core.model.span import Span, SpanError, SpanKind
+from core.model.span import Content, ContentState, Span, SpanError, SpanKind
 from core.model.trace import Trace
 from core.otlp.wire import read_spans
 from core.telemetry import Telemetry
 from detector.checks.config import ChecksConfig
 from detector.checks.fingerprint import fingerprint_of
 from detector.checks.registry import DEFAULT_CHECKS, Checks
+from detector.checks.text.needles import prepare
+from detector.checks.text.scan import scan_of
+from tests.bench.bench_decode import _WORDS as WORDS
 from tests.bench.bench_decode import _trace
 
 TRACES = 200
@@ -43,10 +47,30 @@ def run() -> list[tuple[str, float, str]]:
     rows.append(
         ("building the tree of Trace", _us_a_span(sound, lambda trace: (trace.children, trace.orphans)), "µs/span")
     )
+    rows += _text_scan(sound)
     rows.append(("all checks, sound traces", _us_a_span(sound, everything.inspect), "µs/span"))
     rows.append(("all checks, a failed tool in each trace", _us_a_span(faulty, everything.inspect), "µs/span"))
     rows.append(("fingerprint of a finding", _us_a_fingerprint(), "µs"))
     return rows
+
+
+def _text_scan(sound: Sequence[Sequence[Span]]) -> list[tuple[str, float, str]]:
+    """Return what the scan costs that the checks of text share: on these spans, and on one long conversation."""
+    prepare()
+    kilobytes = sum(len(c.text) for spans in sound for span in spans for c in (span.input, span.output)) / 1024
+    a_span = _us_a_span(sound, scan_of)
+    rng, said, call = random.Random(1), [], sound[0][0]
+    calls: list[Span] = []
+    for turn in range(50):
+        said.append({"role": "user", "content": " ".join(rng.choices(WORDS, k=300))})
+        content = Content(state=ContentState.PRESENT, text=json.dumps(said))
+        calls.append(msgspec.structs.replace(call, span_id=f"{turn:016x}", input=content))
+    conversation = sum(len(span.input.text) for span in calls) / 1024
+    return [
+        ("text scan, sound traces", a_span, "µs/span"),
+        ("text scan, sound traces (bar: 6)", a_span * sum(map(len, sound)) / kilobytes, "µs/KB"),
+        ("text scan, 50 calls of one conversation", _us_a_span([calls], scan_of) * len(calls) / conversation, "µs/KB"),
+    ]
 
 
 def _with_a_failed_tool(spans: Sequence[Span]) -> list[Span]:
