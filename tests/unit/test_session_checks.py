@@ -1,19 +1,25 @@
 """What the turns of a session tell: found, and the look-alikes that are not."""
 
 import itertools
+import time
 from collections.abc import Iterable
 
 import msgspec
 import pytest
 
 from core.log.port import StoredRecord, Work
-from core.model.finding import Finding, FindingKind, FindingRecord, Severity, Withdrawal
+from core.model.finding import Dimension, Finding, FindingKind, FindingRecord, Severity, Withdrawal
 from core.model.span import ContentState
 from core.model.trace import CloseReason, TraceRecord, TraceVersion, TraceWithdrawal, Turn
 from core.telemetry import Telemetry
 from core.topics import FINDINGS, TRACES, headers
+from detector.checks.port import Answer
+from detector.sessions.checks.config import SessionChecksConfig
+from detector.sessions.checks.registry import SessionChecks
 from detector.sessions.config import SessionsConfig
-from detector.sessions.stage import SessionsStage
+from detector.sessions.conversation import Conversation
+from detector.sessions.said import Said
+from detector.sessions.stage import SessionsProcessor, SessionsStage
 
 NOW_S = 1_800_000_000.0
 PRESENT = ContentState.PRESENT
@@ -58,8 +64,10 @@ class Sessions:
 
     def restart(self) -> None:
         stage = SessionsStage(config=self.config, telemetry=self.telemetry)
-        self.processor = stage.processor(0, {TRACES: 1, FINDINGS: 4})
-        self.processor.restore(list(reversed(self.state.items())))
+        made = stage.processor(0, {TRACES: 1, FINDINGS: 4})
+        assert isinstance(made, SessionsProcessor)
+        made.restore(list(reversed(self.state.items())))
+        self.processor = made
 
     def take(self, *values: TraceRecord, origin: str = "live") -> "Sessions":
         for value in values:
@@ -466,3 +474,68 @@ def test_a_stitched_trace_that_names_its_session_late_leaves() -> None:
         sessions.take(TraceWithdrawal(trace_id=f"t{place}", routing_key="shop", stitched=key))
     assert sessions.found == []
     assert sessions.state == {}
+
+
+def test_state_of_the_release_before_is_read() -> None:
+    """Traces were arrays of seven then, sessions maps of six; versions had no turn."""
+    session = {
+        "routing_key": "shop",
+        "session_id": "s",
+        "part": 1,
+        "first_activity_s": NOW_S,
+        "last_activity_s": NOW_S,
+        "is_closed": False,
+    }
+    sessions = Sessions()
+    sessions.state = {
+        b"s" + msgspec.msgpack.encode(("shop", "s")): msgspec.msgpack.encode(session),
+        b"t" + msgspec.msgpack.encode(("shop", "s", "old")): msgspec.msgpack.encode((1, 3, False, True, 1, 2, 0)),
+    }
+    sessions.restart()
+    sessions.take(version(0, FLIGHT), version(1, said("That is wrong.", "Let me look.")), version(2, None))
+    assert sessions.found == [("user_frustration", "t0")]
+    assert sessions.processor.sessions[0].trace_count == 4
+
+
+def test_a_larger_version_of_a_trace_of_the_release_before_replaces_it() -> None:
+    sessions = Sessions()
+    sessions.take(version(0, None), version(0, FLIGHT, log_count=2), version(1, said("That is wrong.", "Let me look.")))
+    assert sessions.found == [("user_frustration", "t0")]
+
+
+@pytest.mark.parametrize(
+    "text", ["i " * 5_000, "?" * 10_000, '"' * 10_001, "a" * 20_000, "i have " * 3_000, "je ne " * 3_000]
+)
+def test_no_text_takes_long_to_read(text: str) -> None:
+    said_once = Said(text)
+    started_s = time.process_time()
+    assert not said_once.is_frustrated
+    assert (said_once.takes_back, said_once.says_no_answer, said_once.wants_human) == (False, False, False)
+    assert said_once.asks_back in (True, False)
+    assert said_once.telling is not None
+    # 20 kB: a scan that grew with the square of the text would take minutes
+    assert time.process_time() - started_s < 2
+
+
+def test_a_check_that_fails_costs_its_own_answer_only() -> None:
+    class Broken:
+        name = "broken"
+        dimension = Dimension.RELEVANCE
+
+        def inspect(self, conversation: Conversation) -> Answer:
+            raise ZeroDivisionError
+
+    telemetry = Telemetry()
+    checks = SessionChecks(SessionChecksConfig(), telemetry, extra=[Broken()])
+    conversation = Conversation(
+        routing_key="shop", session_id="s", part=1, is_closed=True, is_cut=False, turns=(), compared_turns=8
+    )
+    assert checks.inspect(conversation) == []
+    assert telemetry.total("clearwatch.check.failures", check="broken") == 1
+    with pytest.raises(ValueError, match="share a name"):
+        SessionChecks(SessionChecksConfig(), telemetry, extra=[Broken(), Broken()])
+
+
+def test_only_the_dimensions_asked_for_are_looked_for() -> None:
+    checks = SessionChecks(SessionChecksConfig(), Telemetry(), dimensions=[Dimension.EXECUTION])
+    assert checks.names == ("abandoned_after_error",)
