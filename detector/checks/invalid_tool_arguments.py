@@ -41,20 +41,21 @@ class InvalidToolArguments:
     """Found where one of these holds, on the LLM span that wrote the call, with the tool's span beside it:
 
     - an LLM's output asks for a tool with arguments that were meant as JSON and are not;
-    - they are JSON, the tool's definition was sent, and they do not fit it: a required property is missing, a type or a
-      value is not allowed (what frameworks coerce, such as numbers in quotation marks, fits);
+    - they are JSON, the tool's definition was sent, they do not fit it, and the tool's span, if there is one, failed: a
+      required property is missing, a type or a value is not allowed (what frameworks coerce, such as numbers in
+      quotation marks, fits);
     - the model's span says that its call was malformed (Gemini's finish reason), or LangChain kept it as invalid.
 
     Where the tool failed on them, `tool_failure` reports it, names this span, and takes this finding as its own.
 
-    Severity: low where the tool ran all the same, or was called again later and ran; and for a misfit that no tool
-    complained of. Medium else.
+    Severity: low where the tool ran all the same, or was called again later and ran; and for a misfit without any word
+    of how the call ended. Medium else.
 
     Unknown where models asked for tools and no arguments were sent.
 
     Not findings: arguments cut by a token limit (`output_cut`) or by a client's limit on attributes; empty arguments;
     free text for tools whose definition is not known; calls that the tool's own span shows with sound arguments (only
-    the telemetry is garbled); optional properties sent as null.
+    the telemetry is garbled); a misfit with which the tool ran; optional properties sent as null.
     """
 
     name = "invalid_tool_arguments"
@@ -87,8 +88,10 @@ class InvalidToolArguments:
         value = decoded(text)
         if isinstance(value, str):
             value = decoded(value) if value[:1] in ("{", "[") else value
+        ran = tool_spans_by_call(trace).get(call.call_id) if call.call_id else None
+        has_run = ran is not None and ran.error is None
         if isinstance(value, dict):
-            if not self._config.check_schemas:
+            if has_run or not self._config.check_schemas:
                 return None
             schema = offered_tools(trace, span).get(call.name)
             wrong = violation(value, schema) if schema else None
@@ -100,8 +103,7 @@ class InvalidToolArguments:
                 return None
         elif not _takes_an_object(offered_tools(trace, span).get(call.name)):
             return None
-        ran = tool_spans_by_call(trace).get(call.call_id) if call.call_id else None
-        if ran is not None and ran.error is None and isinstance(decoded(arguments_of(ran)), dict):
+        if has_run and ran is not None and isinstance(decoded(arguments_of(ran)), dict):
             return None
         return _NOT_JSON, "they cannot be parsed"
 

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from core.model.finding import Dimension, FindingKind, Severity
-from core.model.span import ContentState, ErrorClass, Span
+from core.model.span import ContentState, ErrorClass, Span, SpanKind
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
@@ -13,8 +13,7 @@ from detector.checks.rarer_spans import rarer_spans
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
 _STEP_LIMIT: Final = ErrorClass.STEP_LIMIT
-# one of these words stands in each of the sentences
-_WORDS: Final = ("steps", "iteration", "turns")
+_AGENT: Final = SpanKind.AGENT
 # the sentences of LangGraph, LangChain and CrewAI, smolagents, AutoGen, LlamaIndex, Semantic Kernel: at the start of a
 # text, or of a message in it
 _SENTENCE: Final = re.compile(
@@ -58,11 +57,20 @@ class StepLimit:
 
     def inspect(self, trace: Trace) -> Answer:
         """Return at most one fault for a trace."""
-        ends = [*trace.roots, *rarer_spans(trace).agents, *trace.llm_spans[-1:]]
-        sent = [span for span in ends if span.output.state is _PRESENT]
-        said = [(span, sentence) for span in sent if (sentence := _sentence_in(span.output.text))]
+        ends = [*rarer_spans(trace).agents, *trace.llm_spans[-1:]]
+        ends += [root for root in trace.roots if root.kind is not _AGENT]
+        is_sent = False
+        said: list[tuple[Span, str]] = []
+        for span in ends:
+            output = span.output
+            if output.state is _PRESENT:
+                is_sent, text = True, output.text
+                # one of these words stands in each of the sentences; no loop, which would cost more than the search
+                if "steps" in text or "iteration" in text or "turns" in text:
+                    found_in = _SENTENCE.search(text, max(0, len(text) - _READ_CHARACTERS))
+                    said += [(span, found_in[1])] if found_in else []
         if not said:
-            return CLEAR if sent or not ends else UNKNOWN
+            return CLEAR if is_sent or not ends else UNKNOWN
         if any(span.error is not None and span.error.error_class is _STEP_LIMIT for span in trace.failed_spans):
             return CLEAR
         culprit, sentence = max(said, key=lambda pair: _depth_key(pair[0]))
@@ -84,12 +92,3 @@ class StepLimit:
 def _depth_key(span: Span) -> tuple[int, int]:
     """Order by depth, roughly: what starts later and ends earlier stands further in."""
     return span.start_ns, -span.end_ns
-
-
-def _sentence_in(text: str) -> str:
-    if len(text) > _READ_CHARACTERS:
-        text = text[-_READ_CHARACTERS:]
-    if not any(word in text for word in _WORDS):
-        return ""
-    found = _SENTENCE.search(text)
-    return found[1] if found else ""

@@ -1,8 +1,9 @@
 """What the checks cost: µs a span for each alone, and for all through the registry.
 
-The traces of `bench_decode` (8 spans, 1.8 KB each), decoded beforehand: sound ones, as nearly all traffic is, and the
-same with a failed tool in every trace. Each round inspects fresh `Trace` values, since they remember their tree: a
-check alone pays for it, together they share it. Process CPU time. Usage: `python -m tests.bench.bench_checks`.
+The traces of `bench_decode` (8 spans, 1.8 KB each), decoded beforehand: sound ones, as nearly all traffic is, the same
+with a failed tool in every trace, and the same whose models ask for their tool calls and send what they were offered.
+Each round inspects fresh `Trace` values, since they remember their tree: a check alone pays for it, together they share
+it. Process CPU time. Usage: `python -m tests.bench.bench_checks`.
 """
 
 import json
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from core.dialects import decode
-from core.model.span import Content, ContentState, Span, SpanError, SpanKind
+from core.model.span import Content, ContentState, Details, Span, SpanError, SpanKind
 from core.model.trace import Trace
 from core.otlp.wire import read_spans
 from core.telemetry import Telemetry
@@ -28,6 +29,18 @@ from tests.bench.bench_decode import _trace
 
 TRACES = 200
 ROUNDS = 7
+_OF_CALLS = ("invalid_tool_arguments", "unknown_tool", "call_loop", "sequential_calls")
+_PARAMETERS = {
+    "type": "object",
+    "properties": {name: {"type": "string", "description": "What is asked for. " * 8} for name in ("city", "text")},
+    "required": ["city"],
+}
+_DEFINITIONS = msgspec.json.encode(
+    [
+        {"type": "function", "function": {"name": name, "parameters": _PARAMETERS}}
+        for name in ("get_weather", "search_flights", "book_flight", "cancel", "refund")
+    ]
+)
 MESSAGE = (
     "Error code: 429 - {'error': {'message': 'Rate limit reached for gpt-4o in organization org-x1 on tokens per min: "
     "Limit 30000, Used 29871. Please try again in 2.3s.', 'type': 'tokens'}} at https://api.example.org/v1/chat"
@@ -38,6 +51,7 @@ def run() -> list[tuple[str, float, str]]:
     """Return (measure, value, unit) rows: medians of the rounds."""
     sound = [[decode(piece) for piece in read_spans(_trace(random.Random(seed)))[0]] for seed in range(TRACES)]
     faulty = [_with_a_failed_tool(spans) for spans in sound]
+    asking = [_asking(spans) for spans in sound]
     config = ChecksConfig()
     rows = [
         (f"{check.name} alone", _us_a_span(sound, check.make(config.section(check.name)).inspect), "µs/span")
@@ -50,6 +64,10 @@ def run() -> list[tuple[str, float, str]]:
     rows += _text_scan(sound)
     rows.append(("all checks, sound traces", _us_a_span(sound, everything.inspect), "µs/span"))
     rows.append(("all checks, a failed tool in each trace", _us_a_span(faulty, everything.inspect), "µs/span"))
+    for check in DEFAULT_CHECKS:
+        if check.name in _OF_CALLS:
+            inspect = check.make(config.section(check.name)).inspect
+            rows.append((f"{check.name} alone, calls and definitions", _us_a_span(asking, inspect), "µs/span"))
     rows.append(("fingerprint of a finding", _us_a_fingerprint(), "µs"))
     return rows
 
@@ -71,6 +89,19 @@ def _text_scan(sound: Sequence[Sequence[Span]]) -> list[tuple[str, float, str]]:
         ("text scan, sound traces (bar: 6)", a_span * sum(map(len, sound)) / kilobytes, "µs/KB"),
         ("text scan, 50 calls of one conversation", _us_a_span([calls], scan_of) * len(calls) / conversation, "µs/KB"),
     ]
+
+
+def _asking(spans: Sequence[Span]) -> list[Span]:
+    """Return the spans with each tool's call in the answer of the LLM call before it, and five definitions there."""
+    made = list(spans)
+    for n, span in enumerate(spans):
+        tool = next((later.tool for later in spans[n:] if later.kind is SpanKind.TOOL), None)
+        if span.kind is SpanKind.LLM and tool is not None:
+            # a new string each time, as decoding makes it: its hash is not known yet
+            details = Details(tool_definitions=_DEFINITIONS.decode())
+            output = msgspec.structs.replace(span.output, tool_calls=(tool,))
+            made[n] = msgspec.structs.replace(span, output=output, details=details)
+    return made
 
 
 def _with_a_failed_tool(spans: Sequence[Span]) -> list[Span]:

@@ -59,6 +59,12 @@ def test_a_misfit_that_no_tool_complained_of_is_low() -> None:
     assert finding.severity is Severity.LOW
 
 
+def test_a_misfit_with_which_the_tool_ran_is_none() -> None:
+    story, _ = asking('{"town": "Lisbon"}', details=OFFERED)
+    run(story, '{"town": "Lisbon"}', output=present("21"))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+
+
 def test_the_definition_may_stand_on_the_agent_above() -> None:
     story = Story()
     root = story.root(details=OFFERED)

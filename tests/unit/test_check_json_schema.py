@@ -87,3 +87,16 @@ def test_required_properties_with_a_default_may_be_left_out() -> None:
 )
 def test_what_is_no_schema_accepts_everything(schema: object) -> None:
     assert violation({"a": [1, "x"]}, schema) is None
+
+
+def test_a_list_of_types_is_read() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": ["string", "null"]}, "odd": {"type": 3}}}
+    assert violation({"city": None, "odd": 1}, schema) is None
+    assert violation({"city": {}}, schema) is not None
+
+
+def test_plain_types_that_only_nearly_fit_are_read_in_full() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "number"}, "b": {"type": "boolean"}}, "required": ["n"]}
+    assert violation({"n": 1, "b": "true"}, schema) is None
+    assert violation({"n": True}, schema) is not None
+    assert violation({"b": True}, schema) is not None
