@@ -37,14 +37,16 @@ def flat_documents(pairs: Iterable[bytes], prefix: bytes) -> tuple[Document, ...
 def read_retrieval(reading: Reading) -> None:
     """Take a retriever's query from its input and its documents from its output, where no key of their own said them.
 
-    Only plain text is a query, and only what looks like documents is taken for them.
+    Only plain text, or what is called a query, is one, and only what looks like documents is taken for them.
     """
     if reading.kind is not SpanKind.RETRIEVER:
         return
     found = reading.found
     given, output = found[Field.INPUT], found[Field.OUTPUT]
-    if found[Field.QUERY] is None and isinstance(given, str) and given.lstrip()[:1] not in ("[", "{"):
-        found[Field.QUERY] = given
+    if found[Field.QUERY] is None and isinstance(given, str):
+        opened = structure(given)
+        asked = opened.get("query") or opened.get("question") if isinstance(opened, dict) else opened or given
+        found[Field.QUERY] = asked if isinstance(asked, str) else None
     if found[Field.DOCUMENTS] is None and isinstance(output, str):
         found[Field.DOCUMENTS] = documents(output)
 

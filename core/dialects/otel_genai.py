@@ -38,6 +38,8 @@ OPERATIONS = {
     "embedding": SpanKind.EMBEDDING,
     "rerank": SpanKind.RERANKER,
     "retrieval": SpanKind.RETRIEVER,
+    "retrieve": SpanKind.RETRIEVER,
+    "vector_db_retrieve": SpanKind.RETRIEVER,
     "create_agent": SpanKind.AGENT,
     "invoke_agent": SpanKind.AGENT,
     "agent_call": SpanKind.AGENT,

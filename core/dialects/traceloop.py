@@ -34,10 +34,12 @@ def read(reading: Reading) -> None:
     otel_genai.read(reading)
     found = reading.found
     if reading.kind is SpanKind.TOOL:
-        if found[Field.TOOL_ARGUMENTS] is None:
-            found[Field.TOOL_ARGUMENTS] = arguments(found[Field.INPUT])
-        if found[Field.TOOL_RESULT] is None and isinstance(found[Field.OUTPUT], str):
-            found[Field.TOOL_RESULT] = _result(found[Field.OUTPUT])
+        # LangChain's newer spans put the same envelopes under the convention's keys
+        given, output = found[Field.TOOL_ARGUMENTS], found[Field.TOOL_RESULT]
+        found[Field.TOOL_ARGUMENTS] = arguments(given if given is not None else found[Field.INPUT])
+        output = output if output is not None else found[Field.OUTPUT]
+        if isinstance(output, str):
+            found[Field.TOOL_RESULT] = _result(output)
         return
     entity, found[Field.TOOL_NAME] = found[Field.TOOL_NAME], None
     if reading.kind is SpanKind.AGENT:

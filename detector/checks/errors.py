@@ -109,13 +109,16 @@ def source_of(trace: Trace, span: Span) -> Span:
     """Return the failed model call whose error this span repeats, or the span itself.
 
     Some instrumentations put the repeating span beside the call instead of above it (LangGraph's `call_model` and the
-    `RunnableSequence` with the call). It covers the call's time and carries the same error: one failure, one issue.
+    `RunnableSequence` with the call), or above a step that ended well (OpenAI agents' turns). It covers the call's time
+    and carries the same error: one failure, one issue.
     """
     if span.error is None or span.kind in MODEL_KINDS or span.kind is SpanKind.TOOL:
         return span
     for other in trace.leaf_faults:
         if other.kind in MODEL_KINDS and other.error is not None and span.start_ns <= other.start_ns:
             same = (other.error.error_type, other.error.message) == (span.error.error_type, span.error.message)
+            # wrapped in words of its own (OpenAI agents), it still is of the same class
+            same = same or (other.error.error_class is span.error.error_class is not ErrorClass.OTHER)
             if same and other.end_ns <= span.end_ns:
                 return other
     return span

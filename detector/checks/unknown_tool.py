@@ -13,6 +13,7 @@ from detector.checks.fingerprint import masked_name
 from detector.checks.offered_tools import offered_tools
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.tool_messages import tool_messages
+from detector.checks.tool_text import error_text
 
 # how frameworks say it: LangGraph, OpenAI agents, pydantic-ai, Strands, ADK, Vercel AI, AutoGen, MCP servers
 _UNKNOWN: Final = re.compile(
@@ -22,7 +23,7 @@ _UNKNOWN: Final = re.compile(
     | \bis\ not\ (?:a\ (?:valid|known|registered)|an\ (?:available|existing))\ (?:tool|function)\b
     | \b(?:tool|function)\ ['"`]?[\w.\-]{1,80}['"`]?\ (?:was\ |is\ )?(?:not\ (?:found|available|registered|known)
         |does\ not\ exist|does\ n[o']t\ exist)
-    | \bunavailable\ (?:tool|function)\b | NoSuchTool | ToolNotFound | UnknownTool
+    | \btool\ not\ found\b | \bunavailable\ (?:tool|function)\b | NoSuchTool | ToolNotFound | UnknownTool
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -104,7 +105,10 @@ class UnknownTool:
 
 
 def _has_run(trace: Trace, name: str) -> bool:
-    return any(span.error is None and span.tool is not None and span.tool.name == name for span in trace.tool_spans)
+    return any(
+        span.error is None and span.tool is not None and span.tool.name == name and error_text(span.output.text) is None
+        for span in trace.tool_spans
+    )
 
 
 def _answer_to(trace: Trace, call: ToolCall) -> tuple[Span, str] | None:
@@ -118,6 +122,14 @@ def _answer_to(trace: Trace, call: ToolCall) -> tuple[Span, str] | None:
     for told in tool_messages(trace) if call.call_id else ():
         if told.call_id == call.call_id:
             return told.span, told.text[:_READ_CHARACTERS]
+    # OpenAI agents: the step fails, and no tool is called
+    for span in trace.failed_spans:
+        if (
+            span.error is not None
+            and call.name in (text := span.error.message[:_READ_CHARACTERS])
+            and _UNKNOWN.search(text)
+        ):
+            return span, text
     return None
 
 

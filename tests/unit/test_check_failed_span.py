@@ -154,3 +154,14 @@ def test_a_cycle_of_parents_ends() -> None:
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
     story.llm("0000000000000001", error=LIMIT)
     assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND
+
+
+def test_an_agent_above_steps_that_ended_well_repeats_its_models_error_in_words_of_its_own() -> None:
+    story = Story()
+    said, repeated = (failed(words, error_class=ErrorClass.RATE_LIMIT) for words in ("Error code: 429", "run failed"))
+    agent = story.add(SpanKind.AGENT, error=repeated, duration_ms=500)
+    turn = story.add(parent=agent.span_id, start_ns=agent.start_ns + 1, duration_ms=400)
+    story.llm(turn.span_id, error=said, start_ns=agent.start_ns + 2)
+    findings = CHECK.inspect(story.trace()).findings
+    assert len(findings) == 2
+    assert len({finding.fingerprint for finding in findings}) == 1

@@ -89,3 +89,16 @@ def test_a_tool_that_ran_a_structured_answer_and_the_last_word_are_none() -> Non
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
     story, _ = asking("TravelPlan")
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+
+
+def test_a_step_that_fails_by_the_missing_tool_is_the_answer() -> None:
+    story, llm = asking("book_train", details=Details())
+    step = story.add(error=failed(message="Tool not found: {'tool_name': 'book_train'}"))
+    (finding,) = CHECK.inspect(story.trace()).findings
+    assert finding.span_ids == (llm.span_id, step.span_id)
+
+
+def test_a_tool_span_that_only_says_that_there_is_no_such_tool_did_not_run() -> None:
+    story, _ = asking("book_train")
+    story.tool("book_train", output=present("Error: book_train is not a valid tool, try one of [get_weather]."))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND

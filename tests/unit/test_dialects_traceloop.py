@@ -58,6 +58,25 @@ def test_arguments_of_tools_come_out_of_their_envelope(given: dict[str, Any], ar
     assert span.output.text == "18 C"
 
 
+def test_envelopes_under_the_conventions_keys_are_opened_too() -> None:
+    given = {"input_str": "{'city': 'x'}", "tags": [], "inputs": {"city": "Lisbon"}, "kwargs": {"color": "green"}}
+    message = {"lc": 1, "id": ["ToolMessage"], "kwargs": {"content": "18 C", "type": "tool", "tool_call_id": "c1"}}
+    said = {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.call.arguments": json.dumps(given),
+        "gen_ai.tool.call.result": json.dumps({"output": message, "kwargs": {}}),
+    }
+    span = read_span(_entity("tool", "weather") | said)
+    assert span.tool == ToolCall("weather", "", '{"city": "Lisbon"}')
+    assert (span.input.text, span.output.text) == ('{"city": "Lisbon"}', "18 C")
+
+
+def test_retriever_of_langchain_says_its_query_and_that_it_found_nothing() -> None:
+    said = _entity("task", "R", input={"query": "refunds?", "tags": []}, output={"documents": [], "count": 0})
+    span = read_span(said | {"gen_ai.operation.name": "vector_db_retrieve"}, name="vector_db_retrieve R")
+    assert (span.kind, span.details.query, span.details.documents) == (SpanKind.RETRIEVER, "refunds?", ())
+
+
 def test_input_that_is_no_mapping_is_the_argument() -> None:
     span = read_span(_entity("tool", "weather", input={"input_str": "Lisbon", "tags": []}))
     assert span.tool == ToolCall("weather", "", "Lisbon")
