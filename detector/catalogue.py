@@ -11,7 +11,7 @@ import msgspec
 import pydantic
 
 from core.model.finding import Dimension
-from detector.baselines.slow import SLOW_SPAN, SLOW_TRACE
+from detector.baselines.measures import COST, ERRORS, FIRST, OWN, REST, TOKENS, Measure
 from detector.checks.defaults import DEFAULT_CHECKS
 from detector.checks.plugin import Plugin
 from detector.checks.port import Need, needs_of
@@ -53,13 +53,17 @@ class CheckInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _OfBaselines(msgspec.Struct, frozen=True):
-    name: str
+    measure: Measure
     summary: str
 
 
 _BASELINES: Final = (
-    _OfBaselines(SLOW_SPAN, "A call is slow compared with its own past"),
-    _OfBaselines(SLOW_TRACE, "A whole trace is slow compared with its own past"),
+    _OfBaselines(OWN, "A call is slow compared with its own past"),
+    _OfBaselines(REST, "A whole trace is slow compared with its own past, and no one group of calls explains it"),
+    _OfBaselines(FIRST, "The first token of a model comes late compared with its own past"),
+    _OfBaselines(TOKENS, "A call or a trace uses far more tokens than before"),
+    _OfBaselines(COST, "A call costs far more than before, and its tokens do not explain it"),
+    _OfBaselines(ERRORS, "A share of calls fails that is higher than before"),
 )
 
 
@@ -92,11 +96,11 @@ def catalogue(config: DetectorConfig, *, plugins: Sequence[Plugin] = ()) -> tupl
     ]
     found += [
         CheckInfo(
-            name=each.name,
+            name=each.measure.check,
             group=Group.BASELINES,
-            dimension=Dimension.LATENCY,
+            dimension=each.measure.category,
             summary=each.summary,
-            enabled=Dimension.LATENCY in wanted,
+            enabled=each.measure.category in wanted,
             thresholds=thresholds_of(config.baselines),
         )
         for each in _BASELINES

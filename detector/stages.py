@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from core.dialects import decoder
-from core.model.finding import Dimension
 from core.prices import PriceTable
 from core.stage import Stage
 from core.telemetry import Telemetry
 from detector.assemble.stage import AssembleStage
+from detector.baselines.measures import DIMENSIONS
 from detector.baselines.stage import BaselinesStage
 from detector.checks.negative_feedback import NegativeFeedback
 from detector.checks.plugin import Plugin
@@ -30,7 +30,7 @@ def stages(
     """Return the stages by name, in the order in which records pass through them.
 
     `plugins` are asked as well as the checks that ship; `prices` tell what calls cost whose client has not said so.
-    Without the latency dimension there are no baselines: they look for nothing else.
+    Without a dimension that they speak of there are no baselines.
     """
     extra = [*(plugin.check for plugin in plugins), *rule_checks(config.rules)]
     if config.budgets:
@@ -48,7 +48,7 @@ def stages(
             name_session=sessions.named,
         ),
         SessionsStage(config=config.sessions, telemetry=telemetry, dimensions=config.dimensions),
-        BaselinesStage(config=config.baselines, telemetry=telemetry),
+        BaselinesStage(config=config.baselines, telemetry=telemetry, dimensions=config.dimensions),
         IssuesStage(
             config=config.issues,
             max_age_s=config.max_age_s,
@@ -57,5 +57,5 @@ def stages(
             reads_ratings=NegativeFeedback.name in checks.names,
         ),
     )
-    without = set() if Dimension.LATENCY in config.dimensions else {"baselines"}
+    without = set() if DIMENSIONS & frozenset(config.dimensions) else {"baselines"}
     return {stage.name: stage for stage in made if stage.name not in without}

@@ -90,6 +90,22 @@ class Withdrawal(msgspec.Struct, frozen=True, kw_only=True, tag="withdrawal"):
     reason: str
 
 
+class Shift(msgspec.Struct, frozen=True, kw_only=True, tag="shift"):
+    """An episode of an issue began or ended: told once, however many traces are in it. Their findings come before."""
+
+    fingerprint: str
+    routing_key: str
+    began_ns: int
+    """Start of its first trace: the episode's name."""
+    ended_ns: int = 0
+    """End of its last trace; 0 while it lasts."""
+    is_usual_now: bool = False
+    """Whether it ended because it stayed, rather than by recovery."""
+    text: str
+    """What was measured before and since, in figures."""
+    trace_ids: tuple[str, ...] = ()
+
+
 class HumanStatus(msgspec.Struct, frozen=True, kw_only=True, tag="human_status"):
     """A person changed an issue in MLflow; `at_s` is when it was seen there."""
 
@@ -128,7 +144,7 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True, tag="feedback"):
     """When it was read there."""
 
 
-FindingRecord: TypeAlias = Finding | Withdrawal | HumanStatus | Feedback
+FindingRecord: TypeAlias = Finding | Withdrawal | Shift | HumanStatus | Feedback
 
 
 def finding_id_of(*, unit: str, check: str, culprit: str, fingerprint: str) -> str:

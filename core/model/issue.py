@@ -30,6 +30,10 @@ class IssueEventKind(enum.StrEnum):
     """A person resolved, rejected or reopened it."""
     CORRECTED = "corrected"
     """A finding was withdrawn."""
+    SHIFTED = "shifted"
+    """An episode began: it is worse than before, in figures; or an episode has become what is usual."""
+    RECOVERED = "recovered"
+    """An episode ended: it is as before."""
 
 
 class Issue(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +64,15 @@ class Issue(msgspec.Struct, frozen=True, kw_only=True):
     regressed_at_s: float = 0.0
     first_release: str = ""
     last_release: str = ""
+    episodes: int = 0
+    """Times that it was, for a while, worse than before."""
+    episode: str = ""
+    """The last of them: figures before and since."""
+    episode_began_ns: int = 0
+    episode_ended_ns: int = 0
+    """0 while it lasts."""
+    is_usual_now: bool = False
+    """Whether the last episode ended because it stayed, rather than by recovery."""
     sequence: int = 0
     """Number of its last change; grows with each event, by the changes in it, and never repeats."""
 

@@ -1,8 +1,13 @@
 """What the baselines stage learns from: one row for each span worth timing, batched by partition."""
 
+from typing import Final
+
 import msgspec
 
 from core.model.span import SpanKind
+
+# kinds whose operations are code of one service: what made one of them slow makes its neighbours slow too
+_CODE: Final = frozenset({SpanKind.UNKNOWN.value, SpanKind.HTTP.value, SpanKind.RPC.value})
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -26,11 +31,24 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     environment: str = ""
     time_to_first_token_s: float | None = None
     input_tokens: int = 0
+    """Of a trace: all of it, counted once."""
     output_tokens: int = 0
     cost_usd: float | None = None
+    own_ms: float | None = None
+    """The part of the duration in which no other span of the trace worked for it. Of a trace: its duration without the
+    own times of the group (`group_of`) that has most of it. None in records of earlier releases."""
+    is_fault: bool = False
+    """Whether it is a deepest failed span: failed, without a failed child."""
+    largest_tokens: int = 0
+    """Of a trace: input and output tokens of its largest call."""
 
 
 class MeasurementBatch(msgspec.Struct, frozen=True, kw_only=True):
     """The value of a record on `measurements`."""
 
     measurements: tuple[Measurement, ...]
+
+
+def group_of(kind: str, operation: str, service: str) -> str:
+    """Return what one would look at were it slow: the operation, or, as "", the service that its code stands in."""
+    return "" if service and kind in _CODE else operation

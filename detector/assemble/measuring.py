@@ -5,15 +5,17 @@ What is written reads as `MeasurementBatch`.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from core import topics
 from core.log.port import Record
-from core.model.measurement import Measurement
+from core.model.measurement import Measurement, group_of
 from core.model.span import Span, SpanKind
+from core.model.trace import Trace
 from core.telemetry import Telemetry
+from detector.assemble.own_time import given_times_ns
 from detector.assemble.summary import Summary
 
 # rows of one record on `measurements`: about 250 bytes each, so well under a broker's 1 MB
@@ -24,14 +26,16 @@ PLACES: Final = 20_000
 _UNKNOWN, _TOOL = SpanKind.UNKNOWN, SpanKind.TOOL
 
 # `Measurement` as it is encoded: its values in the order of its fields; made in a third of the time of the struct
-_Row: TypeAlias = tuple[str | int | float | bool | None, ...]
+_Row: TypeAlias = tuple[Any, ...]
 _FIELDS: Final = (
     *("routing_key", "service", "operation", "kind", "model", "duration_ms", "failed", "trace_id", "span_id"),
     *("session_id", "started_ns", "ended_ns", "is_trace", "release", "environment", "time_to_first_token_s"),
-    *("input_tokens", "output_tokens", "cost_usd"),
+    *("input_tokens", "output_tokens", "cost_usd", "own_ms", "is_fault", "largest_tokens"),
 )
 if Measurement.__struct_fields__ != _FIELDS or not Measurement.__struct_config__.array_like:
     raise TypeError("`Measurement` has other fields than the rows that are written here")
+
+_INPUT, _OUTPUT, _OWN_MS = (_FIELDS.index(name) for name in ("input_tokens", "output_tokens", "own_ms"))
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -48,12 +52,27 @@ class Measurer:
         self._rows: defaultdict[int, list[_Row]] = defaultdict(list)
 
     def add(
-        self, spans: Iterable[Span], *, routing_key: str, session_id: str, root: Span | None, whole: Summary
+        self,
+        trace: Trace,
+        spans: Iterable[Span],
+        *,
+        routing_key: str,
+        session_id: str,
+        root: Span | None,
+        whole: Summary,
     ) -> None:
-        """Measure each of the spans, and the whole trace where its root is given. All or, where it raises, nothing."""
-        rows = self._span_rows(spans, routing_key, session_id)
+        """Measure each of the spans, which are of the trace, and the whole trace where its root is given.
+
+        All or, where it raises, nothing.
+        """
+        given_ns = given_times_ns(trace)
+        faults = frozenset([span.span_id for span in trace.leaf_faults]) if trace.failed_spans else frozenset()
+        rows = self._span_rows(spans, routing_key, session_id, given_ns, faults)
         if root is not None:
-            rows.append(self._trace_row(root, routing_key, session_id, whole))
+            every = rows
+            if len(rows) < len(trace.spans):
+                every = self._span_rows(trace.spans, routing_key, session_id, given_ns, faults)
+            rows.append(self._trace_row(root, routing_key, session_id, whole, [row for _, row in every]))
         for partition, row in rows:
             self._rows[partition].append(row)
 
@@ -79,12 +98,19 @@ class Measurer:
         half = len(rows) // 2
         return self._encoded(rows[:half]) + self._encoded(rows[half:])
 
-    def _span_rows(self, spans: Iterable[Span], routing_key: str, session_id: str) -> list[tuple[int, _Row]]:
+    def _span_rows(
+        self,
+        spans: Iterable[Span],
+        routing_key: str,
+        session_id: str,
+        given_ns: Mapping[str, int],
+        faults: frozenset[str],
+    ) -> list[tuple[int, _Row]]:
         rows: list[tuple[int, _Row]] = []
         places = self._places
         for span in spans:
             kind, tool, usage, service, model = span.kind, span.tool, span.usage, span.service, span.model
-            started_ns, ended_ns = span.start_ns, span.end_ns
+            span_id, started_ns, ended_ns = span.span_id, span.start_ns, span.end_ns
             # all that the operation of a span depends on; working it out costs five times as much as looking it up
             facts = (
                 routing_key,
@@ -97,16 +123,17 @@ class Measurer:
                 span.name if kind is _UNKNOWN or kind is _TOOL else "",
             )
             partition, operation, kind_name = places.get(facts) or self._place(facts, span.target, kind)
+            duration_ns = ended_ns - started_ns if ended_ns > started_ns else 0
             row = (
                 routing_key,
                 service,
                 operation,
                 kind_name,
                 model,
-                (ended_ns - started_ns) / 1e6 if ended_ns > started_ns else 0.0,
+                duration_ns / 1e6,
                 span.error is not None,
                 span.trace_id,
-                span.span_id,
+                span_id,
                 session_id,
                 started_ns,
                 ended_ns,
@@ -117,24 +144,64 @@ class Measurer:
                 usage.input_tokens if usage is not None else 0,
                 usage.output_tokens if usage is not None else 0,
                 span.cost_usd,
+                (duration_ns - given_ns.get(span_id, 0)) / 1e6,
+                span_id in faults,
+                0,
             )
             rows.append((partition, row))
         return rows
 
-    def _trace_row(self, root: Span, routing_key: str, session_id: str, whole: Summary) -> tuple[int, _Row]:
-        facts = (routing_key, root.service, root.name)
-        place = self._places.get(facts)
+    def _trace_row(
+        self, root: Span, routing_key: str, session_id: str, whole: Summary, every: Iterable[_Row]
+    ) -> tuple[int, _Row]:
+        """Return the row of a trace; `every` are the rows of all of its spans."""
+        place = self._places.get((routing_key, root.service, root.name))
         if place is None:
-            place = self._place(facts, root.name, SpanKind.UNKNOWN)
-        ((_, row),) = self._span_rows((root,), routing_key, session_id)
+            place = self._place((routing_key, root.service, root.name), root.name, SpanKind.UNKNOWN, is_trace=True)
+        partition, operation, kind_name = place
         started_ns, ended_ns = whole.started_ns, whole.ended_ns
         duration_ms = (ended_ns - started_ns) / 1e6 if ended_ns > started_ns else 0.0
-        times = (started_ns, ended_ns, True)
-        return place[0], (*row[:2], place[1], place[2], row[4], duration_ms, *row[6:10], *times, *row[13:])
+        # what a group has is told where the group is learned: two reports of one slow call would be one too many
+        groups: dict[tuple[Any, str], float] = {}
+        largest = 0
+        for row in every:
+            service, operation_of_span, kind, own_ms = row[1], row[2], row[3], row[_OWN_MS]
+            group = service, group_of(kind, operation_of_span, service)
+            groups[group] = groups.get(group, 0.0) + own_ms
+            largest = max(largest, row[_INPUT] + row[_OUTPUT])
+        row = (
+            routing_key,
+            root.service,
+            operation,
+            kind_name,
+            root.model,
+            duration_ms,
+            root.error is not None,
+            root.trace_id,
+            root.span_id,
+            session_id,
+            started_ns,
+            ended_ns,
+            True,
+            root.release,
+            root.environment,
+            root.time_to_first_token_s,
+            whole.input_tokens,
+            whole.output_tokens,
+            whole.cost_usd,
+            max(0.0, duration_ms - max(groups.values(), default=0.0)),
+            False,
+            largest,
+        )
+        return partition, row
 
-    def _place(self, facts: tuple[str, ...], operation: str, kind: SpanKind) -> tuple[int, str, str]:
+    def _place(
+        self, facts: tuple[str, ...], operation: str, kind: SpanKind, *, is_trace: bool = False
+    ) -> tuple[int, str, str]:
         if len(self._places) >= PLACES:
             self._places.clear()
-        key = "|".join((facts[0], facts[1], operation)).encode()
+        # a group is learned, and an episode of it told, in one partition
+        group = operation if is_trace else group_of(kind.value, operation, facts[1])
+        key = "|".join((facts[0], facts[1], group)).encode()
         place = self._places[facts] = (topics.partition_for(key, self._partitions), operation, kind.value)
         return place

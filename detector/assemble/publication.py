@@ -444,6 +444,6 @@ class Publisher:
         is_whole = job.due.is_final and not trace.is_fragment and not trace.is_measured
         root = seen.root if is_whole else None
         self._measurer.add(
-            spans, routing_key=trace.routing_key, session_id=trace.session_id, root=root, whole=job.whole
+            seen, spans, routing_key=trace.routing_key, session_id=trace.session_id, root=root, whole=job.whole
         )
         trace.is_measured = trace.is_measured or root is not None

@@ -1,12 +1,12 @@
-"""The usual duration of one kind of call: a rolling quantile over the last durations, in logarithms.
+"""What is usual for one key and measure: quantiles of a rolling window, and whether their level has shifted.
 
-Logarithms because durations have heavy tails (on raw ones drift detectors fire by themselves); a quantile is the same
-in both. **What is learned**: every duration that did not fail, slow ones capped at `factor` times the quantile before
-them. So one spike of a minute moves nothing, while a lasting shift raises the limit by `factor` each time that a
-hundredth of the window is slow: a shift is reported a few times, then it is the new usual.
+All in logarithms, because durations, tokens and costs have heavy tails (on raw ones drift detectors fire by
+themselves); a quantile is the same in both. **What is learned** is every value, the high ones capped by the caller: one
+spike of a minute moves nothing.
 
-The window is kept as float32, and what is learned is rounded to it first: feeding a stored window gives exactly the
-quantile of the one that was stored.
+**Exactly restored.** The window is kept as float32, and what is learned is rounded to that first; ADWIN has been fed
+the last `fed` values of it and nothing else, because it is begun anew, from the last half, each time that it has seen
+as many as the window holds. So feeding a stored window gives exactly the state of the one that was stored.
 """
 
 import array
@@ -14,40 +14,135 @@ import math
 from collections import deque
 from typing import Final
 
+import msgspec
+from river.drift import ADWIN
 from river.stats import RollingQuantile
 
-# shorter than any clock of a client resolves; a logarithm needs more than 0
-_SHORTEST_MS: Final = 1e-3
+# less than any client resolves (a microsecond, a thousandth of a token); a logarithm needs more than 0
+_LEAST: Final = 1e-3
+# values after a shift that tell its new level: their mean is within a tenth at a spread of half
+_SETTLED: Final = 30
+
+
+class Drift(msgspec.Struct, frozen=True, gc=False):
+    """A shift of the level: geometric means before and since."""
+
+    before: float
+    after: float
 
 
 class Baseline:
-    """Durations of one key."""
+    """Values of one key."""
 
-    def __init__(self, *, quantile: float, window: int, learned: bytes = b"") -> None:
+    def __init__(
+        self,
+        *,
+        quantile: float,
+        shift_quantile: float,
+        window: int,
+        drift_delta: float,
+        learned: bytes = b"",
+        fed: int = 0,
+        held: bytes = b"",
+    ) -> None:
         self._window: deque[float] = deque(maxlen=window)
         self._quantile = RollingQuantile(quantile, window)
-        stored = array.array("f")
-        stored.frombytes(learned)
+        self._shift_quantile = RollingQuantile(shift_quantile, window)
+        self._drift_delta = drift_delta
+        self._adwin = ADWIN(delta=drift_delta)
+        self._fed = 0
+        self._before: float | None = None
+        self._settled = min(_SETTLED, window // 4)
+        self._held: deque[float] = deque(_floats(held), maxlen=window)
+        stored = _floats(learned)
         for value in stored:
-            self._take(value)
+            self._remember(value)
+        for value in stored[len(stored) - fed :] if fed else ():
+            self._feed(value)
 
     def __len__(self) -> int:
         return len(self._window)
 
     @property
-    def usual_ms(self) -> float:
-        """Return the quantile of the window, in milliseconds; 0 while it is empty."""
+    def usual(self) -> float:
+        """Return the quantile that single values are compared with; 0 while nothing is learned."""
         value = self._quantile.get()
         return math.exp(value) if value is not None else 0.0
 
-    def learn(self, duration_ms: float) -> None:
-        """Take a duration into the window."""
-        self._take(array.array("f", [math.log(max(duration_ms, _SHORTEST_MS))])[0])
+    @property
+    def limit(self) -> float:
+        """Return the quantile that a run of values is compared with; 0 while nothing is learned."""
+        value = self._shift_quantile.get()
+        return math.exp(value) if value is not None else 0.0
 
-    def learned(self) -> bytes:
-        """Return the window, oldest first, as float32 logarithms."""
-        return array.array("f", self._window).tobytes()
+    @property
+    def median(self) -> float:
+        """Return the median: worked out each time, for figures that people read."""
+        ordered = sorted(self._window)
+        return math.exp(ordered[len(ordered) // 2]) if ordered else 0.0
 
-    def _take(self, value: float) -> None:
+    def learn(self, value: float) -> Drift | None:
+        """Take a value into the window; return the shift that it completes."""
+        logged = _logged(value)
+        self._remember(logged)
+        found = self._feed(logged)
+        window = self._window.maxlen or 0
+        # a shift that waits for its after goes on, as long as what ADWIN has seen fits in the window
+        if self._fed >= window or (self._before is None and self._fed >= window - self._settled):
+            self._begin_anew()
+        return found
+
+    def hold(self, value: float) -> None:
+        """Keep a value of an episode aside: it is learned only if the episode turns out to be the new usual."""
+        self._held.append(_logged(value))
+
+    def release(self, *, learn: bool) -> None:
+        """End an episode: what was held is from now on what is usual, or nothing."""
+        held = tuple(self._held)
+        self._held.clear()
+        if learn and held:
+            for value in (held * (1 + (self._window.maxlen or 0) // len(held)))[: self._window.maxlen]:
+                self._remember(value)
+            self._begin_anew()
+
+    def learned(self) -> tuple[bytes, int, bytes]:
+        """Return the window, oldest first, as float32 logarithms, how many of it ADWIN has seen, and what is held."""
+        return array.array("f", self._window).tobytes(), self._fed, array.array("f", self._held).tobytes()
+
+    def _remember(self, value: float) -> None:
         self._window.append(value)
         self._quantile.update(value)
+        self._shift_quantile.update(value)
+
+    def _feed(self, logged: float) -> Drift | None:
+        adwin = self._adwin
+        total, width = adwin.total + logged, adwin.width + 1
+        adwin.update(logged)
+        self._fed += 1
+        if adwin.drift_detected and width > adwin.width:
+            # ADWIN has dropped what was before, so that is the difference; with the next value it begins anew, and
+            # what it has by then is what came after
+            self._before = (total - adwin.total) / (width - adwin.width)
+        elif self._before is not None and adwin.width >= self._settled:
+            found = Drift(math.exp(self._before), math.exp(adwin.estimation))
+            self._before = None
+            return found
+        return None
+
+    def _begin_anew(self) -> None:
+        self._adwin = ADWIN(delta=self._drift_delta)
+        self._before = None
+        self._fed = 0
+        window = tuple(self._window)
+        for value in window[max(0, len(window) - (self._window.maxlen or 0) // 2) :]:
+            self._feed(value)
+
+
+def _logged(value: float) -> float:
+    return array.array("f", [math.log(max(value, _LEAST))])[0]
+
+
+def _floats(stored: bytes) -> list[float]:
+    values = array.array("f")
+    values.frombytes(stored)
+    return values.tolist()

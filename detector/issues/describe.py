@@ -30,10 +30,25 @@ def description_of(issue: Issue, *, example: str, approximate: bool) -> str:
             f"Resolved at {_when(int(issue.resolved_at_s * 1e9))}, "
             f"found again at {_when(int(issue.regressed_at_s * 1e9))}."
         )
+    if issue.episode:
+        again = f" It is episode {issue.episodes}." if issue.episodes > 1 else ""
+        lines.append(f"{_sentence(state_of(issue))}{again}")
     if example:
         cut = example if len(example) <= _MAX_EXAMPLE else example[: _MAX_EXAMPLE - 1] + "…"
         lines.append(f"Latest: {cut}")
     return "\n".join(lines)
+
+
+def state_of(issue: Issue) -> str:
+    """Return what its last episode is: since when, or until when, with figures; "" where it never had one."""
+    if not issue.episode:
+        return ""
+    began = _when(issue.episode_began_ns)
+    if not issue.episode_ended_ns:
+        return f"worse since {began}: {issue.episode}"
+    if issue.is_usual_now:
+        return f"worse since {began}, and by now this is the usual: {issue.episode}"
+    return f"recovered at {_when(issue.episode_ended_ns)}; from {began}: {issue.episode}"
 
 
 def severity_of(base: Severity, *, traces: int, sessions: int, config: IssuesConfig) -> Severity:

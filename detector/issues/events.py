@@ -1,9 +1,9 @@
 """The issue events of one step: changes of one kind in a row are told together.
 
 **Sequence.** Each change of an issue (a finding, a withdrawal, a person's word) has the next number; an event carries
-the number of the last change in it. OPENED, REGRESSED, ESCALATED and STATUS_CHANGED hold exactly one change, so a step
-that is repeated after a crash writes them again under the same ids, however its records are batched; SEEN and CORRECTED
-hold all changes of one kind in a row. The first event under an id covers every change since the committed state, so
+the number of the last change in it. SEEN and CORRECTED hold all changes of one kind in a row; every other holds exactly
+one change, so a step that is repeated after a crash writes them again under the same ids, however its records are
+batched. The first event under an id covers every change since the committed state, so
 whoever has taken it may ignore a second one.
 """
 

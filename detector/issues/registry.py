@@ -14,16 +14,18 @@ from typing import Final
 import msgspec
 
 from core.log.port import StateChange
-from core.model.finding import Feedback, Finding, FindingRecord, HumanStatus, Severity, Withdrawal
+from core.model.finding import Feedback, Finding, FindingRecord, HumanStatus, Severity, Shift, Withdrawal
 from core.model.issue import Issue, IssueEvent, IssueEventKind, IssueLink, IssueStatus, issue_id_of
 from core.telemetry import Telemetry
 from detector.issues.config import IssuesConfig
-from detector.issues.describe import RANK, severity_of
+from detector.issues.describe import RANK, severity_of, state_of
 from detector.issues.events import Events
 from detector.issues.facts import counted, dated, first_issue, link_of, started_s
 from detector.issues.known import Known, KnownIssues
 from detector.issues.members import Member, hash8, hash16
 
+# an episode that opens its issue is told by the issue's own alert
+_TOLD_BY_OPENING_S: Final = 60.0
 _STATUSES: Final = frozenset(status.value for status in IssueStatus)
 _SEVERITIES: Final = frozenset(severity.value for severity in Severity)
 
@@ -72,6 +74,8 @@ class Registry:
                 self._take_finding(record, at_s, muted)
             case Withdrawal():
                 self._withdraw(record, at_s, muted)
+            case Shift():
+                self._shift(record, at_s, muted)
             case HumanStatus():
                 self._obey(record, at_s)
             case Feedback():
@@ -163,6 +167,36 @@ class Registry:
                 withdrawn=withdrawal.finding_id,
                 reason=withdrawal.reason,
             )
+
+    def _shift(self, shift: Shift, at_s: float, muted: bool) -> None:
+        """Take the begin or the end of an episode; a repeat, or what is older than the last one, changes nothing."""
+        key = self._known.named(shift.routing_key, shift.fingerprint)
+        if key is None:
+            self._telemetry.count("clearwatch.dropped", reason="shift_of_unknown_issue")
+            return
+        known = self._known[key]
+        issue = known.issue
+        is_new = shift.began_ns > issue.episode_began_ns
+        is_end = shift.began_ns == issue.episode_began_ns and shift.ended_ns > 0 == issue.episode_ended_ns
+        if not is_new and not is_end:
+            return
+        issue = msgspec.structs.replace(
+            issue,
+            episodes=issue.episodes + is_new,
+            episode=shift.text,
+            episode_began_ns=shift.began_ns,
+            episode_ended_ns=shift.ended_ns,
+            is_usual_now=shift.is_usual_now,
+            sequence=issue.sequence + 1,
+        )
+        self._known.put(key, msgspec.structs.replace(known, issue=issue, seen_at_s=at_s))
+        if issue.published:
+            has_recovered = shift.ended_ns > 0 and not shift.is_usual_now
+            is_told = is_new and at_s - issue.opened_at_s < _TOLD_BY_OPENING_S
+            is_old = max(shift.began_ns, shift.ended_ns) < (at_s - self._max_age_s) * 1e9
+            quiet = muted or is_told or is_old or issue.status is not IssueStatus.PENDING
+            kind = IssueEventKind.RECOVERED if has_recovered else IssueEventKind.SHIFTED
+            self._note(key, kind, at_s, muted=quiet, reason=state_of(issue))
 
     def _obey(self, word: HumanStatus, at_s: float) -> None:
         key = _issue_key(word.issue_id)

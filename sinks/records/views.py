@@ -68,14 +68,17 @@ class IssueRow(msgspec.Struct, frozen=True, kw_only=True):
     """Findings of each of the last `RECENT_BUCKETS` spans of `RECENT_BUCKET_S` seconds, the newest last."""
 
     def state(self, now_s: float) -> str:
-        """Return the derived state: regressed, escalating, new, quiet or ongoing.
+        """Return the derived state: regressed, escalating, recovered, new, quiet or ongoing.
 
-        New for its first hour, quiet after a day without a finding; the last two hold while no later event came.
+        New for its first hour, quiet after a day without a finding; the first three hold while no later event came.
+        An episode that began is escalating, one that ended recovered.
         """
         if self.last_event is IssueEventKind.REGRESSED:
             return "regressed"
-        if self.last_event is IssueEventKind.ESCALATED:
+        if self.last_event in (IssueEventKind.ESCALATED, IssueEventKind.SHIFTED) and not self.issue.is_usual_now:
             return "escalating"
+        if self.last_event is IssueEventKind.RECOVERED:
+            return "recovered"
         if now_s - self.issue.opened_at_s < 3600.0:
             return "new"
         if now_s - self.changed_at_s > 86400.0:

@@ -14,7 +14,15 @@ _DESCRIPTION_CHARS: Final = 2000
 _FIELD_CHARS: Final = 250
 _LINKED_TRACES: Final = 3
 
-WORTH_TELLING: Final = frozenset({IssueEventKind.OPENED, IssueEventKind.REGRESSED, IssueEventKind.ESCALATED})
+WORTH_TELLING: Final = frozenset(
+    {
+        IssueEventKind.OPENED,
+        IssueEventKind.REGRESSED,
+        IssueEventKind.ESCALATED,
+        IssueEventKind.SHIFTED,
+        IssueEventKind.RECOVERED,
+    }
+)
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 `python -m tests.eval NAME…` takes some of them; `dialects` is the name of all framework samples.
 
-Reads the folder in CLEARWATCH_EVAL_DATA; the scorer is `eval/score.py` beside that folder (or CLEARWATCH_EVAL_SCORER).
+Latency is measured once more with delay added to one service at a time (`tests.eval.latency`). Reads the folder in
+CLEARWATCH_EVAL_DATA; the scorer is `eval/score.py` beside that folder (or CLEARWATCH_EVAL_SCORER).
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.harness import Up
+from tests.eval.latency import report
 from tests.eval.scenarios import logs_of, samples_in, table, tally
 
 CORPORA = (
@@ -62,6 +64,9 @@ def main() -> int:
                 print(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     if not sys.argv[1:] or "dialects" in sys.argv[1:]:
         lost += _scenarios(data)
+    if "nezha-ts.dev" in names:
+        print("== nezha-ts.dev with added delay", flush=True)
+        report(data / "nezha-ts.dev.otlp.jsonl.gz")
     pair = [templates.get(f"trail-{dialect}.dev") for dialect in ("openinference", "genai")]
     if all(pair):
         counts = [len(rules or []) for rules in pair]

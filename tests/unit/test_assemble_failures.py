@@ -162,7 +162,8 @@ def test_measurement_that_cannot_be_encoded_costs_itself_only() -> None:
     measurer = Measurer(telemetry, partitions=1)
     spans = [Span(trace_id="t", span_id=str(n), usage=Usage(input_tokens=2**70 if n == 3 else n)) for n in range(7)]
     whole = summary(Trace(trace_id="t", spans=spans[:1], version="v"))
-    measurer.add(spans, routing_key="k", session_id="", root=None, whole=whole)
+    trace = Trace(trace_id="t", spans=spans, version="v")
+    measurer.add(trace, spans, routing_key="k", session_id="", root=None, whole=whole)
     rows = [row for record in measurer.take() for row in measurements(record)]
     assert [row.span_id for row in rows] == ["0", "1", "2", "4", "5", "6"]
     assert telemetry.total("clearwatch.dropped", reason="measurement_not_encodable") == 1
@@ -175,13 +176,16 @@ def test_rows_read_as_measurements() -> None:
     tool = Span(trace_id="t", span_id="c", parent_span_id="r", kind=SpanKind.TOOL, tool=ToolCall(name="find"),
                 start_ns=20, end_ns=9_000_010, service="svc", cost_usd=0.5, time_to_first_token_s=0.25,
                 usage=Usage(input_tokens=3, output_tokens=4), model="m")  # fmt: skip
-    whole = summary(Trace(trace_id="t", spans=[root, tool], version="v"))
-    measurer.add([root, tool], routing_key="k", session_id="s", root=root, whole=whole)
+    trace = Trace(trace_id="t", spans=[root, tool], version="v")
+    measurer.add(trace, [root, tool], routing_key="k", session_id="s", root=root, whole=summary(trace))
     first, second, third = [row for record in measurer.take() for row in measurements(record)]
     assert (first.operation, first.kind, first.duration_ms, first.is_trace) == ("agent:a", "agent", 5.0, False)
     assert (second.operation, second.kind, second.input_tokens, second.output_tokens) == ("find", "tool", 3, 4)
     assert (second.cost_usd, second.time_to_first_token_s, second.session_id, second.model) == (0.5, 0.25, "s", "m")
     assert (third.operation, third.kind, third.duration_ms, third.is_trace) == ("root", "unknown", 9.0, True)
+    # the tool goes on for longer than the root, which owns what is left of it; the trace is the tool's
+    assert (first.own_ms, second.own_ms) == (0.00001, 8.99999)
+    assert third.own_ms == pytest.approx(0.00001)
     assert (third.started_ns, third.ended_ns, third.release, third.environment) == (10, 9_000_010, "1", "prod")
     assert measurer.take() == []
 

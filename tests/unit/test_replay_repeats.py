@@ -15,7 +15,9 @@ from core.runner import StageRunner
 from core.stage import Recall
 from core.telemetry import Telemetry
 from detector.baselines.config import BaselinesConfig
-from detector.baselines.stage import BaselinesProcessor, BaselinesStage, key_of
+from detector.baselines.judging import key_of
+from detector.baselines.measures import OWN
+from detector.baselines.stage import BaselinesProcessor, BaselinesStage
 from tests.unit.records_kit import store
 from tests.unit.test_baselines_stage import measured
 from tests.unit.test_issues_over_log import measured as record_of
@@ -67,7 +69,7 @@ class FragileBaselines:
 
     def learned(self) -> int:
         assert self.last is not None
-        return self.last.inner.usual_ms(key_of(measured(1, 300.0)))[1]
+        return self.last.inner.learned(key_of(measured(1, 300.0), OWN))[1]
 
 
 async def test_a_measurement_that_baselines_buried_is_learned_once_by_its_replay_and_again_only_if_asked() -> None:

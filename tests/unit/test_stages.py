@@ -12,8 +12,8 @@ def test_all_stages_run_unless_told_otherwise() -> None:
     assert list(stages(DetectorConfig(), Telemetry())) == ["assemble", "sessions", "baselines", "issues"]
 
 
-def test_without_latency_there_are_no_baselines() -> None:
-    config = DetectorConfig(dimensions=(Dimension.EXECUTION,))
+def test_without_a_dimension_that_they_speak_of_there_are_no_baselines() -> None:
+    config = DetectorConfig(dimensions=(Dimension.SAFETY,))
     assert "baselines" not in stages(config, Telemetry())
 
 

@@ -1,0 +1,66 @@
+"""Own times: for how long a span worked by itself, which is what tells the span that was slow from those that waited.
+
+The own time of a span is its duration less the union of its children's, cut to its own bounds. One wait does not show
+in the tree: code that hands over and is called back stands *beside* the call that it waits for. So a span of unknown
+kind without children also does not own the time of siblings of its service that began later and have children.
+Parallel calls of a parent are each their own. Clocks of services that disagree make own times wrong by as much.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from core.model.span import Span, SpanKind
+from core.model.trace import Trace
+
+_UNKNOWN: Final = SpanKind.UNKNOWN
+
+
+def given_times_ns(trace: Trace) -> Mapping[str, int]:
+    """Return the nanoseconds that are not a span's own, by its id; spans that own all of their time are left out."""
+    by_id = trace.by_id
+    given: dict[str, int] = {}
+    until: dict[str, int] = {}
+    plain: list[Span] = []
+    for span in trace.spans:
+        parent_id = span.parent_span_id
+        if not parent_id or (parent := by_id.get(parent_id)) is None or parent is span:
+            continue
+        start_ns, end_ns, parent_end_ns = span.start_ns, span.end_ns, parent.end_ns
+        # children come in start order, so their union grows at its end only
+        reached_ns = until.get(parent_id, parent.start_ns)
+        if start_ns < reached_ns:
+            start_ns = reached_ns
+        if end_ns > parent_end_ns:
+            end_ns = parent_end_ns
+        if end_ns > start_ns:
+            given[parent_id] = given.get(parent_id, 0) + end_ns - start_ns
+            until[parent_id] = end_ns
+        if span.kind is _UNKNOWN:
+            plain.append(span)
+    if plain:
+        _leave_waits(plain, given)
+    return given
+
+
+def _leave_waits(plain: list[Span], given: dict[str, int]) -> None:
+    """Take from childless spans the time of siblings that they wait for; `plain` is in start order."""
+    holders: dict[str, list[Span]] = {}
+    for span in plain:
+        if span.span_id in given:
+            holders.setdefault(span.parent_span_id, []).append(span)
+    if not holders:
+        return
+    waits: dict[str, int] = {}
+    for span in plain:
+        if span.span_id in given or (beside := holders.get(span.parent_span_id)) is None:
+            continue
+        reached_ns = span.start_ns
+        waited_ns = 0
+        for other in beside:
+            start_ns, end_ns = max(other.start_ns, reached_ns), min(other.end_ns, span.end_ns)
+            if other.start_ns >= span.start_ns and other.service == span.service and end_ns > start_ns:
+                waited_ns += end_ns - start_ns
+                reached_ns = end_ns
+        if waited_ns:
+            waits[span.span_id] = waited_ns
+    given.update(waits)

@@ -1,0 +1,164 @@
+"""Latency over recorded traces with added delay: `python -m tests.eval.latency [CORPUS]`.
+
+The traces go in log order through what measures, the baselines and the issues, without a service. The first half is
+left as it is; in windows of three minutes of the later half one service is slower (`tests.eval.delays`). A trace is
+positive where a span of it was delayed, and flagged where it carries a finding of the latency dimension, wherever in
+the whole recording. An episode and an issue count for the window in which their first trace began.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from core import topics
+from core.log.port import StoredRecord
+from core.model.finding import Dimension, Finding, FindingRecord, Shift
+from core.model.trace import Trace
+from core.telemetry import Telemetry
+from detector.assemble.measuring import Measurer
+from detector.assemble.summary import summary
+from detector.baselines.config import BaselinesConfig
+from detector.baselines.stage import BaselinesStage
+from tests.eval.delays import Delay, Window, delayed, windows_of
+from tests.eval.offline import read_corpus
+
+PARTITIONS: Final = {topics.MEASUREMENTS: 4, topics.FINDINGS: 4}
+SEEDS: Final = range(8)
+WINDOWS: Final = 6
+# of a network, of a busy machine, and of one that three times as much is asked of
+DELAYS: Final = (
+    Delay(ms=100),
+    Delay(ms=200),
+    Delay(ms=400),
+    Delay(ms=200, by_operation=True),
+    Delay(times=3),
+)
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one recording."""
+
+    positive: int
+    flagged: int
+    hit: int
+    windows: int
+    """Windows in which at least three traces were delayed."""
+    told: int
+    """Of them, those in which an episode began."""
+    one: int
+    """Of those, those with one episode of one issue, and no other issue in their delayed traces."""
+    blamed: int
+    """Findings in delayed traces whose culprit is of the delayed service."""
+    findings: int
+    """Findings in delayed traces."""
+    strange: int
+    """Episodes that began in no window."""
+
+
+def said_of(traces: Iterable[Trace], config: BaselinesConfig | None = None) -> list[Finding | Shift]:
+    """Return what the baselines say of traces, measured and read in the order of their ends."""
+    telemetry = Telemetry()
+    stage = BaselinesStage(config=config or BaselinesConfig(), telemetry=telemetry)
+    processors = [stage.processor(number, PARTITIONS) for number in range(PARTITIONS[topics.MEASUREMENTS])]
+    measurer = Measurer(telemetry, partitions=len(processors))
+    decode = msgspec.msgpack.Decoder(FindingRecord).decode
+    said: list[Finding | Shift] = []
+    for offset, trace in enumerate(sorted(traces, key=lambda found: found.ended_ns)):
+        measurer.add(
+            trace,
+            trace.spans,
+            routing_key=trace.routing_key,
+            session_id=trace.session_id,
+            root=trace.root,
+            whole=summary(trace),
+        )
+        for record in measurer.take():
+            stored = StoredRecord(
+                topic=record.topic,
+                partition=record.partition or 0,
+                offset=offset,
+                log_time_ms=trace.ended_ns // 1_000_000,
+                value=record.value,
+                headers=record.headers,
+            )
+            for produced in processors[stored.partition].process([stored]).produce:
+                found = decode(produced.value)
+                assert isinstance(found, Finding | Shift)
+                said.append(found)
+    return said
+
+
+def outcome_of(traces: Sequence[Trace], windows: Sequence[Window], config: BaselinesConfig | None = None) -> Outcome:
+    """Delay the traces, run them, and count."""
+    changed = [delayed(trace, windows) for trace in traces]
+    positive = {trace.trace_id: spans for trace, spans in changed if spans}
+    spans_of = {trace.trace_id: trace.by_id for trace, _ in changed}
+    said = said_of([trace for trace, _ in changed], config)
+    findings = [found for found in said if isinstance(found, Finding) and found.category is Dimension.LATENCY]
+    began = [found for found in said if isinstance(found, Shift) and not found.ended_ns]
+    flagged = {found.trace_id for found in findings}
+    counted = told = one = 0
+    for window in windows:
+        inside = {trace.trace_id for trace in traces if trace.trace_id in positive and window.has(trace.started_ns)}
+        if len(inside) < 3:
+            continue
+        counted += 1
+        episodes = [shift for shift in began if window.has(shift.began_ns)]
+        issues = {found.fingerprint for found in findings if found.trace_id in inside}
+        told += bool(episodes)
+        one += len(episodes) == 1 and len(issues) == 1
+    service_of = {(found.trace_id, found.span_ids[0]): "" for found in findings if found.span_ids}
+    for trace_id, span_id in service_of:
+        service_of[trace_id, span_id] = spans_of[trace_id][span_id].service
+    slow = {window.service for window in windows}
+    in_positive = [found for found in findings if found.trace_id in positive and found.span_ids]
+    return Outcome(
+        positive=len(positive),
+        flagged=len(flagged),
+        hit=len(flagged & set(positive)),
+        windows=counted,
+        told=told,
+        one=one,
+        blamed=sum(service_of[found.trace_id, found.span_ids[0]] in slow for found in in_positive),
+        findings=len(in_positive),
+        strange=sum(not any(window.has(shift.began_ns) for window in windows) for shift in began),
+    )
+
+
+def main() -> int:
+    """Print precision and recall for each kind of delay, summed over seeds, and the alarms without any delay."""
+    folder = os.environ.get("CLEARWATCH_EVAL_DATA")
+    if not folder:
+        print("CLEARWATCH_EVAL_DATA is not set: point it at the folder of labelled corpora")
+        return 0
+    name = sys.argv[1] if len(sys.argv) > 1 else "nezha-ts.dev"
+    report(Path(folder) / f"{name}.otlp.jsonl.gz")
+    return 0
+
+
+def report(corpus: Path) -> None:
+    """Print the figures of one corpus."""
+    traces = sorted(read_corpus(corpus).values(), key=lambda trace: trace.started_ns)
+    print(f"{'delay':32} {'traces':>7} {'precision':>9} {'recall':>7} {'windows':>8} {'told':>5} {'as one':>7} "
+          f"{'blamed':>7} {'strange':>8}")  # fmt: skip
+    none = outcome_of(traces, ())
+    print(f"{'none':32} {none.flagged} traces flagged, {none.strange} episodes, of {len(traces)} traces")
+    for delay in DELAYS:
+        outcomes = [outcome_of(traces, windows_of(traces, seed=seed, count=WINDOWS, delay=delay)) for seed in SEEDS]
+        total = {field: sum(getattr(o, field) for o in outcomes) for field in Outcome.__struct_fields__}
+        label = f"{delay.ms:g} ms" if delay.ms else f"{delay.times:g} times"
+        label += ", one operation" if delay.by_operation else ""
+        print(
+            f"{label:32} {total['positive']:7} {total['hit'] / max(1, total['flagged']):9.2f} "
+            f"{total['hit'] / max(1, total['positive']):7.2f} {total['windows']:8} {total['told']:5} {total['one']:7} "
+            f"{total['blamed'] / max(1, total['findings']):7.2f} {total['strange'] / len(outcomes):8.1f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
