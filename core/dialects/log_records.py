@@ -40,7 +40,14 @@ _CHOICE: Final = "gen_ai.choice"
 _DETAILS: Final = "gen_ai.client.inference.operation.details"
 _EXCEPTION: Final = "gen_ai.client.operation.exception"
 _EVALUATION: Final = "gen_ai.evaluation.result"
-_EVENTS: Final = frozenset({*_INPUTS, _CHOICE, _DETAILS, _EXCEPTION, _EVALUATION, *cli_events.NAMES})
+# 1.26: the whole prompt, or all answers, as one attribute
+_WHOLE: Final[Mapping[str, bytes]] = {
+    "gen_ai.content.prompt": b"gen_ai.prompt",
+    "gen_ai.content.completion": b"gen_ai.completion",
+}
+# no name of its own: AWS's distribution moves content off spans into one record, named as the scope of the span
+_MOVED: Final = "(messages)"
+_EVENTS: Final = frozenset({*_INPUTS, _CHOICE, _DETAILS, _EXCEPTION, _EVALUATION, *_WHOLE, *cli_events.NAMES})
 
 _INPUT_KEY: Final = b"gen_ai.input.messages"
 _OUTPUT_KEY: Final = b"gen_ai.output.messages"
@@ -51,7 +58,7 @@ _ADDED: Final = (
     *(b"gen_ai.usage.", b"gen_ai.conversation.id", b"gen_ai.output.type", b"gen_ai.request.max_tokens"),
     *(b"gen_ai.tool.call.arguments", b"gen_ai.tool.call.result", b"gen_ai.retrieval."),
 )
-_CONTENT_KEYS: Final = frozenset({_INPUT_KEY, _OUTPUT_KEY})
+_CONTENT_KEYS: Final = frozenset({_INPUT_KEY, _OUTPUT_KEY, *_WHOLE.values()})
 
 
 class Joined(msgspec.Struct, frozen=True):
@@ -134,7 +141,18 @@ def _name_of(record: Any, scope: bytes) -> str:
         return name
     body = record.body.string_value
     name = cli_events.full_name(name, text_of(body) if len(body) < 64 else "", scope)
-    return name if name in _EVENTS else ""
+    if name in _EVENTS:
+        return name
+    return _MOVED if _holds_messages(record.body) else ""
+
+
+def _holds_messages(body: Any) -> bool:
+    """Return whether a body is {input | output: {messages: …}}."""
+    pairs = body.kvlist_value.values
+    return 0 < len(pairs) <= 2 and all(
+        pair.key in (b"input", b"output") and any(inner.key == b"messages" for inner in pair.value.kvlist_value.values)
+        for pair in pairs
+    )
 
 
 def _is_event_name(pair: bytes) -> bool:
@@ -168,7 +186,11 @@ class _Addition:
         elif name == _CHOICE:
             self._choice(_body(record))
         elif name == _DETAILS:
-            self._details(record.attributes)
+            self._details(record.attributes, _ADDED)
+        elif name in _WHOLE:
+            self._details(record.attributes, _WHOLE[name])
+        elif name == _MOVED:
+            self._moved(_body(record))
         elif name in (_EXCEPTION, _EVALUATION):
             known = b"exception" if name == _EXCEPTION else _EVALUATION.encode()
             self._events.append(event(known, _time_ns(record), record.attributes))
@@ -179,8 +201,15 @@ class _Addition:
         """Return a message of today's form; note whether any text stood in it."""
         parts: list[Any] = []
         content = said.get("content")
+        if isinstance(content, dict) and isinstance(content.get("parts"), list):
+            # Gemini's content
+            said = {"parts": content["parts"], "role": content.get("role"), "tool_calls": said.get("tool_calls")}
+            content = None
         role = str(said.get("role") or role)
-        if content is not None:
+        if isinstance(said.get("parts"), list):
+            self.has_content = True
+            parts += said["parts"]
+        elif content is not None:
             self.has_content = True
             if role == "tool":
                 parts.append({"type": "tool_call_response", "id": said.get("id"), "response": content})
@@ -201,7 +230,9 @@ class _Addition:
 
     def _choice(self, said: Mapping[str, Any]) -> None:
         inner = said.get("message")
-        message = self._message(inner if isinstance(inner, dict) else said, "assistant")
+        # Traceloop writes the calls beside the message
+        told = {"tool_calls": said.get("tool_calls")} | inner if isinstance(inner, dict) else said
+        message = self._message(told, "assistant")
         stopped = said.get("finish_reason")
         if isinstance(stopped, str) and stopped:
             message["finish_reason"] = stopped
@@ -210,10 +241,23 @@ class _Addition:
         index = said.get("index")
         self._choices.append((index if isinstance(index, int) else 0, message))
 
-    def _details(self, pairs: Sequence[bytes]) -> None:
+    def _moved(self, said: Mapping[str, Any]) -> None:
+        """Take messages by the side on which they stand."""
+        for side in ("input", "output"):
+            held = said.get(side)
+            found = held.get("messages") if isinstance(held, dict) else None
+            for message in found if isinstance(found, list) else ():
+                if not isinstance(message, dict):
+                    continue
+                if side == "input":
+                    self._inputs.append(self._message(message, "user"))
+                else:
+                    self._choices.append((len(self._choices), self._message(message, "assistant")))
+
+    def _details(self, pairs: Sequence[bytes], added: bytes | tuple[bytes, ...]) -> None:
         for pair in pairs:
             key = _key(pair)
-            if key.startswith(_ADDED) and key not in self._pairs:
+            if key.startswith(added) and key not in self._pairs:
                 value = value_of(pair)
                 self._pairs[key] = text_pair(key, _json(value)) if isinstance(value, list | dict) else pair
                 self.has_content = self.has_content or key in _CONTENT_KEYS

@@ -43,6 +43,8 @@ class Assembler:
         self._config = config
         self._open: OrderedDict[bytes, OpenTrace] = OrderedDict()
         self._resident: OrderedDict[bytes, OpenTrace] = OrderedDict()
+        self._only_logs: dict[bytes, OpenTrace] = {}
+        """Those of `_open` that are no trace yet."""
         self._pins: OrderedDict[bytes, int] = OrderedDict()
         self._remembered: OrderedDict[bytes, bytes] = OrderedDict()
         self._forgotten: OrderedDict[bytes, Forgotten] = OrderedDict()
@@ -55,8 +57,8 @@ class Assembler:
 
     @property
     def open_count(self) -> int:
-        """Return how many traces are open."""
-        return len(self._open)
+        """Return how many traces are open; log records that wait for a span are none."""
+        return len(self._open) - len(self._only_logs)
 
     @property
     def remembered_count(self) -> int:
@@ -87,6 +89,8 @@ class Assembler:
                 closed.append((entry.closed_at_s, trace_id, value, entry.has_root))
         for trace in sorted(known, key=lambda t: (t.last_append_s, t.trace_id)):
             self._open[trace.trace_id] = trace
+            if trace.is_only_logs:
+                self._only_logs[trace.trace_id] = trace
             self._arm(trace)
         for closed_at_s, trace_id, value, has_root in sorted(closed):
             self._remembered[trace_id] = value
@@ -107,7 +111,7 @@ class Assembler:
             returns, trace.is_given_up = trace.is_given_up, False
         elif trace.offsets and offset <= trace.offsets[-1]:
             return  # a replay: its entry covers this record
-        if trace.log_count and trace.is_only_logs:
+        if trace.log_count and self._only_logs.pop(trace_id, None) is not None:
             trace.origin = origin
         if trace.is_capped and not returns:
             fresh = [item for item in slices if item.span_id not in trace.spans]
@@ -142,6 +146,8 @@ class Assembler:
         returns, trace.is_given_up = trace.is_given_up, False
         trace.spans.update((item.span_id, item) for item in fresh)
         trace.log_count += len(fresh)
+        if trace.is_only_logs:
+            self._only_logs[trace_id] = trace
         size = sum([len(item.span) for item in fresh]) + len(fresh[0].resource)
         trace.size_bytes += size
         self._hold(trace, size + len(fresh) * SPAN_OVERHEAD_BYTES)
@@ -167,7 +173,8 @@ class Assembler:
         if (found := self._first_due(now_s)) is not None:
             return found
         if len(self._open) > self._config.max_open:
-            trace = next(iter(self._open.values()))
+            # log records that wait in vain make room for traces
+            trace = next(iter((self._only_logs or self._open).values()))
             reason = CloseReason.ROOT if trace.has_root else CloseReason.PROVISIONAL
             return trace, Due(
                 now_s, Action.CLOSE, CloseReason.LATE if trace.is_late else reason, trace.has_root, is_eviction=True
@@ -282,6 +289,7 @@ class Assembler:
         if trace.is_only_logs:
             self._drop_bytes(trace)
             del self._open[trace_id]
+            self._only_logs.pop(trace_id, None)
             self._pins.pop(trace_id, None)
             self.changes[trace_id] = None
             self.tally["clearwatch.dropped", "log_record_without_span"] += trace.log_count

@@ -77,6 +77,23 @@ def test_log_records_alone_make_no_trace_and_are_counted() -> None:
     assert world.state == {}
 
 
+def test_log_records_that_wait_are_no_open_trace_and_make_room_for_traces() -> None:
+    world = World(SMALL.model_copy(update={"max_open": 2}))
+    _append(world, 0, [Sent(number=2)])
+    for trace in (2, 3, 4):
+        _append(world, trace, [Logged(number=2, trace=trace)])
+    world.drain()
+    assert world.processor.open_count == 1
+    assert world.dropped("log_record_without_span") == 2
+    assert world.versions() == []
+    _append(world, 5, [Sent(number=2, trace=4)])
+    world.drain()
+    assert world.processor.open_count == 2
+    world.kill()
+    world.run()
+    assert sorted((v.trace_id[-1], v.log_count) for v in world.final().values()) == [("1", 0), ("4", 1)]
+
+
 def test_log_records_of_a_span_that_never_comes_leave_the_others_as_they_are() -> None:
     world = _world([(0, [ROOT, Logged(number=7)])])
     assert [(v.span_count, v.log_count) for v in world.final().values()] == [(1, 1)]

@@ -107,6 +107,79 @@ def test_an_answer_that_calls_a_tool_keeps_the_arguments_as_they_were_written() 
     assert span.finish_reason is FinishReason.TOOL_CALLS
 
 
+GEMINI_CALL = {"function_call": {"name": "find", "args": {"q": "x"}}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        # Google GenAI SDK
+        (
+            {"content": {"role": "user", "parts": [{"text": "hello"}]}},
+            {"index": 0, "content": {"role": "model", "parts": [{"text": "hi"}, GEMINI_CALL]}, "finish_reason": "STOP"},
+        ),
+        # Bedrock
+        (
+            {"content": [{"text": "hello"}]},
+            {
+                "message": {
+                    "role": "assistant",
+                    "content": [{"text": "hi"}, {"toolUse": {"name": "find", "input": {"q": "x"}}}],
+                },
+                "finish_reason": "end_turn",
+            },
+        ),
+        # Traceloop
+        (
+            {"content": "hello", "role": "user"},
+            {"message": {"content": "hi", "role": "assistant"}, "finish_reason": "stop", "tool_calls": [CALL]},
+        ),
+        # Microsoft Agent Framework, Semantic Kernel
+        (
+            {"role": "user", "parts": [{"type": "text", "content": "hello"}]},
+            {
+                "role": "assistant",
+                "parts": [
+                    {"type": "text", "content": "hi"},
+                    {"type": "tool_call", "name": "find", "arguments": {"q": "x"}},
+                ],
+                "finish_reason": "stop",
+            },
+        ),
+    ],
+)
+def test_bodies_of_several_instrumentations_say_the_same(asked: dict[str, Any], answered: dict[str, Any]) -> None:
+    span = read(CHAT, log("gen_ai.user.message", asked), log("gen_ai.choice", answered, at_ns=2))
+    assert [(m.role, m.text) for m in messages_of(span.input)] == [("user", "hello")]
+    assert span.output.text == "hi"
+    assert [(c.name, json.loads(c.arguments)) for c in span.output.tool_calls] == [("find", {"q": "x"})]
+    assert span.finish_reason is FinishReason.STOP
+
+
+def test_content_that_was_moved_off_the_span_into_one_record_comes_back() -> None:
+    moved = {
+        "input": {"messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]},
+        "output": {"messages": [{"role": "assistant", "content": "hi"}]},
+    }
+    span = read(CHAT, log("openinference.instrumentation.langchain", moved))
+    assert [(m.role, m.text) for m in messages_of(span.input)] == [("system", "be brief"), ("user", "hello")]
+    assert span.output.text == "hi"
+
+
+def test_whole_prompts_and_completions_of_the_oldest_conventions_are_read() -> None:
+    prompt, completion = (
+        json.dumps([{"role": "user", "content": "hello"}]),
+        json.dumps([{"role": "a", "content": "hi"}]),
+    )
+    span = read(
+        CHAT,
+        log("gen_ai.content.prompt", attributes={"gen_ai.prompt": prompt}),
+        log("gen_ai.content.completion", attributes={"gen_ai.completion": completion}),
+    )
+    assert [m.text for m in messages_of(span.input)] == ["hello"]
+    assert span.output.text == "hi"
+
+
 def test_without_captured_content_events_say_why_the_model_stopped_and_nothing_is_empty() -> None:
     nameless = {"id": "c1", "type": "function", "function": {"name": "find"}}
     span = read(
