@@ -31,10 +31,19 @@ _FRUSTRATED: Final = _any(
     # English
     (?:this|that|it|(?:this|that|your|the) answer|your (?:reply|response)) (?:is|was) (?:\w+ly |just |so |still |all )?(?:wrong|incorrect|useless|nonsense|rubbish|garbage|ridiculous|unhelpful|pointless|bullshit|crap|hopeless|unacceptable)
     (?:thats|its|youre|you are|you were) (?:\w+ly |just |so |still |all )?(?:wrong|incorrect|useless|nonsense|rubbish|garbage|ridiculous|unhelpful|pointless|bullshit|crap|hopeless|unacceptable)
-    (?:thats|that is|this is|that was|its) (?:still )?not (?:right|correct|true|helpful|an answer|what i)
+    (?:thats|that is|this is|that was|its) (?:still )?not (?:right|correct|true|helpful|an answer)
+    (?:that|this|it) (?:isnt|wasnt) (?:right|correct|true|helpful|an answer)
     (?:thats|that is|this is|what) (?:just )?(?:a joke|a (?:complete |total )?waste of time)
     wast(?:e|ing) (?:of )?my time
-    not what i (?:asked|wanted|said|meant|was asking)
+    (?:not|isnt|wasnt) what i (?:asked|wanted|said|meant|was asking|need)
+    (?:(?:this|that|it|your (?:answer|response)) (?:makes|made) no|(?:doesnt|does not|didnt) make any) sense
+    (?:this|that|it|which) (?:still )?(?:doesnt|does not|didnt|did not|isnt|is not|wasnt) (?:really |actually )?(?:help|helping|helpful|answer|answering)
+    your (?:solution|suggestion|answer|advice|instructions|fix|link|code|steps?) (?:still )?(?:doesnt|does not|didnt|did not|dont|isnt|is not|are|is) (?:not )?(?:work|working|help|helping|helpful|useless|wrong)
+    (?:this|the|your) (?:ai |chat)?(?:bot|assistant) (?:is|was) (?:\w+ ){0,2}(?:terrible|useless|awful|bad|broken|worst|stupid)
+    you suck
+    (?:im|i am) done with (?:this|you)
+    why (?:do|are) you keep
+    i told you
     (?:you )?(?:still )?(?:didnt|did not|dont|do not|havent|have not|never|arent|are not|youre not) (?:really |even |actually )?answer(?:ed|ing)? (?:my|the) question
     (?:you|youre|you are) (?:still |clearly |really )?(?:dont|do not|didnt|did not|cant|cannot|never|arent|are not|not) (?:even |really )?(?:listen(?:ing)?|understand(?:ing)?|help(?:ing)?|mak(?:e|ing) (?:any )?sense|get(?:ting)? it|read(?:ing)?)
     (?:i|ive|i have) (?:have )?(?:just |already |literally )+(?:said|told you|asked|explained|answered|mentioned|given you|gave you)
@@ -44,7 +53,7 @@ _FRUSTRATED: Final = _any(
     (?:you )?(?:keep|keeps|stop) (?:repeating|asking (?:me )?the same|saying the same|giving me the same|telling me the same)
     (?:the )?same (?:answer|thing|response) (?:again|every time|over and over)
     are you (?:kidding|joking|serious|stupid|deaf|even (?:listening|reading))
-    (?:im|i am) (?:\w+ )?(?:frustrated|annoyed|fed up|sick of (?:this|you)|losing (?:my )?patience|tired of (?:this|you))(?! (?:right now |now )?(?:because|that|about|with|by|at) (?!you|this (?:bot|chat|conversation)))
+    (?:im|i am) (?:\w+ ){0,2}(?:frustrated|annoyed|fed up|sick of (?:this|you)|losing (?:my )?patience|tired of (?:this|you))(?! (?:right now |now )?(?:because|that|about|with|by|at) (?!you|this (?:bot|chat|conversation)))
     this is (?:\w+ )?(?:frustrating|annoying|infuriating|absurd)
     (?:stupid|dumb|useless|terrible|worst|idiotic) (?:ai|bot|chatbot|machine|assistant|robot|thing)
     what the (?:hell|fuck|heck)
@@ -52,7 +61,10 @@ _FRUSTRATED: Final = _any(
     fuck(?:ing)? (?:you|this|off|useless|stupid|hell|idiot)
     # German
     (?:das|es|die antwort|deine antwort|ihre antwort) (?:ist|war) (?:\w+ ){0,2}(?:falsch|nutzlos|quatsch|unsinn|blodsinn|lacherlich|sinnlos|keine antwort|nicht (?:richtig|korrekt|hilfreich|das was ich|meine frage))
-    das stimmt (?:\w+ )?nicht
+    das (?:stimmt|hilft) (?:\w+ ){0,2}nicht
+    (?:ist|war) nicht (?:das )?was ich (?:gefragt|gemeint|gewollt|gesagt|brauche)
+    meine frage (?:\w+ )?nicht beantwortet
+    wie oft (?:soll|muss) ich
     (?:(?:das|ich) )?(?:habe ich|ich habe|hab ich|ich hab) (?:\w+ ){0,2}(?:schon|bereits|doch|gerade) (?:\w+ ){0,2}(?:gesagt|gefragt|geschrieben|erklart|angegeben)
     das habe ich nicht (?:gefragt|gemeint|gesagt|gewollt)
     zum (?:letzten|dritten|vierten|hundertsten) mal
@@ -68,6 +80,8 @@ _FRUSTRATED: Final = _any(
     (?:vous|tu) ne (?:me |m)?(?:comprenez|comprends|repondez|reponds|ecoutez|ecoutes|aidez|aides) (?:\w+ )?(?:pas|rien)
     pour la (?:derniere|troisieme|quatrieme|enieme) fois
     perte de temps
+    (?:ca|cela) ne (?:maide|aide|sert) (?:\w+ )?(?:pas|rien)
+    pas repondu a ma question
     (?:vous vous moquez|tu te moques|ca suffit|putain|merde)
     # Spanish
     (?:eso|esto|tu respuesta|su respuesta|la respuesta) (?:\w+ )?(?:es|esta) (?:\w+ )?(?:mal|incorrecto|incorrecta|equivocado|equivocada|inutil|ridiculo|ridicula|falso|absurdo|una perdida de tiempo)
@@ -75,23 +89,29 @@ _FRUSTRATED: Final = _any(
     no (?:me )?(?:entiendes|entiende nada|escuchas|estas escuchando|estas ayudando|has respondido|ha respondido|respondes)
     ya (?:te|se|le) ?(?:lo )?(?:he dicho|dije|habia dicho|pregunte|explique|he explicado)
     por (?:ultima|enesima|tercera) vez
+    (?:eso|esto) no (?:me )?(?:sirve|ayuda)
+    (?:estas|esta) (?:\w+ )?equivocad[oa]
     (?:perdida de tiempo|no sirves? (?:de|para) nada|tomando el pelo|estoy hart[oa]|mierda)
     # Italian
     (?:questo|quello|cio|la tua risposta|la risposta) (?:\w+ )?e (?:\w+ )?(?:sbagliato|sbagliata|inutile|ridicolo|ridicola|falso|falsa|assurdo)
     e (?:tutto |completamente |ancora )?sbagliat[oa]
     non e (?:quello|cio) che (?:ti |le )?(?:ho|avevo) (?:chiesto|detto)
     non (?:hai risposto|ha risposto|rispondi|mi capisci|mi capisce|mi ascolti|mi aiuti|stai ascoltando)
+    non (?:mi stai aiutando|mi sta aiutando|hai capito|ha capito|mi aiuta)
     (?:te lho|glielho|lho|ho) gia (?:detto|chiesto|spiegato)
     (?:per lultima volta|perdita di tempo|non servi a niente|prendi in giro|che schifo)
     # Portuguese
     (?:isso|isto|sua resposta|a resposta) (?:\w+ )?(?:e|esta) (?:\w+ )?(?:errado|errada|inutil|ridiculo|ridicula|falso|absurdo|incorreto|incorreta)
     nao (?:e|foi) (?:isso )?(?:o )?que (?:eu )?(?:pedi|perguntei|disse)
-    (?:voce )?nao (?:respondeu|me entende|esta entendendo|esta ouvindo|esta me ouvindo|me ouve|esta ajudando)
+    isso nao (?:ajuda|ajudou|resolve|faz sentido)
+    (?:voce )?nao (?:respondeu|entendeu|me entende|esta entendendo|esta ouvindo|esta me ouvindo|me ouve|esta ajudando)
     (?:eu )?ja (?:te |lhe )?(?:disse|falei|perguntei|expliquei)
     (?:pela (?:ultima|terceira) vez|perda de tempo|nao serve para nada|que porcaria)
     # Dutch
     (?:dat|dit|het|je antwoord|uw antwoord) is (?:\w+ )?(?:fout|onzin|nutteloos|belachelijk|onjuist|verkeerd|niet (?:juist|waar|goed))
-    dat klopt (?:\w+ )?niet
+    dat (?:klopt|helpt) (?:\w+ )?niet
+    (?:is|was) niet wat ik (?:vroeg|bedoel|bedoelde|zei)
+    daar heb ik (?:niks|niets) aan
     dat (?:vroeg|bedoel|bedoelde|zei) ik niet
     (?:ik heb|dat heb ik|heb ik) (?:\w+ ){0,2}(?:al|toch|net) (?:\w+ )?(?:gezegd|gevraagd|verteld|uitgelegd)
     (?:je|u) (?:luistert|begrijpt|helpt|snapt) (?:me |mij )?(?:\w+ )?niet
@@ -100,14 +120,30 @@ _FRUSTRATED: Final = _any(
 )
 _FRUSTRATED_UNSPACED: Final = _unspaced(
     """
-    没用 不对 错了 胡说 答非所问 我说过 我已经说 我刚才说 听不懂 浪费时间 太差 你没有回答 你没回答 无语
-    違います 違うって 間違って 役に立たない 使えない さっき言 何度も言 時間の無駄 ふざけ 質問に答えて
+    没用 不对 错了 胡说 答非所问 我说过 我已经说 我刚才说 听不懂 浪费时间 不是我要的 不是我问的 太差 你没有回答 你没回答 无语
+    違います 違うって 間違って 役に立たない 使えない さっき言 何度も言 時間の無駄 全然違 話が通じ ふざけ 質問に答えて
     """
 )
 
+# messages that are nothing else
+_OUTBURST: Final = re.compile(
+    r"(?:no |nope |again |still )*(?:wrong|incorrect|not (?:helpful|correct|right|true)|useless|nonsense|rubbish|seriously|ugh+|forget it|i give up|"
+    r"falsch|quatsch|unsinn|blodsinn|vergiss es|nein falsch|faux|inutile|laisse tomber|nimporte quoi|mal|incorrecto|"
+    r"olvidalo|sbagliato|lascia perdere|errado|esquece|fout|onzin|laat maar)(?: again| still| wieder| schon wieder)?"
+)
+# what is asked to be done with a text is said in the words of that text
+_TASK: Final = re.compile(
+    r"(?:(?:please|can you|could you|bitte|kannst du|por favor|per favore|pouvez vous|peux tu|help me|hi|hello) )*(?:write|translate|"
+    r"summari[sz]e|rewrite|rephrase|draft|classify|analy[sz]e|explain|proofread|correct this|what does|schreib\w*|ubersetz\w*|"
+    r"fasse|erklar\w*|ecri\w*|tradui\w*|resume\w*|expli\w*|escrib\w*|traduc\w*|scriv\w*|riassum\w*|escrev\w*|traduz\w*|"
+    r"schrijf|vertaal|vat)(?!\w)|翻译|翻訳"
+)
 _WANTS_HUMAN: Final = _any(
     r"""
-    (?:let|get|give|transfer|connect) me (?:to |talk to |speak to |speak with |talk with |with )?(?:an? |your |the |some )?(?:\w+ )?(?:human|real person|person|manager|supervisor|live agent|human agent|real agent|representative)
+    # English
+    (?:transfer|connect|put|pass|hand) me (?:through |over )?(?:to|with) (?:an? |your |the |some )?(?:human |real |live |support |customer service )*(?:human|person|agent|manager|supervisor|representative|operator|support)
+    i (?:just )?(?:want|need|demand) (?:an? )?(?:real |live |actual )?(?:human|real person|live agent|human agent|representative|human being)
+    (?:let|get|give) me (?:talk to |speak to |speak with |talk with )?(?:an? |your |the |some )?(?:real |live |actual |human )*(?:human|person|manager|supervisor|agent|representative|human being)
     (?:talk|speak|chat) (?:directly )?(?:to|with) (?:an? |your |the )?(?:real |actual |live |human )*(?:human|person|manager|supervisor|human being|live agent|human agent|real agent)
     (?:mochte|will|wurde gern|kann ich) (?:\w+ )?mit (?:einem|einer|ihrem) (?:\w+ )?(?:menschen|mitarbeiter|mitarbeiterin|person|berater|vorgesetzten) (?:sprechen|reden)
     parler (?:a|avec) (?:un|une|votre) (?:\w+ )?(?:humain|personne|conseiller|conseillere|agent|responsable|vraie personne)
@@ -137,11 +173,18 @@ _NO_ANSWER: Final = _any(
     i (?:cant|cannot|couldnt|could not) (?:answer|help|process|assist|respond|find (?:any|an answer|that|the answer))
     i (?:dont|do not) (?:know|have (?:that|this|any|the|enough) (?:information|answer))
     (?:please )?try again (?:later|in a|soon)
-    (?:internal server error|service unavailable|temporarily unavailable|timed out)
+    there (?:was|has been|is) an? (?:\w+ )?(?:error|problem|issue) (?:\w+ing|with) (?:your|the|this|that)
+    i (?:was|am) (?:unable|not able) to (?:find|answer|help|process|retrieve|access|complete|assist)
+    i (?:dont|do not) have access to (?:that|this|any|the|such)
+    i have no (?:information|data|answer)
+    i (?:didnt|did not|dont|do not) (?:quite )?understand (?:that|your|the question)
+    (?:experiencing|having) technical (?:difficulties|problems|issues)
+    (?:internal server error|service unavailable|(?:is|are) (?:currently |temporarily )?unavailable (?:right now|at the moment)|service is (?:currently |temporarily )?unavailable|(?:request|connection|operation) (?:has )?timed out)
     # German
     (?:unerwarteter |interner |technischer |ein )?fehler (?:ist )?aufgetreten
     etwas ist schief
-    ich (?:kann|konnte) (?:\w+ ){0,5}nicht (?:beantworten|helfen|finden|bearbeiten|antworten)
+    (?:kann|konnte) (?:ich )?(?:\w+ ){0,5}nicht (?:\w+ )?(?:beantworten|helfen|finden|bearbeiten|antworten)
+    (?:dazu|daruber) habe ich (?:leider )?keine
     weiss ich (?:leider )?nicht
     ich weiss (?:es |das )?(?:leider )?nicht
     versuche?n? (?:sie )?es (?:bitte )?(?:spater|noch)
@@ -149,26 +192,30 @@ _NO_ANSWER: Final = _any(
     une erreur (?:\w+ )?(?:est survenue|sest produite)
     je ne (?:peux|suis) pas (?:\w+ )?(?:repondre|aider|vous aider|traiter|en mesure)
     je ne sais pas
+    je nai pas (?:cette|dinformation|acces|la reponse)
     (?:veuillez )?reessaye[rz] (?:plus tard|ulterieurement)
     # Spanish
     (?:ha ocurrido|se produjo|se ha producido|ocurrio|hubo) un (?:error|problema)
     no puedo (?:responder|ayudar|procesar|ayudarte|ayudarle)
     no (?:lo )?se la respuesta
-    no tengo (?:esa|la) informacion
+    no (?:tengo|dispongo de) (?:esa|la|ninguna) informacion
     (?:intentalo|intentelo) (?:de nuevo|mas tarde)
     # Italian
     si e verificato un (?:errore|problema)
     non (?:posso|riesco a|sono in grado di) (?:rispondere|aiutarti|aiutarla|elaborare)
     non lo so
+    non (?:ho|dispongo di) (?:questa|quella|questo|alcuna|nessuna) informazion\w
     riprova(?:re)? piu tardi
     # Portuguese
     (?:ocorreu|aconteceu) um (?:erro|problema)
     nao (?:consigo|posso) (?:responder|ajudar|processar)
+    nao tenho (?:essa|esta|nenhuma) informacao
     nao sei (?:a resposta|responder)
     tente novamente
     # Dutch
     er is (?:een fout|iets fout gegaan|iets misgegaan|een probleem)
-    ik kan (?:\w+ ){0,4}niet (?:beantwoorden|helpen|verwerken)
+    ik heb (?:die|deze|geen) informatie(?: niet)?
+    ik kan (?:\w+ ){0,4}niet (?:bij )?(?:beantwoorden|helpen|verwerken)
     (?:dat weet ik|ik weet het) niet
     probeer het (?:later|opnieuw)
     """
@@ -183,8 +230,11 @@ _NO_ANSWER_UNSPACED: Final = _unspaced(
 _TAKES_BACK: Final = _any(
     r"""
     # English
-    (?:sorry|apologies|apologize|apologise) (?:again )?(?:for|about) (?:\w+ ){0,4}(?:confusion|mistake|mistakes|error|mix-?up|misinformation|misunderstanding|oversight|inaccuracy|incorrect (?:answer|information))
+    (?:sorry|apologies|apologize|apologise) (?:again )?(?:for|about) (?:\w+ ){0,4}(?:confusion|mistake|mistakes|error|mix-?up|misinformation|misunderstanding|oversight|inaccuracy|incorrect (?:answer|information))(?! (?:has|have|had|in your|on your|with your))
     my (?:mistake|bad)
+    correction
+    let me correct (?:that|myself|my)
+    i (?:need|have) to correct
     i (?:was (?:wrong|mistaken|incorrect)|made (?:a|an) (?:mistake|error)|misspoke|misread|miscalculated|stand corrected)
     there (?:was|were|has been) an? (?:oversight|mistake|error) (?:in|on|with) (?:my|the) (?:previous |earlier |last )?(?:answer|response|calculation|message|information|total)
     there was an oversight
@@ -192,10 +242,11 @@ _TAKES_BACK: Final = _any(
     my (?:previous|earlier|last) (?:answer|response|message|statement) was (?:wrong|incorrect|mistaken|inaccurate|not correct)
     # German
     (?:entschuldigung|entschuldige|entschuldigen|verzeihung|leid) (?:\w+ ){0,4}(?:verwirrung|fehler|irrtum|missverstandnis)
-    ich habe mich (?:\w+ )?(?:geirrt|vertan|verrechnet)
+    (?:ich habe|habe ich) mich (?:\w+ )?(?:geirrt|vertan|verrechnet)
+    ich habe einen fehler gemacht
     meine (?:vorherige|letzte|fruhere) (?:antwort|aussage) war (?:falsch|nicht richtig|nicht korrekt)
     # French
-    (?:desolee?|excuses|excusez|pardon) (?:\w+ ){0,4}(?:confusion|erreur|meprise|malentendu)
+    (?:desolee?|excuses?|excusez|pardon|mexcuse) (?:\w+ ){0,4}(?:confusion|erreur|meprise|malentendu)
     je me suis trompee?
     ma reponse precedente etait (?:fausse|incorrecte|erronee)
     # Spanish
@@ -258,6 +309,8 @@ _ASKS: Final = re.compile(
 )
 
 
+_PUNCTUATION: Final = re.compile(r"[\s.,!?;:…-]+")
+_OUTBURST_CHARACTERS: Final = 60
 _SENTENCE: Final = re.compile(r"[^.!?。]*[.!?。]?")
 _ANYTHING_ELSE: Final = _any(
     r"""
@@ -270,7 +323,13 @@ _ANYTHING_ELSE: Final = _any(
 
 def frustrated(text: str) -> str:
     """Return the words of a plain text that show a discontented user; empty where none do."""
-    match = _FRUSTRATED.search(text) or _FRUSTRATED_UNSPACED.search(text)
+    if _TASK.match(text):
+        return ""
+    match = (
+        _FRUSTRATED.search(text)
+        or _FRUSTRATED_UNSPACED.search(text)
+        or _OUTBURST.fullmatch(_PUNCTUATION.sub(" ", text[:_OUTBURST_CHARACTERS]).strip())
+    )
     return match.group().strip() if match is not None else ""
 
 

@@ -15,7 +15,14 @@ from typing import Final
 
 _WORD: Final = re.compile(r"[^\W_]+(?:[.:,/\-@][^\W_]+)*")
 _FENCED: Final = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
-_QUOTED: Final = re.compile(r'"[^"\n]*"|“[^”\n]*”|«[^»\n]*»|„[^“”\n]*[“”]|「[^」\n]*」|^>.*$', re.MULTILINE)
+_QUOTED: Final = re.compile(
+    r"""
+      "[^"\n]*" | “[^”\n]*” | «[^»\n]*» | „[^“”\n]*[“”] | 「[^」\n]*」
+    | (?<!\w)'[^'\n]+'(?!\w)   # an apostrophe inside a word opens nothing
+    | ^>.*$
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
 # endings of inflected languages begin behind it; shorter stems would make one of international and internal
 _STEM_LETTERS: Final = 7
 # CJK ideographs, kana, Thai: written without spaces
@@ -84,8 +91,8 @@ class Words:
 
     @functools.cached_property
     def own(self) -> str:
-        """Return what the writer says, plain, without what is quoted."""
-        return plain(own_words(self.text))
+        """Return what the writer says, plain, without what is quoted and without commas."""
+        return plain(own_words(self.text)).replace(",", "")
 
     @functools.cached_property
     def all(self) -> tuple[str, ...]:

@@ -44,12 +44,12 @@ class Said(Words):
     @functools.cached_property
     def says_no_answer(self) -> bool:
         """Return whether it says that there is no answer, or that something failed."""
-        return lexicon.says_no_answer(self.plain)
+        return lexicon.says_no_answer(self.plain.replace(",", ""))
 
     @functools.cached_property
     def takes_back(self) -> bool:
         """Return whether it begins by taking back what its speaker said before."""
-        return bool(lexicon.takes_back(self.plain[:_OPENING_CHARACTERS]))
+        return bool(lexicon.takes_back(self.plain[:_OPENING_CHARACTERS].replace(",", "")))
 
     @functools.cached_property
     def corrected(self) -> Sequence[tuple[Words, frozenset[str]]]:
