@@ -40,6 +40,7 @@ check: install
 docs: install
 	$(BIN)/python -m detector.checks.document docs/checks.md
 	$(BIN)/python -m clearwatch.config_example > deploy/clearwatch.example.yaml
+	$(BIN)/python -m tests.unit.dialect_table docs/dialects.md
 
 bench: install
 	$(BIN)/python -m tests.bench

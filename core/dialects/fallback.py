@@ -44,8 +44,7 @@ DIALECT = Dialect(
         (Field.KIND, always(SpanKind.HTTP), ("http.request.method", "http.method")),
         # OpenInference of CrewAI and of OpenAI's agents: the node of the graph is the agent
         (Field.AGENT, name, ("graph.node.id",)),
-        # names of tools without their schemas (Strands), and a request's settings with them (Pydantic AI): read where
-        # definitions were not sent
-        (Field.TOOL_DEFINITIONS, text, ("gen_ai.agent.tools", "model_request_parameters")),
+        # Strands: names of tools without their schemas, read where definitions were not sent
+        (Field.TOOL_DEFINITIONS, text, ("gen_ai.agent.tools",)),
     ),
 )

@@ -57,10 +57,13 @@ def read(reading: Reading) -> None:
 
 
 def _request(reading: Reading, request: Any) -> None:
-    config = request.get("config") if isinstance(request, dict) else None
-    if not isinstance(config, dict):
+    if not isinstance(request, dict):
         return
     found = reading.found
+    found[Field.MODEL] = found[Field.MODEL] or name(request.get("model"))
+    config = request.get("config")
+    if not isinstance(config, dict):
+        return
     if config.get("tools"):
         found[Field.TOOL_DEFINITIONS] = json.dumps(gemini.json_schema(config["tools"]), ensure_ascii=False)
     schema = config.get("response_schema") or config.get("response_json_schema")

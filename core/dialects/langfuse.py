@@ -106,6 +106,13 @@ def read(reading: Reading) -> None:
     if reading.kind is SpanKind.LLM and output is not None:
         answer = answers.from_response(output)
         reading.output, reading.finish = answer.content, answer.finish
+    if reading.kind is SpanKind.LLM:
+        given = found[Field.INPUT]
+        # the wrapper of OpenAI's client keeps the tools beside the messages
+        if found[Field.TOOL_DEFINITIONS] is None and isinstance(given, str) and '"tools"' in given:
+            request = structure(given)
+            tools = request.get("tools") if isinstance(request, dict) else None
+            found[Field.TOOL_DEFINITIONS] = text(tools) if isinstance(tools, list) else None
     elif reading.kind is SpanKind.TOOL:
         found[Field.TOOL_NAME] = found[Field.TOOL_NAME] or reading.name
     elif reading.kind is SpanKind.RETRIEVER:

@@ -44,6 +44,16 @@ def blob(value: Value) -> Blob | None:
     return Blob(found.content, found.finish, raw)
 
 
+def part(key: str) -> Any:
+    """Return a converter that takes one count out of token details, sent as a Python repr."""
+
+    def convert(value: Value) -> int | None:
+        found = structure(value)
+        return count(found.get(key)) if isinstance(found, dict) else None
+
+    return convert
+
+
 def read(reading: Reading) -> None:
     """Take answers, results, arguments and documents out of the blobs."""
     found = reading.found
@@ -116,6 +126,10 @@ DIALECT = Dialect(
             tuple(_METADATA + key for key in ("session_id", "conversation_id", "thread_id")),
         ),
         (Field.USER, name, (_METADATA + "user_id",)),
+        (Field.CACHED_TOKENS, part("cache_read"), ("gen_ai.usage.input_token_details",)),
+        (Field.REASONING_TOKENS, part("reasoning"), ("gen_ai.usage.output_token_details",)),
+        (Field.PROMPT_NAME, name, (_METADATA + "lc_hub_repo",)),
+        (Field.PROMPT_VERSION, name, (_METADATA + "lc_hub_commit_hash",)),
         (Field.IS_STREAM, boolean, ("langsmith.request.streaming",)),
         (Field.MAX_TOKENS, count, (_METADATA + "ls_max_tokens",)),
         (Field.TEMPERATURE, decimal, (_METADATA + "ls_temperature",)),

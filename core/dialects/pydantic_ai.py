@@ -66,6 +66,8 @@ def read(reading: Reading) -> None:
     answered = structure(found[Field.RAW_RESPONSE])
     if isinstance(answered, dict):
         _response(reading, answered)
+    if found[Field.RAW_SETTINGS] is not None:
+        _settings(reading, found[Field.RAW_SETTINGS])
     request = structure(found[Field.RAW])
     if isinstance(request, dict):
         _request(reading, request, found[Field.RAW])
@@ -83,13 +85,32 @@ def _kind(reading: Reading) -> None:
         reading.kind = SpanKind.EMBEDDING if reading.name.startswith("Embedding") else _LLM
 
 
+def _settings(reading: Reading, raw: str) -> None:
+    """Read `model_request_parameters`: the tools that were offered, and the schema that a text was to follow."""
+    found = reading.found
+    if found[Field.TOOL_DEFINITIONS] is None:
+        found[Field.TOOL_DEFINITIONS] = raw
+    # with output_mode "tool" the schema is a tool's
+    if '"native"' in raw or '"prompted"' in raw:
+        settings = structure(raw)
+        asked = settings.get("output_object") if isinstance(settings, dict) else None
+        schema = asked.get("json_schema") if isinstance(asked, dict) else None
+        if isinstance(schema, dict) and settings.get("output_mode") in ("native", "prompted"):
+            found[Field.OUTPUT_SCHEMA] = json.dumps(schema, ensure_ascii=False)
+
+
 def _response(reading: Reading, answered: Mapping[str, Any]) -> None:
     found = reading.found
     answer = response(answered)
     if answer is not None and reading.output is None:
         reading.output, reading.finish = answer.content, reading.finish or answer.finish
+    used = response_usage(answered)
+    if used is None:
+        return
     if found[Field.USAGE] is None and found[Field.INPUT_TOKENS] is None:
-        found[Field.USAGE] = response_usage(answered)
+        found[Field.USAGE] = used
+    elif found[Field.REASONING_TOKENS] is None and found[Field.CACHED_TOKENS] is None:
+        found[Field.REASONING_TOKENS], found[Field.CACHED_TOKENS] = used.reasoning_tokens, used.cached_tokens
 
 
 def _request(reading: Reading, request: dict[str, Any], raw: str) -> None:
@@ -122,7 +143,8 @@ def _events(reading: Reading, events: list[Any]) -> None:
 
 DIALECT = Dialect(
     name="pydantic_ai",
-    marks=("pydantic_ai.all_messages", "all_messages_events", "model_request_parameters", "logfire.msg_template"),
+    marks=("pydantic_ai.all_messages", "all_messages_events", "logfire.msg_template"),
+    meant_marks=("model_request_parameters",),
     scopes=("pydantic-ai", "logfire"),
     rows=(
         (Field.INPUT, text, ("pydantic_ai.all_messages", "all_messages_events")),
@@ -154,6 +176,7 @@ DIALECT = Dialect(
         (Field.OUTPUT, text, ("final_result",)),
         (Field.RAW_RESPONSE, text, ("response_data",)),
         (Field.RAW, text, ("request_data",)),
+        (Field.RAW_SETTINGS, text, ("model_request_parameters",)),
         (Field.RAW_EVENTS, text, ("events",)),
     ),
     read=read,

@@ -68,6 +68,7 @@ class Field(enum.IntEnum):
     RAW = 43
     RAW_EVENTS = 44
     RAW_RESPONSE = 45
+    RAW_SETTINGS = 46
 
 
 FIELDS = len(Field)

@@ -15,6 +15,7 @@ REQUEST: dict[str, Any] = {
     "gen_ai.system": "anthropic",
     "gen_ai.request.model": "claude-sonnet-4-5",
     "session.id": "s-1",
+    "user.id": "u-1",
     "prompt.id": "p-1",
     "input_tokens": "12",
     "output_tokens": "408",

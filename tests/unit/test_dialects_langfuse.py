@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from core.dialects.messages import definitions
 from core.model.span import ContentState, Document, FinishReason, Span, SpanKind, ToolCall, Usage
 from tests.unit.dialect_spans import START_NS, read_span
 
@@ -93,6 +94,12 @@ def test_every_observation_type_has_its_kind(word: str, kind: SpanKind) -> None:
 )
 def test_tokens_are_read_in_each_providers_names(details: dict[str, Any], usage: Usage | None) -> None:
     assert observed("generation", {OBSERVED + "usage_details": json.dumps(details)}).usage == usage
+
+
+def test_tools_that_stand_beside_the_messages_are_offered() -> None:
+    given = {"tools": [{"type": "function", "function": {"name": "t"}}], "messages": [{"role": "user", "content": "q"}]}
+    span = observed("generation", {OBSERVED + "input": json.dumps(given)})
+    assert list(definitions(span.details)) == ["t"]
 
 
 def test_a_tool_is_named_by_its_span() -> None:

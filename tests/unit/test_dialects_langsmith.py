@@ -159,5 +159,21 @@ def test_the_real_error_is_found_under_a_generic_one() -> None:
     assert "Traceback" not in error.message
 
 
+def test_token_details_and_prompts_of_the_hub_are_read() -> None:
+    span = run(
+        "llm",
+        {
+            "gen_ai.usage.input_tokens": 30,
+            "gen_ai.usage.output_tokens": 21,
+            "gen_ai.usage.input_token_details": "{'audio': 0, 'cache_read': 8}",
+            "gen_ai.usage.output_token_details": "{'reasoning': 3}",
+            "langsmith.metadata.lc_hub_repo": "refunds",
+            "langsmith.metadata.lc_hub_commit_hash": "3f2a",
+        },
+    )
+    assert span.usage == Usage(30, 21, 8, 3)
+    assert (span.details.prompt_name, span.details.prompt_version) == ("refunds", "3f2a")
+
+
 def test_a_run_without_outputs_has_no_answer() -> None:
     assert run("llm", {}).output.state is ContentState.ABSENT

@@ -103,6 +103,13 @@ def test_tools_are_defined_in_a_requests_settings_where_nowhere_else() -> None:
     assert definitions(span.details) == {"t": {"type": "object"}}
 
 
+@pytest.mark.parametrize(("mode", "asked"), [("native", "json_schema"), ("prompted", "json_schema"), ("tool", "")])
+def test_a_schema_that_the_text_was_to_follow_is_asked_for(mode: str, asked: str) -> None:
+    settings = {"function_tools": [], "output_mode": mode, "output_object": {"json_schema": {"type": "object"}}}
+    span = read_span(CHAT | {"model_request_parameters": json.dumps(settings)}, scope=SCOPE)
+    assert span.details.output_type == asked
+
+
 def test_the_first_version_keeps_messages_as_events() -> None:
     events = [
         {"event.name": "gen_ai.system.message", "content": "You are a travel assistant.", "role": "system"},
@@ -122,7 +129,12 @@ LOGFIRE: dict[str, Any] = {
     "logfire.msg_template": "Chat Completion with {request_data[model]!r}",
     "logfire.span_type": "span",
 }
-USED = {"prompt_tokens": 12, "completion_tokens": 6, "prompt_tokens_details": {"cached_tokens": 2}}
+USED = {
+    "prompt_tokens": 12,
+    "completion_tokens": 6,
+    "prompt_tokens_details": {"cached_tokens": 2},
+    "completion_tokens_details": {"reasoning_tokens": 1},
+}
 
 
 def test_a_call_that_logfire_instruments_is_an_llm_call() -> None:
@@ -136,7 +148,7 @@ def test_a_call_that_logfire_instruments_is_an_llm_call() -> None:
     }
     span = read_span(attributes, name="Chat Completion with 'gpt-4o-mini'", scope="logfire.openai")
     assert (span.kind, span.dialect, span.session_id) == (SpanKind.LLM, "pydantic_ai", "")
-    assert (span.output.text, span.finish_reason, span.usage) == ("18 °C", FinishReason.STOP, Usage(12, 6))
+    assert (span.output.text, span.finish_reason, span.usage) == ("18 °C", FinishReason.STOP, Usage(12, 6, 2, 1))
     assert (span.details.temperature, [m.text for m in messages_of(span.input)]) == (0.2, ["weather?"])
 
 
@@ -146,7 +158,7 @@ def test_a_stream_is_one_llm_call_whose_answer_comes_with_its_second_span() -> N
     data = {"message": {"role": "assistant", "content": "18 °C"}, "usage": USED}
     said = read_span(streaming | {"response_data": json.dumps(data)}, name="streaming …", scope="logfire.openai")
     assert (opening.kind, opening.usage) == (SpanKind.HTTP, None)
-    assert (said.kind, said.output.text, said.usage) == (SpanKind.LLM, "18 °C", Usage(12, 6, 2))
+    assert (said.kind, said.output.text, said.usage) == (SpanKind.LLM, "18 °C", Usage(12, 6, 2, 1))
     chunks = read_span(streaming | {"response_data": '{"combined_chunk_content": "18 °C", "chunk_count": 3}'})
     assert chunks.output.text == "18 °C"
 
