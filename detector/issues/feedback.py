@@ -6,6 +6,8 @@ telemetry. A rating that contradicts one of our own issues is no finding: it spe
 
 from typing import Final
 
+import msgspec
+
 from core.model.finding import (
     Dimension,
     Feedback,
@@ -18,6 +20,7 @@ from core.model.finding import (
 )
 from detector.checks.finding import quoted
 from detector.checks.fingerprint import fingerprint_of, masked_name
+from detector.language.lexicon import is_bad
 
 CHECK: Final = "negative_feedback"
 _MAX_NAME_CHARACTERS: Final = 60
@@ -25,7 +28,12 @@ _MAX_NAME_CHARACTERS: Final = 60
 
 def finding_of(said: Feedback) -> Finding | None:
     """Return the finding of a rating that is bad; None for any other."""
-    if not said.is_negative or said.kind != "feedback" or said.contradicts or not said.trace_id:
+    if (
+        not (said.is_negative or _is_bad(said.value))
+        or said.kind != "feedback"
+        or said.contradicts
+        or not said.trace_id
+    ):
         return None
     name = masked_name(said.name)[:_MAX_NAME_CHARACTERS]
     return Finding(
@@ -46,6 +54,15 @@ def finding_of(said: Feedback) -> Finding | None:
         observed_at_ns=int(said.at_s * 1e9),
         publish_at_once=False,
     )
+
+
+def _is_bad(value: str) -> bool:
+    """Return whether a rating is a word for bad, in a language that the lexicon covers; `value` is JSON, maybe cut."""
+    try:
+        label = msgspec.json.decode(value, type=str)
+    except (msgspec.DecodeError, UnicodeError):
+        return False
+    return is_bad(label)
 
 
 def withdrawal_of(said: Feedback) -> Withdrawal:

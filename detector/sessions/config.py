@@ -23,8 +23,9 @@ class SessionsConfig(BaseModel):
     """Turns of one part whose texts are kept, the latest ones."""
     compared_turns: int = Field(default=8, ge=1)
     """How many earlier turns a turn is compared with."""
-    max_text_chars: int = Field(default=100_000_000, ge=1)
-    """Characters of turns kept, over all partitions; beyond it the texts of the session unseen for longest go."""
+    max_text_chars: int = Field(default=30_000_000, ge=1)
+    """Characters of turns kept, over all partitions, a thousand for each turn added; they take about 4 bytes each.
+    Beyond it the texts of the session unseen for longest go."""
     stitch: bool = False
     """Whether the traces of one user that name no session make one, as long as no gap parts them. Findings then bear a
     session id that begins with `stitched:`; traces are forwarded as they are. Where applications run several

@@ -167,6 +167,11 @@ def test_bad_ratings_in_mlflow_become_one_issue() -> None:
     assert (issue.trace_count, issue.published, issue.title) == (3, True, "Answers are rated as bad: helpful")
 
 
+@pytest.mark.parametrize("value", ['"schlecht"', '"mauvais"', '"差评"'])
+def test_bad_ratings_are_read_in_the_languages_of_the_lexicon(value: str) -> None:
+    assert Issues().take(msgspec.structs.replace(RATED, is_negative=False, value=value)).written
+
+
 def test_a_rating_seen_again_counts_once_and_a_changed_one_is_taken_back() -> None:
     issues = Issues().take(RATED, RATED)
     assert issues.processor.issues[0].trace_count == 1

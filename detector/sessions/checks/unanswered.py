@@ -18,7 +18,8 @@ class UnansweredConfig(CheckConfig):
     max_answer_characters: int = pydantic.Field(default=240, ge=1)
     """Longer ones say more than that they say nothing."""
     explained_by: tuple[str, ...] = (
-        *("failed_span", "empty_output", "content_filter", "refusal", "output_cut", "stream_incomplete"),
+        *("failed_span", "tool_failure", "zero_documents", "empty_output", "incomplete_stream", "output_cut"),
+        *("content_filter", "refusal", "canned_answer", "guardrail_tripped", "step_limit"),
     )
     """Checks of traces: what one of them found in the same trace is not told again."""
 
