@@ -7,7 +7,7 @@ from typing import Final
 import pydantic
 
 from core.model.finding import Dimension, Finding, FindingKind, Severity
-from core.model.span import ContentState, Span
+from core.model.span import Content, ContentState, Span
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of, quoted, target_of
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
@@ -63,6 +63,9 @@ class SkippedPlan:
         """Return one pattern for each agent that skipped its plan."""
         if not trace.is_final or len(trace.llm_spans) < 2 or not trace.tool_spans:
             return CLEAR
+        if not any(_may_list(span.output) for span in trace.llm_spans):
+            is_told = any(span.output.state is _PRESENT for span in trace.llm_spans)
+            return CLEAR if is_told else UNKNOWN
         findings: list[Finding] = []
         unseen = 0
         for owner, steps in steps_of(trace).items():
@@ -109,6 +112,12 @@ class SkippedPlan:
             target=target_of(owner),
             publish_at_once=False,
         )
+
+
+def _may_list(output: Content) -> bool:
+    """Return whether an answer may hold a list of several items, at a hundredth of the cost of reading it."""
+    text = output.text
+    return output.state is _PRESENT and ("2. " in text or "2) " in text or "2: " in text)
 
 
 def _did_something(step: Step) -> bool:

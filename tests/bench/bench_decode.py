@@ -7,6 +7,7 @@ Spans as chat agents send them: 8 a trace, 10 to 17 attributes each, 1.8 KB on a
 import json
 import math
 import random
+import string
 import time
 from collections.abc import Callable
 from typing import Any
@@ -214,7 +215,7 @@ def _tool(rng: random.Random) -> dict[str, Any]:
         "gen_ai.tool.name": "get_weather",
         "gen_ai.tool.type": "function",
         "gen_ai.tool.call.id": f"call_{rng.getrandbits(96):024x}",
-        "gen_ai.tool.call.arguments": json.dumps({"city": rng.choice(_WORDS), "text": _text(rng, 120)}),
+        "gen_ai.tool.call.arguments": json.dumps({"city": rng.choice(_WORDS), "text": _question(rng, 120)}),
         "gen_ai.tool.call.result": json.dumps({"sky": _text(rng, 700)}),
     }
 
@@ -222,6 +223,11 @@ def _tool(rng: random.Random) -> dict[str, Any]:
 def _messages(rng: random.Random, role: str, size: int) -> str:
     part = {"type": "text", "content": _text(rng, size)}
     return json.dumps([{"role": role, "parts": [part], "finish_reason": "stop"}])
+
+
+def _question(rng: random.Random, size: int) -> str:
+    """Return words that no other question has: what tools are asked differs from call to call."""
+    return " ".join("".join(rng.choices(string.ascii_lowercase, k=5)) for _ in range(size // 6))
 
 
 def _text(rng: random.Random, size: int) -> str:
