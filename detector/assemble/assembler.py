@@ -1,13 +1,14 @@
 """The state machine of trace assembly for one partition of `spans`: which trace is due when, and what may be forgotten.
 
-A trace is *open* (its spans are gathered), *remembered* (closed; a late span reopens it) or *forgotten* (known to have
-been closed: what comes now is a fragment); then nothing is known of it. The log is the state: an open trace knows the
-records that hold its spans, so their bytes may be dropped from memory at any time and read again.
+A trace is *open* (its spans and their log records are gathered), *remembered* (closed; a late one reopens it) or
+*forgotten* (known to have been closed: what comes now is a fragment); then nothing is known of it. The log is the
+state: an open trace knows the records that hold its items, so their bytes may be dropped from memory at any time and
+read again.
 
 Guarantees:
 - A trace *pins* the first of its records that no state entry covers; `pin()` is the smallest. What was published,
   closed or checkpointed is covered by its entry, and covered records are skipped when they are replayed.
-- Deadlines are log times and computed from the appends of the trace's own spans: a backlog, a restart and live
+- Deadlines are log times and computed from the appends of the trace's own items: a backlog, a restart and live
   traffic give the same boundaries.
 - Every collection is bounded by the configuration.
 """
@@ -15,25 +16,22 @@ Guarantees:
 import heapq
 import itertools
 import math
-from collections import Counter, OrderedDict, deque
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Container, Iterator, Sequence
 from typing import Final
 
 from core.dialects.log_records import is_log
 from core.model.trace import CloseReason
 from core.otlp.wire import SpanSlice
+from detector.assemble.closed import SLACK, ClosedTraces
 from detector.assemble.config import AssembleConfig
-from detector.assemble.entry import Entry, Forgotten, decode, encode, entry_of
+from detector.assemble.entry import Entry, Forgotten, decode, encode
 from detector.assemble.open_trace import Action, Due, OpenTrace, is_root, reopened
 
 # what Python's objects of one span cost beside its bytes: slice, three bytes objects, dictionary slot
 SPAN_OVERHEAD_BYTES: Final = 400
 # traces that are read back because they will be evicted soon, when one has to be
 RECALL_AHEAD: Final = 2000
-# places of closed traces that may stand in a queue of deadlines before it is tidied up
-SLACK: Final = 1000
-# traces forgotten in one step; the rest waits for the next
-SWEEP: Final = 2000
 
 
 class Assembler:
@@ -46,14 +44,12 @@ class Assembler:
         self._only_logs: dict[bytes, OpenTrace] = {}
         """Those of `_open` that are no trace yet."""
         self._pins: OrderedDict[bytes, int] = OrderedDict()
-        self._remembered: OrderedDict[bytes, bytes] = OrderedDict()
-        self._forgotten: OrderedDict[bytes, Forgotten] = OrderedDict()
         self._deadlines: list[tuple[float, bytes]] = []
-        self._expiries: Mapping[bool, deque[tuple[float, bytes]]] = {True: deque(), False: deque()}
         self._waiting: dict[bytes, OpenTrace] = {}
         self.held_bytes = 0
         self.changes: dict[bytes, bytes | None] = {}
         self.tally: Counter[tuple[str, str]] = Counter()
+        self._closed = ClosedTraces(config, self.changes, self.tally)
 
     @property
     def open_count(self) -> int:
@@ -63,12 +59,12 @@ class Assembler:
     @property
     def remembered_count(self) -> int:
         """Return how many closed traces are remembered."""
-        return len(self._remembered)
+        return self._closed.remembered_count
 
     @property
     def forgotten_count(self) -> int:
         """Return how many traces are only known to have been closed."""
-        return len(self._forgotten)
+        return self._closed.forgotten_count
 
     def pin(self) -> int | None:
         """Return the first offset that a restart must see again, or None."""
@@ -76,27 +72,23 @@ class Assembler:
 
     def restore(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """Take the state that was committed. Raises ValueError for a layout that is not known."""
-        closed: list[tuple[float, bytes, bytes, bool]] = []
+        remembered: list[tuple[bytes, bytes, Entry]] = []
+        forgotten: list[tuple[bytes, Forgotten]] = []
         known: list[OpenTrace] = []
-        forgotten: list[tuple[float, bytes, Forgotten]] = []
         for trace_id, value in entries:
             entry = decode(value)
             if isinstance(entry, Forgotten):
-                forgotten.append((entry.at_s, trace_id, entry))
+                forgotten.append((trace_id, entry))
             elif entry.is_open:
                 known.append(reopened(trace_id, entry))
             else:
-                closed.append((entry.closed_at_s, trace_id, value, entry.has_root))
+                remembered.append((trace_id, value, entry))
         for trace in sorted(known, key=lambda t: (t.last_append_s, t.trace_id)):
             self._open[trace.trace_id] = trace
             if trace.is_only_logs:
                 self._only_logs[trace.trace_id] = trace
             self._arm(trace)
-        for closed_at_s, trace_id, value, has_root in sorted(closed):
-            self._remembered[trace_id] = value
-            self._expiries[has_root].append((closed_at_s + self._remember_s(has_root), trace_id))
-        for _, trace_id, gone in sorted(forgotten, key=lambda f: f[:2]):
-            self._forgotten[trace_id] = gone
+        self._closed.restore(remembered, forgotten)
 
     def take(
         self, trace_id: bytes, slices: Sequence[SpanSlice], *, offset: int, now_s: float, origin: str, experiment: str
@@ -216,11 +208,9 @@ class Assembler:
 
     def next_wake_s(self) -> float | None:
         """Return the log time of the next deadline, or None."""
-        times = [queue[0][0] for queue in self._expiries.values() if queue]
-        if self._deadlines:
-            times.append(self._deadlines[0][0])
-        if self._forgotten:
-            times.append(next(iter(self._forgotten.values())).at_s + self._config.forgotten_s)
+        times = [self._deadlines[0][0]] if self._deadlines else []
+        if (next_s := self._closed.next_s()) is not None:
+            times.append(next_s)
         return min(times, default=None)
 
     def recall(self, trace: OpenTrace, horizon_s: float) -> tuple[int, ...]:
@@ -301,12 +291,7 @@ class Assembler:
         self._drop_bytes(trace)
         del self._open[trace_id]
         self._pins.pop(trace_id, None)
-        self.changes[trace_id] = self._remembered[trace_id] = value
-        self._expiries[trace.has_root].append((at_s + self._remember_s(trace.has_root), trace_id))
-        if len(self._remembered) > self._config.max_remembered:
-            oldest_id, oldest = next(iter(self._remembered.items()))
-            self._forget(oldest_id, entry_of(oldest), now_s=at_s)
-            self.tally["clearwatch.dropped", "trace_memory_evicted"] += 1
+        self._closed.remember(trace_id, value, has_root=trace.has_root, closed_at_s=at_s)
 
     def sweep(self, now_s: float) -> None:
         """Spill what exceeds the budget of bytes, and forget what is due to be forgotten, a bounded part of it."""
@@ -315,76 +300,40 @@ class Assembler:
             self._drop_bytes(trace)
             trace.spans = dict.fromkeys(trace.spans)
             trace.missing = list(trace.offsets)
-        self._tidy()
-        left = SWEEP
-        for queue in self._expiries.values():
-            while queue and queue[0][0] <= now_s and left:
-                left -= 1
-                at_s, trace_id = queue.popleft()
-                value = self._remembered.get(trace_id)
-                # closed again since: a later place in the queue stands for it
-                if value is not None and self._expiry(entry := entry_of(value)) <= at_s:
-                    self._forget(trace_id, entry, now_s=at_s)
-        while self._forgotten:
-            trace_id, gone = next(iter(self._forgotten.items()))
-            is_over = len(self._forgotten) > self._config.max_forgotten
-            if not is_over and gone.at_s + self._config.forgotten_s > now_s:
-                break
-            del self._forgotten[trace_id]
-            self.changes[trace_id] = None
-
-    def _tidy(self) -> None:
-        """Drop the places of traces that were closed or evicted early, once they outnumber the others."""
+        # places of traces that were closed or evicted early, once they outnumber the others
         if len(self._deadlines) > 2 * len(self._open) + SLACK:
             self._deadlines = [(trace.armed_s, trace_id) for trace_id, trace in self._open.items()]
             heapq.heapify(self._deadlines)
-        if sum(map(len, self._expiries.values())) > 2 * len(self._remembered) + SLACK:
-            for queue in self._expiries.values():
-                kept = [place for place in queue if place[1] in self._remembered]
-                queue.clear()
-                queue.extend(kept)
+        self._closed.sweep(now_s)
 
     def _opened_by_logs(
         self, trace_id: bytes, items: Sequence[SpanSlice], *, offset: int, now_s: float, origin: str
     ) -> tuple[OpenTrace | None, list[SpanSlice]]:
         """Return a trace for log records to wait in, or the closed one that they belong to, and what is new to it."""
-        entry = self._known(trace_id, now_s)
+        entry = self._closed.entry(trace_id, now_s)
         if entry is not None:
             if offset <= entry.last_offset:
                 return None, []
             fresh = self._fitting(items, frozenset(entry.span_ids), entry)
-            if fresh:
-                del self._remembered[trace_id]
-            return reopened(trace_id, entry), fresh
-        gone = self._forgotten.get(trace_id)
-        if gone is not None:
-            if offset <= gone.last_offset:
+            trace = reopened(trace_id, entry)
+        else:
+            gone = self._closed.gone(trace_id)
+            if gone is not None and offset <= gone.last_offset:
                 return None, []
-            if gone.at_s + self._config.forgotten_s > now_s:
+            if gone is not None and self._closed.is_fragment(gone, now_s):
                 self.tally["clearwatch.dropped", "log_record_too_late"] += len(items)
                 return None, []
-        fresh = self._fitting(items, (), None)
+            fresh = self._fitting(items, (), None)
+            trace = OpenTrace(trace_id, now_s=now_s, origin=origin)
         if fresh:
-            self._forgotten.pop(trace_id, None)
-        return OpenTrace(trace_id, now_s=now_s, origin=origin), fresh
-
-    def _known(self, trace_id: bytes, now_s: float) -> Entry | None:
-        """Return the entry of a closed trace that takes late spans in, if it is one."""
-        value = self._remembered.get(trace_id)
-        if value is None:
-            return None
-        entry = entry_of(value)
-        expiry_s = self._expiry(entry)
-        if expiry_s <= now_s:  # sweeping lags behind
-            self._forget(trace_id, entry, now_s=expiry_s)
-            return None
-        return entry
+            self._closed.reopen(trace_id)
+        return trace, fresh
 
     def _opened(
         self, trace_id: bytes, slices: Sequence[SpanSlice], *, offset: int, now_s: float, origin: str
     ) -> OpenTrace | None:
         """Return a new or reopened trace, or None where this record brings nothing new to a closed one."""
-        entry = self._known(trace_id, now_s)
+        entry = self._closed.entry(trace_id, now_s)
         if entry is not None:
             if offset <= entry.last_offset:
                 return None
@@ -395,18 +344,16 @@ class Assembler:
                 self.tally["clearwatch.spans.duplicate", ""] += len(slices) - len(fresh)
                 self.tally["clearwatch.dropped", "trace_over_cap"] += len(fresh)
                 return None
-            del self._remembered[trace_id]
             trace = reopened(trace_id, entry)
         else:
-            gone = self._forgotten.get(trace_id)
+            gone = self._closed.gone(trace_id)
             if gone is not None and offset <= gone.last_offset:
                 return None
             trace = OpenTrace(trace_id, now_s=now_s, origin=origin)
-            if gone is not None:
-                del self._forgotten[trace_id]
-                if gone.at_s + self._config.forgotten_s > now_s:
-                    trace.is_fragment = True
-                    trace.closed_at_s = trace.published_at_s = gone.at_s
+            if gone is not None and self._closed.is_fragment(gone, now_s):
+                trace.is_fragment = True
+                trace.closed_at_s = trace.published_at_s = gone.at_s
+        self._closed.reopen(trace_id)
         self._open[trace_id] = trace
         return trace
 
@@ -507,19 +454,3 @@ class Assembler:
         trace.is_fragment = trace.is_fragment or lost_spans > 0
         self.tally["clearwatch.dropped", "recalled_span_gone"] += lost_spans
         self.tally["clearwatch.dropped", "recalled_log_record_gone"] += len(lost) - lost_spans
-
-    def _remember_s(self, has_root: bool) -> float:
-        return self._config.remember_s if has_root else self._config.remember_rootless_s
-
-    def _expiry(self, entry: Entry) -> float:
-        return entry.closed_at_s + self._remember_s(entry.has_root)
-
-    def _forget(self, trace_id: bytes, entry: Entry, *, now_s: float) -> None:
-        del self._remembered[trace_id]
-        if entry.is_given_up and not entry.published:
-            # nobody knows anything of it: what returns of it is no fragment of what was
-            self.changes[trace_id] = None
-            return
-        self._forgotten[trace_id] = gone = Forgotten(now_s, entry.last_offset)
-        self._forgotten.move_to_end(trace_id)
-        self.changes[trace_id] = encode(gone)

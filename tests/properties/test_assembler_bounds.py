@@ -82,7 +82,7 @@ def test_a_flood_of_trace_ids_stays_within_every_bound(has_root: bool) -> None:
         assert assembler.forgotten_count <= 300
         assert len(world.state) <= 500 + 700 + 300 + 50
         assert len(assembler._deadlines) <= 2 * 550 + 1000
-        assert sum(map(len, assembler._expiries.values())) <= 2 * 700 + 1000
+        assert assembler._closed.place_count <= 2 * 700 + 1000
     world.run(until_s=400_000)
     assert len({v.trace_id for v in world.versions()}) == total
     assert world.state == {}

@@ -10,11 +10,13 @@ import pytest
 from clearwatch.letters import Replay, replay
 from core import topics
 from core.clock import ManualClock
+from core.dialects import decode
 from core.log.config import LogConfig
 from core.log.port import Record
 from core.log.sqlite import SqliteLog
 from core.model.finding import Dimension, Finding, FindingRecord
-from core.model.trace import CloseReason, Trace, TraceRecord, TraceVersion
+from core.model.trace import CloseReason, Trace, TraceChunk, TraceRecord, TraceVersion
+from core.otlp.wire import read_spans
 from core.runner import StageRunner
 from core.telemetry import Telemetry
 from detector.assemble.config import AssembleConfig
@@ -23,7 +25,7 @@ from detector.assemble.stage import AssembleStage
 from detector.checks.config import ChecksConfig
 from detector.checks.port import Answer
 from detector.checks.registry import Checks
-from tests.properties.assembler_model import Sent, encoded
+from tests.properties.assembler_model import Logged, Sent, encoded, encoded_logs
 from tests.unit.records_kit import store
 
 NAME = "assemble"
@@ -39,6 +41,10 @@ class Deployment:
 
     async def append(self, *spans: Sent) -> None:
         await self.log.append([Record(topic=topics.SPANS, partition=0, value=encoded(spans), headers=topics.headers())])
+
+    async def append_logs(self, *logs: Logged) -> None:
+        headers = topics.headers(signal=topics.SIGNAL_LOGS)
+        await self.log.append([Record(topic=topics.SPANS, partition=0, value=encoded_logs(logs), headers=headers)])
 
     @contextlib.asynccontextmanager
     async def running(self, checks: Inspector | None = None) -> AsyncIterator[None]:
@@ -98,6 +104,34 @@ async def test_an_open_trace_survives_a_restart_and_late_spans_find_it_after_ano
         assert len(ids) == len(set(ids))
         assert set(larger.finding_ids) == set(ids)
         assert {value.check for value in found if isinstance(value, Finding)} >= {"failed_span"}
+    finally:
+        await world.log.stop()
+
+
+async def test_log_records_wait_over_a_restart_and_late_ones_make_a_new_version_after_another() -> None:
+    world = Deployment()
+    await world.log.start()
+    try:
+        await world.append_logs(Logged(number=2, text="hello"))
+        async with world.running():
+            await world.until(lambda: world.processed() >= 1)
+
+        await world.append(Sent(number=1, parent=0), Sent(number=2))
+        async with world.running():
+            await world.until(lambda: world.telemetry.total("clearwatch.traces.closed") == 1, advance_s=0.5)
+            await world.until(lambda: world.log.mirror.lag()[NAME] == 0)
+
+        await world.append_logs(Logged(number=2, text="there", at_ns=2))
+        async with world.running():
+            await world.until(lambda: world.telemetry.total("clearwatch.traces.closed") == 2, advance_s=0.5)
+            await world.until(lambda: world.log.mirror.lag()[NAME] == 0)
+
+        first, revised = await world.versions()
+        assert (first.version, first.span_count, first.log_count) == (revised.version, 2, 1)
+        assert (revised.close_reason, revised.span_count, revised.log_count) == (CloseReason.LATE, 2, 2)
+        chunks = [msgspec.msgpack.decode(value, type=TraceRecord) for value in await world.values(topics.TRACES)]
+        last = [value.otlp for value in chunks if isinstance(value, TraceChunk)][-1]
+        assert [decode(piece).output.text for piece in read_spans(last)[0]] == ["", "hello\nthere"]
     finally:
         await world.log.stop()
 
