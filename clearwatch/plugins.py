@@ -49,6 +49,7 @@ class _Loading:
         self._options: Mapping[str, Mapping[str, Any]] = config.plugins
         self._taken = dict.fromkeys(RESERVED, "the checks that ship")
         self._taken |= {rule.name: "a rule of `detector.rules`" for rule in config.rules}
+        self._taken |= {limit.name: "a limit of `detector.limits`" for limit in config.limits}
         self._seen: set[str] = set()
         self._made: list[Plugin] = []
         self._problems: list[str] = []

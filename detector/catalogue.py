@@ -18,6 +18,7 @@ from detector.checks.port import Need, needs_of
 from detector.config import DetectorConfig
 from detector.rules.budgets import OverBudget
 from detector.rules.config import thresholds_of_rule
+from detector.rules.limits import thresholds_of_limit
 from detector.rules.rule import needs_of_rule
 from detector.sessions.checks.defaults import DEFAULT_SESSION_CHECKS
 
@@ -117,6 +118,18 @@ def catalogue(config: DetectorConfig, *, plugins: Sequence[Plugin] = ()) -> tupl
         )
         for rule in config.rules
     ]
+    found += [
+        CheckInfo(
+            name=limit.name,
+            group=Group.RULES,
+            dimension=limit.category,
+            summary=limit.title or f"{limit.words} exceeds a fixed limit",
+            needs=limit.needs,
+            enabled=limit.enabled and limit.category in wanted,
+            thresholds=thresholds_of_limit(limit),
+        )
+        for limit in config.limits
+    ]
     if config.budgets:
         check = OverBudget(config.budgets)
         found.append(
@@ -146,6 +159,10 @@ def catalogue(config: DetectorConfig, *, plugins: Sequence[Plugin] = ()) -> tupl
     return tuple(found)
 
 
+# settings of these names decide nothing that a check says
+_HOUSEKEEPING: Final = ("max_keys", "snapshot_")
+
+
 def first_line(text: str) -> str:
     """Return the first sentence line of a docstring, without its full stop."""
     return text.strip().split("\n", 1)[0].rstrip(".")
@@ -156,7 +173,9 @@ def thresholds_of(section: pydantic.BaseModel) -> dict[str, Threshold]:
     return {
         name: shown
         for name in type(section).model_fields
-        if name != "enabled" and (shown := _shown(getattr(section, name))) is not None
+        if name != "enabled"
+        and not name.startswith(_HOUSEKEEPING)
+        and (shown := _shown(getattr(section, name))) is not None
     }
 
 

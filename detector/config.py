@@ -13,6 +13,7 @@ from detector.issues.config import IssuesConfig
 from detector.issues.suppressions import SuppressionConfig
 from detector.rules.budgets import OVER_BUDGET, BudgetConfig
 from detector.rules.config import RuleConfig
+from detector.rules.limits import LimitConfig
 from detector.sessions.checks.defaults import DEFAULT_SESSION_CHECKS
 from detector.sessions.config import SessionsConfig
 
@@ -34,6 +35,8 @@ class DetectorConfig(BaseModel):
     issues: IssuesConfig = IssuesConfig()
     rules: tuple[RuleConfig, ...] = ()
     """Checks by comparison: an attribute or a field of spans or traces against a value. See docs/extending.md."""
+    limits: tuple[LimitConfig, ...] = ()
+    """Figures over windows that must not be exceeded: error rate, durations, tokens, cost. See docs/extending.md."""
     budgets: tuple[BudgetConfig, ...] = ()
     """How long components may take: kinds of spans, tools, models, whole traces. See docs/extending.md."""
     suppressions: tuple[SuppressionConfig, ...] = ()
@@ -55,9 +58,9 @@ class DetectorConfig(BaseModel):
 
     @model_validator(mode="after")
     def _names_differ(self) -> "DetectorConfig":
-        names = [*RESERVED, *(rule.name for rule in self.rules)]
+        names = [*RESERVED, *(rule.name for rule in self.rules), *(limit.name for limit in self.limits)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"`rules` must have names of their own: {', '.join(twice)} is taken")
+            raise ValueError(f"`rules` and `limits` must have names of their own: {', '.join(twice)} is taken")
         return self
 
     @model_validator(mode="after")

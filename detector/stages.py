@@ -15,6 +15,7 @@ from detector.checks.registry import Checks
 from detector.config import DetectorConfig
 from detector.issues.stage import IssuesStage
 from detector.rules.budgets import OverBudget
+from detector.rules.limits_stage import LimitsStage
 from detector.rules.rule import rule_checks
 from detector.sessions.session import Sessions
 from detector.sessions.stage import SessionsStage
@@ -30,7 +31,7 @@ def stages(
     """Return the stages by name, in the order in which records pass through them.
 
     `plugins` are asked as well as the checks that ship; `prices` tell what calls cost whose client has not said so.
-    Without a dimension that they speak of there are no baselines.
+    Without a dimension that they speak of there are no baselines, unless limits are set, which are watched beside them.
     """
     extra = [*(plugin.check for plugin in plugins), *rule_checks(config.rules)]
     if config.budgets:
@@ -38,6 +39,8 @@ def stages(
     asked = [key for rule in config.rules if rule.enabled for key in rule.attributes]
     checks = Checks(config.checks, telemetry, extra=extra, dimensions=config.dimensions)
     sessions = Sessions(stitch=config.sessions.stitch, not_users=config.sessions.not_users)
+    baselines = BaselinesStage(config=config.baselines, telemetry=telemetry, dimensions=config.dimensions)
+    limits = [limit for limit in config.limits if limit.enabled and limit.category in config.dimensions]
     made: tuple[Stage, ...] = (
         AssembleStage(
             checks,
@@ -48,7 +51,7 @@ def stages(
             name_session=sessions.named,
         ),
         SessionsStage(config=config.sessions, telemetry=telemetry, dimensions=config.dimensions),
-        BaselinesStage(config=config.baselines, telemetry=telemetry, dimensions=config.dimensions),
+        LimitsStage(baselines, limits, telemetry) if limits else baselines,
         IssuesStage(
             config=config.issues,
             max_age_s=config.max_age_s,
@@ -57,5 +60,5 @@ def stages(
             reads_ratings=NegativeFeedback.name in checks.names,
         ),
     )
-    without = set() if DIMENSIONS & frozenset(config.dimensions) else {"baselines"}
+    without = set() if limits or DIMENSIONS & frozenset(config.dimensions) else {"baselines"}
     return {stage.name: stage for stage in made if stage.name not in without}

@@ -20,6 +20,7 @@ _OUTCOMES: Final = ("found", "clear", "suspicious", "unknown", "failed")
 SEVERITY_STYLE: Final = {"high": "bold red", "medium": "yellow", "low": "cyan"}
 _UNWATCHED_WIDTH: Final = 160  # columns where the output is not a terminal
 _MAX_TITLE: Final = 400
+_SHOWN_VALUES: Final = 4  # of a threshold that is a list
 
 
 def console() -> Console:
@@ -80,7 +81,7 @@ def checks_view(told: ChecksShape) -> RenderableType:
     table.add_column("Check", no_wrap=True)
     table.add_column("Dimension", no_wrap=True)
     table.add_column("Needs", overflow="fold")
-    table.add_column("Thresholds", overflow="fold")
+    table.add_column("Thresholds", overflow="fold", min_width=36)
     for name in _OUTCOMES:
         table.add_column(name.capitalize(), justify="right", no_wrap=True)
     for name in ("Findings", "Suppressed"):
@@ -127,7 +128,10 @@ def _suppressions(told: ChecksShape) -> RenderableType:
 def _plain(value: Threshold) -> str:
     if isinstance(value, float):
         return f"{value:g}"
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    if not isinstance(value, tuple):
+        return str(value)
+    shown = " ".join(value[:_SHOWN_VALUES]) or "none"
+    return shown if len(value) <= _SHOWN_VALUES else f"{shown} … ({len(value)})"
 
 
 def issues_view(issues: tuple[IssueShape, ...]) -> RenderableType:

@@ -42,8 +42,13 @@ detector:
 _SESSIONS = """\
 # Checks of sessions
 
-They are asked of a conversation, turn by turn, whenever a trace of it closes. Their sections stand under
-`detector.sessions.checks`.
+These ask about the turns of a session together: the traces that name one session, in the order in which they started.
+They are asked again with every trace of the session, and once more when it has been silent for
+`detector.sessions.gap_s`; what no longer holds is withdrawn. Their findings are of low severity. What users say is read
+in English, German, French, Spanish, Italian, Portuguese and Dutch, and in fixed phrases of Chinese and Japanese.
+
+Their sections stand under `detector.sessions.checks`. With `detector.sessions.stitch: true` the traces of one user that
+name no session make one as well; such a session's id begins with `stitched:`.
 """
 
 _BASELINES = """\

@@ -8,7 +8,6 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from core.model.span import Span
-from core.model.trace import Trace
 from detector.rules.config import ORDERED, ConditionConfig, Op
 from detector.rules.fields import SPAN_FIELDS, TRACE_FIELDS
 
@@ -26,38 +25,27 @@ _SIGNS: Final[Mapping[Op, Callable[[float, float], bool]]] = {
 
 
 class SpanCondition:
-    """A condition of a span."""
+    """A condition of a span: `compare(read(span))` says whether it holds, None where that cannot be told."""
 
     def __init__(self, config: ConditionConfig) -> None:
-        self._compare = comparison(config)
-        self._attribute = config.attribute
-        self._read = SPAN_FIELDS[config.field].read if config.field else None
-
-    def value(self, span: Span) -> Any:
-        """Return the value, or None where it was not sent."""
-        if self._read is not None:
-            return self._read(span)
-        return None if span.extra is None else span.extra.get(self._attribute)
+        self.compare = comparison(config)
+        self.read = SPAN_FIELDS[config.field].read if config.field else _attribute(config.attribute)
 
     def holds(self, span: Span) -> bool | None:
-        """Return whether it holds; None where that cannot be told."""
-        return self._compare(self.value(span))
+        """Return whether it holds."""
+        return self.compare(self.read(span))
 
 
 class TraceCondition:
-    """A condition of a trace."""
+    """A condition of a trace, likewise."""
 
     def __init__(self, config: ConditionConfig) -> None:
-        self._compare = comparison(config)
-        self._read = TRACE_FIELDS[config.field].read
+        self.compare = comparison(config)
+        self.read = TRACE_FIELDS[config.field].read
 
-    def value(self, trace: Trace) -> Any:
-        """Return the value, or None where it was not sent."""
-        return self._read(trace)
 
-    def holds(self, trace: Trace) -> bool | None:
-        """Return whether it holds; None where that cannot be told."""
-        return self._compare(self.value(trace))
+def _attribute(key: str) -> Callable[[Span], Any]:
+    return lambda span: None if span.extra is None else span.extra.get(key)
 
 
 def comparison(config: ConditionConfig) -> Comparison:
@@ -69,7 +57,13 @@ def comparison(config: ConditionConfig) -> Comparison:
     if op in ORDERED:
         # the configuration has seen to it that it is a number
         sign, limit = _SIGNS[op], float(str(wanted))
-        return lambda value: None if (number := _number(value)) is None else sign(number, limit)
+
+        def ordered(value: Any) -> bool | None:
+            if type(value) is float or type(value) is int:
+                return sign(value, limit)
+            return None if (number := _number(value)) is None else sign(number, limit)
+
+        return ordered
     if op is Op.MATCHES:
         pattern = re.compile(str(wanted))
         return lambda value: None if value is None else _matches(pattern, _text(value))

@@ -39,11 +39,11 @@ def _sign(given: Any) -> Any:
     return _WORDS.get(given, given) if isinstance(given, str) else given
 
 
-def _as_list(given: Any) -> Any:
+def as_list(given: Any) -> Any:
     return (given,) if isinstance(given, str) else given
 
 
-Strings: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+Strings: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 """One text, or a list of them."""
 
 
@@ -142,7 +142,7 @@ class RuleConfig(ConditionConfig, RuleBase):
     It finds what its comparison says is wrong, on spans of `kind` and `service` for which all of `where` hold.
     """
 
-    kind: Annotated[tuple[SpanKind, ...], BeforeValidator(_as_list)] = ()
+    kind: Annotated[tuple[SpanKind, ...], BeforeValidator(as_list)] = ()
     """llm, tool, agent, retriever, …; empty: any. Of the root for a rule of traces."""
     service: Strings = ()
     """Empty: any. Of the root for a rule of traces."""

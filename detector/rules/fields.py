@@ -72,7 +72,9 @@ def _of_error(name: str) -> SpanField:
 
 
 SPAN_FIELDS: Final[Mapping[str, SpanField]] = {
-    "duration_ms": SpanField(lambda span: span.duration_ms, "number"),
+    "duration_ms": SpanField(
+        lambda span: (span.end_ns - span.start_ns) / 1e6 if span.end_ns > span.start_ns else 0.0, "number"
+    ),
     "name": SpanField(lambda span: span.name, "text"),
     "kind": SpanField(lambda span: span.kind.value, "text"),
     "target": SpanField(lambda span: span.target, "text"),

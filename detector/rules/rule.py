@@ -48,14 +48,17 @@ class SpanRule:
         """Return one pattern for each service and target that the rule found."""
         violating: dict[tuple[str, str], list[Span]] = {}
         is_unknown = False
+        services, where, is_of_absence = self._services, self._where, self._is_of_absence
+        compare, read = self._condition.compare, self._condition.read
         for span in self._spans(trace):
-            if self._services and span.service not in self._services:
+            if services and span.service not in services:
                 continue
-            if not all(each.holds(span) for each in self._where):
+            # a generator costs three times as much
+            if where and not all([each.holds(span) for each in where]):  # noqa: C419
                 continue
-            if self._is_of_absence and span.kind not in self._expected_of:
+            if is_of_absence and span.kind not in self._expected_of:
                 continue
-            holds = self._condition.holds(span)
+            holds = compare(read(span))
             if holds:
                 violating.setdefault((span.service, target_of(span)), []).append(span)
             elif holds is None and span.kind in self._expected_of:
@@ -72,7 +75,7 @@ class SpanRule:
                     kind=FindingKind.PATTERN,
                     severity=self._config.severity,
                     title=self._config.title,
-                    rationale=_rationale(self._config, self._condition.value(spans[0]), len(spans)),
+                    rationale=_rationale(self._config, self._condition.read(spans[0]), len(spans)),
                     publish_at_once=False,
                 )
                 for spans in violating.values()
@@ -120,7 +123,7 @@ class TraceRule:
             return CLEAR
         if not all(each.holds(culprit) for each in self._where):
             return CLEAR
-        holds = self._condition.holds(trace)
+        holds = self._condition.compare(self._condition.read(trace))
         if not holds:
             return UNKNOWN if holds is None else CLEAR
         return found(
@@ -132,7 +135,7 @@ class TraceRule:
                     kind=FindingKind.PATTERN,
                     severity=self._config.severity,
                     title=self._config.title,
-                    rationale=_rationale(self._config, self._condition.value(trace), 1),
+                    rationale=_rationale(self._config, self._condition.read(trace), 1),
                     publish_at_once=False,
                 )
             ]
