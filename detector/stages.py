@@ -15,6 +15,7 @@ from detector.checks.registry import Checks
 from detector.config import DetectorConfig
 from detector.issues.stage import IssuesStage
 from detector.rules.budgets import OverBudget
+from detector.rules.limits import parted_by
 from detector.rules.limits_stage import LimitsStage
 from detector.rules.rule import rule_checks
 from detector.sessions.session import Sessions
@@ -49,6 +50,7 @@ def stages(
             prices=prices,
             decode=decoder(asked),
             name_session=sessions.named,
+            parted_by=parted_by(limits),
         ),
         SessionsStage(config=config.sessions, telemetry=telemetry, dimensions=config.dimensions),
         LimitsStage(baselines, limits, telemetry) if limits else baselines,

@@ -3,6 +3,7 @@
 What is written reads as `MeasurementBatch`.
 """
 
+import enum
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
@@ -40,11 +41,21 @@ _INPUT, _OUTPUT, _OWN_MS = (_FIELDS.index(name) for name in ("input_tokens", "ou
 _encode = msgspec.msgpack.Encoder().encode
 
 
+class PartedBy(enum.IntEnum):
+    """What stands in one partition of `measurements`: the value is how much of the key is left out."""
+
+    OPERATION = 0
+    """What is learned together: an operation, or the code of a service."""
+    SERVICE = 1
+    ROUTING_KEY = 2
+
+
 class Measurer:
     """Live traffic only: what is replayed or backfilled would be counted twice."""
 
-    def __init__(self, telemetry: Telemetry, *, partitions: int) -> None:
+    def __init__(self, telemetry: Telemetry, *, partitions: int, parted_by: PartedBy = PartedBy.OPERATION) -> None:
         self._telemetry = telemetry
+        self._parted_by = parted_by
         self._partitions = partitions
         self._headers: Mapping[str, str] = topics.headers()
         # partition, operation, kind
@@ -202,6 +213,6 @@ class Measurer:
             self._places.clear()
         # a group is learned, and an episode of it told, in one partition
         group = operation if is_trace else group_of(kind.value, operation, facts[1])
-        key = "|".join((facts[0], facts[1], group)).encode()
+        key = "|".join((facts[0], facts[1], group)[: 3 - self._parted_by]).encode()
         place = self._places[facts] = (topics.partition_for(key, self._partitions), operation, kind.value)
         return place

@@ -37,7 +37,7 @@ from core.prices import PriceTable
 from core.telemetry import Telemetry
 from core.topics import LetterKind
 from detector.assemble.config import AssembleConfig
-from detector.assemble.measuring import Measurer
+from detector.assemble.measuring import Measurer, PartedBy
 from detector.assemble.open_trace import Action, Due, OpenTrace
 from detector.assemble.pricing import fill_in_costs
 from detector.assemble.summary import Summary, summary
@@ -129,6 +129,7 @@ class Publisher:
         prices: PriceTable | None = None,
         decode: Decode = decode,
         name_session: NameSession = as_sent,
+        parted_by: PartedBy = PartedBy.OPERATION,
     ) -> None:
         self._inspector = inspector
         self._decode = decode
@@ -138,7 +139,7 @@ class Publisher:
         self._telemetry = telemetry
         self._partition = partition
         self._partitions = partitions
-        self._measurer = Measurer(telemetry, partitions=partitions[topics.MEASUREMENTS])
+        self._measurer = Measurer(telemetry, partitions=partitions[topics.MEASUREMENTS], parted_by=parted_by)
         self._headers: Mapping[str, Mapping[str, str]] = {
             origin: topics.headers(origin=origin)
             for origin in (topics.ORIGIN_LIVE, topics.ORIGIN_BACKFILL, topics.ORIGIN_REPLAY)

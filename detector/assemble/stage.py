@@ -16,6 +16,7 @@ from core.telemetry import Telemetry
 from core.topics import LetterKind
 from detector.assemble.assembler import Assembler
 from detector.assemble.config import AssembleConfig
+from detector.assemble.measuring import PartedBy
 from detector.assemble.open_trace import Action, Due, OpenTrace
 from detector.assemble.publication import Inspector, NameSession, Publisher, as_sent
 
@@ -43,11 +44,13 @@ class AssembleStage:
         prices: PriceTable | None = None,
         decode: Decode = decode,
         name_session: NameSession = as_sent,
+        parted_by: PartedBy = PartedBy.OPERATION,
     ) -> None:
         self._inspector = inspector
         self._decode = decode
         self._prices = prices
         self._name_session = name_session
+        self._parted_by = parted_by
         self._config = config
         self._telemetry = telemetry
         self._processors: weakref.WeakSet[AssembleProcessor] = weakref.WeakSet()
@@ -64,6 +67,7 @@ class AssembleStage:
             prices=self._prices,
             decode=self._decode,
             name_session=self._name_session,
+            parted_by=self._parted_by,
         )
         assembler = Assembler(self._config.share(partitions[topics.SPANS]))
         processor = AssembleProcessor(assembler, publisher, self._telemetry)

@@ -45,6 +45,11 @@ class Registry:
         """Return every issue known, published or not."""
         return tuple(known.issue for known in self._known.values())
 
+    def issue_named(self, routing_key: str, fingerprint: str) -> Issue | None:
+        """Return the issue of a fingerprint, if there is one."""
+        key = self._known.named(routing_key, fingerprint)
+        return None if key is None else self._known[key].issue
+
     def restore(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """Take committed state, in any order."""
         self._known.restore(entries)

@@ -12,7 +12,7 @@ import msgspec
 
 from core import topics
 from core.log.port import Record, StoredRecord, Work
-from core.model.finding import Feedback, Finding, FindingRecord, Withdrawal
+from core.model.finding import Feedback, Finding, FindingRecord, Shift, Withdrawal
 from core.model.issue import Issue
 from core.stage import Processor, Recall
 from core.telemetry import Telemetry
@@ -72,13 +72,21 @@ class IssuesProcessor:
             origin = record.headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE)
             muted = origin != topics.ORIGIN_LIVE or (isinstance(found, Finding) and found.origin != topics.ORIGIN_LIVE)
             at_s = record.log_time_ms / 1000
-            if isinstance(found, Finding) and self._suppressions.hold_back(found, at_s=at_s):
+            if self._is_suppressed(found, at_s):
                 continue
             self._registry.apply(found, at_s=at_s, muted=muted)
             if isinstance(found, Feedback) and self._reads_ratings:
                 self._rate(found, origin)
         self._forget(records[-1].log_time_ms / 1000)
         return self._work({records[-1].topic: records[-1].offset + 1})
+
+    def _is_suppressed(self, found: FindingRecord, at_s: float) -> bool:
+        if isinstance(found, Finding):
+            return self._suppressions.hold_back(found, at_s=at_s)
+        if isinstance(found, Shift):
+            issue = self._registry.issue_named(found.routing_key, found.fingerprint)
+            return self._suppressions.hold_back_shift(found, issue)
+        return False
 
     def tick(self, now_s: float) -> Work:
         """Forget findings that cannot be repeated any more, some at a time."""

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from core.model.finding import Dimension, Finding
+from core.model.finding import Dimension, Finding, Shift
+from core.model.issue import Issue
 from core.telemetry import Telemetry
 from detector.issues.facts import dated
 
@@ -21,6 +22,8 @@ Patterns: TypeAlias = Annotated[
     tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
 ]
 
+# fingerprints of which findings were held back
+_REMEMBERED: Final = 10_000
 _MATCHERS: Final = ("check", "service", "target", "error_type", "environment", "routing_key")
 
 
@@ -91,6 +94,7 @@ class Suppressions:
     def __init__(self, configs: Sequence[SuppressionConfig], telemetry: Telemetry) -> None:
         self._compiled = [(config.until.timestamp(), _matcher(config), config.reason) for config in configs]
         self._telemetry = telemetry
+        self._held_back: dict[tuple[str, str], None] = {}
 
     def hold_back(self, finding: Finding, *, at_s: float) -> bool:
         """Return whether a finding is suppressed; `at_s`, its log time, stands in for a time that cannot be.
@@ -103,11 +107,31 @@ class Suppressions:
         for until_s, fits, reason in self._compiled:
             if observed_s < until_s and fits(finding):
                 self._telemetry.count("clearwatch.findings.suppressed", check=finding.check, reason=reason)
+                self._remember(finding)
                 return True
         return False
 
+    def hold_back_shift(self, shift: Shift, issue: Issue | None) -> bool:
+        """Return whether an episode is suppressed: one that began before `until`, of an issue that a matcher fits.
 
-def _matcher(config: SuppressionConfig) -> Callable[[Finding], bool]:
+        The end of an episode that was told of is told. Counted were its findings.
+        """
+        if not self._compiled:
+            return False
+        if issue is None:
+            return (shift.routing_key, shift.fingerprint) in self._held_back
+        if issue.episode_began_ns == shift.began_ns:
+            return False
+        return any(shift.began_ns / 1e9 < until_s and fits(issue) for until_s, fits, _ in self._compiled)
+
+    def _remember(self, finding: Finding) -> None:
+        """Note whose findings were held back: what is told of an issue that was never made is no loss."""
+        if len(self._held_back) >= _REMEMBERED:
+            self._held_back.clear()
+        self._held_back[finding.routing_key, finding.fingerprint] = None
+
+
+def _matcher(config: SuppressionConfig) -> Callable[[Finding | Issue], bool]:
     patterns = [
         (name, re.compile("|".join(map(fnmatch.translate, getattr(config, name)))))
         for name in _MATCHERS
@@ -115,9 +139,10 @@ def _matcher(config: SuppressionConfig) -> Callable[[Finding], bool]:
     ]
     dimensions, title = frozenset(config.dimension), re.compile(config.title) if config.title else None
 
-    def fits(finding: Finding) -> bool:
+    def fits(finding: Finding | Issue) -> bool:
         return (
-            all(pattern.match(getattr(finding, name)) for name, pattern in patterns)
+            # an issue is of all environments
+            all(pattern.match(getattr(finding, name, "")) for name, pattern in patterns)
             and (not dimensions or finding.category in dimensions)
             and (title is None or title.search(finding.title) is not None)
         )

@@ -3,6 +3,7 @@
 import enum
 import fnmatch
 import re
+from collections.abc import Iterable
 from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -10,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from core.model.finding import Dimension, Severity
 from core.model.measurement import Measurement
 from core.model.span import SpanKind
+from detector.assemble.measuring import PartedBy
 from detector.checks.port import Need
 from detector.rules.config import NAME_PATTERN, Strings, as_list
 
@@ -45,6 +47,7 @@ class By(enum.StrEnum):
 
     SERVICE = "service"
     OPERATION = "operation"
+    """Of its service."""
     MODEL = "model"
 
 
@@ -158,6 +161,15 @@ class LimitConfig(BaseModel):
         if self.of_traces and self.kind:
             raise ValueError("`kind` is of calls, and `of` says traces")
         return self
+
+
+def parted_by(limits: Iterable[LimitConfig]) -> PartedBy:
+    """Return what must stand in one partition, so that every window of these limits sees all that it is of."""
+    wanted = PartedBy.OPERATION
+    for limit in limits:
+        if By.OPERATION not in limit.by:
+            wanted = max(wanted, PartedBy.SERVICE if By.SERVICE in limit.by else PartedBy.ROUTING_KEY)
+    return wanted
 
 
 def thresholds_of_limit(limit: LimitConfig) -> dict[str, str | float | tuple[str, ...]]:

@@ -74,7 +74,9 @@ class _Limit:
         self.selection = Selection(config)
         self.max_keys = max_keys
         self.kept: OrderedDict[Key, _Kept] = OrderedDict()
-        self._by = frozenset(config.by)
+        by = frozenset(config.by)
+        # an operation is one of its service
+        self._by = by | {By.SERVICE} if By.OPERATION in by else by
 
     def key_of(self, m: Measurement) -> Key:
         by = self._by

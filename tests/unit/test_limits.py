@@ -17,10 +17,13 @@ from core.model.finding import Finding, FindingRecord, Shift
 from core.model.measurement import Measurement, MeasurementBatch
 from core.model.span import SpanKind
 from core.telemetry import Telemetry
+from detector.assemble.measuring import PartedBy
 from detector.catalogue import catalogue
 from detector.config import DetectorConfig
+from detector.rules.limits import parted_by
 from detector.rules.window import SLICES, Window
 from detector.stages import stages
+from tests.unit.dialect_spans import encoded
 
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
 START_S = 1_700_000_000.0
@@ -331,3 +334,38 @@ def test_the_documented_limits_are_accepted_and_listed() -> None:
     listed = {check.name: check for check in catalogue(config) if check.group == "rules"}
     assert listed["shop_errors"].thresholds["error_rate"] == "> 0.05"
     assert listed["cost_per_hour"].needs == ("cost",)
+
+
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        (("service", "operation"), PartedBy.OPERATION),
+        ("operation", PartedBy.OPERATION),
+        ("service", PartedBy.SERVICE),
+        (("service", "model"), PartedBy.SERVICE),
+        ("model", PartedBy.ROUTING_KEY),
+        ((), PartedBy.ROUTING_KEY),
+    ],
+)
+def test_all_that_a_window_is_of_stands_in_one_partition(by: Any, expected: PartedBy) -> None:
+    config = DetectorConfig.model_validate({"limits": [{**ERRORS, "of": "calls", "by": by}]})
+    assert parted_by(config.limits) is expected
+    sent = [
+        encoded({"n": n}, name=f"operation {n}", resource={"service.name": f"s{n % 3}", "mlflow.experiment.id": "7"})
+        for n in range(60)
+    ]
+    partitions = dict.fromkeys((topics.SPANS, topics.TRACES, topics.FINDINGS, topics.MEASUREMENTS), 16)
+    processor = stages(config, Telemetry())["assemble"].processor(0, partitions)
+    places: dict[str, set[int]] = {}
+    for number, value in enumerate(sent):
+        # each its own trace
+        value = value.replace(b"t" * 16, f"{number:016}".encode())
+        taken = StoredRecord(topic=topics.SPANS, partition=0, offset=number, log_time_ms=1_000, value=value)
+        processor.process([taken])
+    for record in processor.tick(60.0).produce:
+        if record.topic == topics.MEASUREMENTS:
+            for m in msgspec.msgpack.decode(record.value, type=MeasurementBatch).measurements:
+                if m.is_trace:
+                    places.setdefault(m.service, set()).add(record.partition)
+    assert all((len(found) == 1) is (expected is not PartedBy.OPERATION) for found in places.values())
+    assert (len(set.union(*places.values())) == 1) is (expected is PartedBy.ROUTING_KEY)

@@ -13,7 +13,7 @@ import yaml
 from clearwatch.config import ConfigError, load
 from clearwatch.ops.checks import checks_shape
 from core.log.port import StoredRecord
-from core.model.finding import Finding, Severity
+from core.model.finding import Finding, Severity, Shift
 from core.model.issue import IssueEvent
 from core.telemetry import Telemetry
 from core.topics import FINDINGS, headers
@@ -35,16 +35,28 @@ class Stage:
         given = [{"until": UNTIL, "reason": "known", **each} for each in suppressions]
         self.config = DetectorConfig.model_validate({"suppressions": given})
         self.telemetry = Telemetry()
-        self.processor = IssuesProcessor(
+        self.state: dict[bytes, bytes] = {}
+        self.offset = 0
+        self.processor = self._made()
+
+    def _made(self) -> IssuesProcessor:
+        made = IssuesProcessor(
             partition=0,
             config=IssuesConfig(),
             max_age_s=DAY_S,
             telemetry=self.telemetry,
             suppressions=self.config.suppressions,
         )
-        self.offset = 0
+        made.restore(list(self.state.items()))
+        return made
 
-    def take(self, *findings: Finding, at_s: float = NOW_S) -> list[IssueEvent]:
+    def restart(self, *suppressions: dict[str, Any]) -> None:
+        """Go on with other suppressions."""
+        given = [{"until": UNTIL, "reason": "known", **each} for each in suppressions]
+        self.config = DetectorConfig.model_validate({"suppressions": given})
+        self.processor = self._made()
+
+    def take(self, *findings: Finding | Shift, at_s: float = NOW_S) -> list[IssueEvent]:
         records = [
             StoredRecord(
                 topic=FINDINGS,
@@ -59,6 +71,7 @@ class Stage:
         self.offset += len(findings)
         work = self.processor.process(records)
         assert work.next_offsets == {FINDINGS: self.offset}
+        self.state |= {change.key: change.value for change in work.state if change.value is not None}
         return [msgspec.msgpack.decode(record.value, type=IssueEvent) for record in work.produce]
 
     @property
@@ -174,3 +187,30 @@ def test_the_documented_suppressions_are_accepted() -> None:
     first, second = DetectorConfig.model_validate(yaml.safe_load(block[1])["detector"]).suppressions
     assert first.matchers == {"check": ("tool_failure",), "target": ("search", "search_*"), "environment": ("staging",)}
     assert second.until == datetime.datetime(2026, 11, 30, tzinfo=datetime.UTC)
+
+
+def shift(began_s_before: float, *, ended: bool = False) -> Shift:
+    began_ns = int((NOW_S - began_s_before) * 1e9)
+    return Shift(
+        fingerprint="f1", routing_key="shop", began_ns=began_ns, ended_ns=began_ns + 1 if ended else 0, text="slow"
+    )
+
+
+def test_an_episode_that_began_before_the_day_is_held_back_with_its_end() -> None:
+    stage = Stage({"check": "failed_span"})
+    assert stage.take(observed(1, 10.0), shift(10.0), shift(10.0, ended=True)) == []
+    assert stage.telemetry.total("clearwatch.dropped") == 0
+    # one that begins afterwards makes the issue, and is told from beginning to end
+    assert stage.take(observed(2, 0.0), shift(0.0))
+    assert stage.take(shift(5.0), at_s=NOW_S + 5) == []
+    assert stage.take(shift(0.0, ended=True), at_s=NOW_S + 10)
+    (issue,) = stage.processor.issues
+    assert issue.episodes == 1
+    assert issue.episode_ended_ns
+
+
+def test_the_end_of_an_episode_that_was_told_of_is_told() -> None:
+    stage = Stage({"target": "something else"})
+    stage.take(observed(1, 10.0), shift(10.0))
+    stage.restart({"check": "failed_span"})
+    assert [event.kind for event in stage.take(shift(10.0, ended=True))] == ["recovered"]
