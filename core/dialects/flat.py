@@ -1,7 +1,7 @@
 """Flattened messages: `PREFIX.N.INFIX.role`, `.content`, `.tool_calls.M.…`, one attribute a leaf."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from core.dialects import answers
 from core.dialects.values import decimal, state_of, text
@@ -11,6 +11,30 @@ from core.otlp.slim import ParseError, key_of, text_of, value_of
 # a client cannot keep more attributes than this on one span by any default known to us
 _MAX_INDEX: Final = 10_000
 _NOTHING: Final = ('""', "[]")
+
+
+Families: TypeAlias = Mapping[bytes, Sequence[bytes]]
+"""Encoded pairs by how their keys begin: up to the first index, two segments at most, with the dot behind."""
+
+
+def families(pairs: Iterable[bytes]) -> Families:
+    """Return pairs by how their keys begin, so that each reader looks at its own alone."""
+    found: dict[bytes, list[bytes]] = {}
+    family, own = b".", [b""]
+    for pair in pairs:
+        try:
+            key = key_of(pair)
+        except ParseError:
+            continue
+        # the leaves of one list follow one another as a rule
+        if not key.startswith(family):
+            first, _, rest = key.partition(b".")
+            family = first + b"."
+            if not rest[:1].isdigit():
+                family += rest.partition(b".")[0] + b"."
+            own = found.setdefault(family, [])
+        own.append(pair)
+    return found
 
 
 def groups(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> list[dict[str, Any]]:
@@ -31,11 +55,6 @@ def groups(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> list[dict[str
     return [found[index] for index in sorted(found)]
 
 
-def begin(pairs: Iterable[bytes], *prefixes: bytes) -> bool:
-    """Return whether a key begins with one of the prefixes."""
-    return any(_begins(pair, prefix) for pair in pairs for prefix in prefixes)
-
-
 def messages(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> list[dict[str, Any]]:
     """Return the messages under a prefix, in index order.
 
@@ -51,15 +70,15 @@ def messages(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> list[dict[s
     return found
 
 
-def output_messages(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> answers.Answer | None:
+def output_messages(pairs: Families, prefix: bytes, infix: bytes) -> answers.Answer | None:
     """Return the answer in flattened messages; None where there are none."""
-    found = messages(pairs, prefix, infix)
+    found = messages(pairs.get(prefix, ()), prefix, infix)
     return answers.of_messages(found) if found else None
 
 
-def conversation(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> Content | None:
+def conversation(pairs: Families, prefix: bytes, infix: bytes) -> Content | None:
     """Return flattened messages: all of them as they are, and the text of the last that has one; None without any."""
-    own = tuple(pair for pair in pairs if _begins(pair, prefix))
+    own = tuple(pairs.get(prefix, ()))
     if not own:
         return None
     found = messages(own, prefix, infix)
@@ -72,20 +91,21 @@ def conversation(pairs: Iterable[bytes], prefix: bytes, infix: bytes) -> Content
     return Content(ContentState.REDACTED) if shown is None else Content(state_of(shown), shown, flat=own)
 
 
-def definitions(pairs: Iterable[bytes]) -> str | None:
+def definitions(pairs: Families) -> str | None:
     """Return the tools in flattened keys, as JSON: OpenInference's and Traceloop's; None where there are none."""
-    schemas = [group.get("json_schema") for group in groups(pairs, b"llm.tools.", b"tool.")]
+    schemas = [group.get("json_schema") for group in groups(pairs.get(b"llm.tools.", ()), b"llm.tools.", b"tool.")]
     found: list[Any] = [schema for schema in schemas if schema]
-    found += groups(pairs, b"llm.request.functions.", b"")
+    found += groups(pairs.get(b"llm.request.", ()), b"llm.request.functions.", b"")
     return text(found) if found else None
 
 
-def evaluations(pairs: Iterable[bytes]) -> tuple[Evaluation, ...]:
+def evaluations(pairs: Families) -> tuple[Evaluation, ...]:
     """Return OpenInference's evaluations and annotations, of span, trace and session."""
     found: list[Evaluation] = []
     for key in (b"evaluation", b"annotation"):
         for scope in (b"", b"trace.", b"session."):
-            found += [evaluation(group, "") for group in groups(pairs, b"%b%bs." % (scope, key), b"%b." % key)]
+            prefix = b"%b%bs." % (scope, key)
+            found += [evaluation(group, "") for group in groups(pairs.get(prefix, ()), prefix, b"%b." % key)]
     return tuple(found)
 
 
@@ -98,13 +118,6 @@ def evaluation(said: Mapping[str, Any], prefix: str) -> Evaluation:
         label=text(said.get(f"{prefix}score.label", said.get(f"{prefix}label"))) or "",
         explanation=text(said.get(f"{prefix}explanation")) or "",
     )
-
-
-def _begins(pair: bytes, prefix: bytes) -> bool:
-    try:
-        return key_of(pair).startswith(prefix)
-    except ParseError:
-        return False
 
 
 def _text(content: Any) -> str | None:

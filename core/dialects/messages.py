@@ -84,7 +84,8 @@ def messages_of(content: Content, *, role: str = "user") -> tuple[Message, ...]:
     if not is_readable(content):
         return ()
     if content.flat:
-        found = [item for prefix, infix in _PREFIXES for item in flat.messages(content.flat, prefix, infix)]
+        own = flat.families(content.flat)
+        found = [item for prefix, infix in _PREFIXES for item in flat.messages(own.get(prefix, ()), prefix, infix)]
         if found:
             return _named(_of_list(found, role, 0))
     text = content.text

@@ -7,7 +7,7 @@ from typing import Final
 
 from core.dialects import answers
 from core.dialects.documents import documents, flat_documents, read_retrieval
-from core.dialects.flat import begin, conversation, definitions, evaluations, output_messages
+from core.dialects.flat import Families, conversation, definitions, evaluations, families, output_messages
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
 from core.dialects.values import STOPPED, count, decimal, finish, kinds, name, state_of, text
@@ -28,24 +28,26 @@ KINDS = {
 }
 
 
+_MESSAGES: Final = (b"llm.input_messages.", b"llm.output_messages.")
 # words without which JSON is no conversation
 _ROLES: Final = ('"role"', '"lc"', '"type": "human"', '"type":"human"')
 
 
 def read(reading: Reading) -> None:
     """Fill the answer and conversation of LLM spans, what retrievers found, tools, evaluations, the agent's name."""
-    found, flat = reading.found, reading.flat
-    if reading.kind is SpanKind.UNKNOWN and flat and begin(flat, b"llm.input_messages.", b"llm.output_messages."):
+    found, flat = reading.found, families(reading.flat or ())
+    if reading.kind is SpanKind.UNKNOWN and not flat.keys().isdisjoint(_MESSAGES):
         # the kind was set first, and a client's limit on attributes drops the oldest
         reading.kind = SpanKind.LLM
     if reading.kind is SpanKind.LLM:
-        _read_llm(reading)
+        _read_llm(reading, flat)
     elif reading.kind is SpanKind.AGENT and found[Field.AGENT] is None and reading.name.endswith(".run"):
         # smolagents: the span is named "<class>.run", and nothing else names the agent
         found[Field.AGENT] = reading.name.removesuffix(".run")
     if flat:
         for prefix in (b"retrieval.documents.", b"reranker.output_documents."):
-            found[Field.DOCUMENTS] = flat_documents(flat, prefix) or found[Field.DOCUMENTS]
+            if prefix in flat:
+                found[Field.DOCUMENTS] = flat_documents(flat[prefix], prefix) or found[Field.DOCUMENTS]
         # where attributes were dropped the rest of the tools is no list of them
         if found[Field.TOOL_DEFINITIONS] is None and not reading.dropped:
             found[Field.TOOL_DEFINITIONS] = definitions(flat)
@@ -54,8 +56,8 @@ def read(reading: Reading) -> None:
         read_retrieval(reading)
 
 
-def _read_llm(reading: Reading) -> None:
-    found, flat = reading.found, reading.flat
+def _read_llm(reading: Reading, flat: Families) -> None:
+    found = reading.found
     answer = output_messages(flat, b"llm.output_messages.", b"message.") if flat else None
     raw = found[Field.OUTPUT]
     if raw is not None and (answer is None or answer.content.state is ContentState.ABSENT):

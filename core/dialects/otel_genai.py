@@ -8,7 +8,7 @@ from typing import Any
 
 from core.dialects import answers
 from core.dialects.documents import documents
-from core.dialects.flat import begin, conversation, definitions, evaluation, output_messages
+from core.dialects.flat import conversation, definitions, evaluation, families, output_messages
 from core.dialects.table import Dialect, Event, Field, Reading
 from core.dialects.values import (
     boolean,
@@ -69,6 +69,7 @@ OPERATIONS = {
 }
 
 # a member of an enum costs 100 ns to look up in Python 3.11
+_MESSAGES, _EVALUATION = (b"gen_ai.prompt.", b"gen_ai.completion."), b"gen_ai.evaluation."
 _EMPTY = Content(ContentState.PRESENT)
 _OUTPUT, _INPUT, _TOOL = int(Field.OUTPUT), int(Field.INPUT), SpanKind.TOOL
 _MESSAGE_EVENTS = {
@@ -80,11 +81,12 @@ _PROMPT_EVENT, _COMPLETION_EVENT = "gen_ai.content.prompt", "gen_ai.content.comp
 
 def read(reading: Reading) -> None:
     """Fill what stands in flattened keys and span events, where the keys said nothing."""
-    found, flat = reading.found, reading.flat
+    found = reading.found
     output = found[_OUTPUT]
     answer = output if isinstance(output, answers.Answer) else None
-    if flat:
-        if reading.kind is SpanKind.UNKNOWN and begin(flat, b"gen_ai.prompt.", b"gen_ai.completion."):
+    if reading.flat:
+        flat = families(reading.flat)
+        if reading.kind is SpanKind.UNKNOWN and not flat.keys().isdisjoint(_MESSAGES):
             # a client's limit on attributes drops the oldest, which say the kind
             reading.kind = SpanKind.LLM
         if answer is None:
@@ -97,8 +99,8 @@ def read(reading: Reading) -> None:
         # where attributes were dropped the rest of the tools is no list of them
         if found[Field.TOOL_DEFINITIONS] is None and not reading.dropped:
             found[Field.TOOL_DEFINITIONS] = definitions(flat)
-        if begin(flat, b"gen_ai.evaluation."):
-            said = evaluation(attributes_of(flat), "gen_ai.evaluation.")
+        if _EVALUATION in flat:
+            said = evaluation(attributes_of(flat[_EVALUATION]), "gen_ai.evaluation.")
             found[Field.EVALUATIONS] = (*(found[Field.EVALUATIONS] or ()), said)
     if reading.events:
         answer = _from_events(reading, answer)
