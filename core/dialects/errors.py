@@ -1,5 +1,6 @@
 """Why a call failed, from its error type, code and text; providers' plain words included."""
 
+import functools
 import re
 from typing import Final
 
@@ -141,7 +142,12 @@ def classify(*, error_type: str, status_code: int, message: str) -> ErrorClass:
     A narrow meaning in the text (context overflow, quota, content filter) wins over the code, the code over the type
     and both over the rest of the text, because a wrapper's type says less than what it wraps.
     """
-    text, error_type = message[:_SEARCHED_CHARS], error_type[-_TYPE_MAX_CHARS:]
+    return _class_of(error_type[-_TYPE_MAX_CHARS:], status_code, message[:_SEARCHED_CHARS])
+
+
+# every ancestor repeats its child's error, and a broken provider says the same all day; 2 MB at most
+@functools.lru_cache(maxsize=1_024)
+def _class_of(error_type: str, status_code: int, text: str) -> ErrorClass:
     if _THROTTLED.search(error_type):
         # Bedrock throttles by tokens in words that read like an overflow
         return ErrorClass.RATE_LIMIT

@@ -105,7 +105,8 @@ def evaluations(pairs: Families) -> tuple[Evaluation, ...]:
     for key in (b"evaluation", b"annotation"):
         for scope in (b"", b"trace.", b"session."):
             prefix = b"%b%bs." % (scope, key)
-            found += [evaluation(group, "") for group in groups(pairs.get(prefix, ()), prefix, b"%b." % key)]
+            if prefix in pairs:
+                found += [evaluation(group, "") for group in groups(pairs[prefix], prefix, b"%b." % key)]
     return tuple(found)
 
 
