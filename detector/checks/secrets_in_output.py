@@ -22,12 +22,14 @@ class SecretsInOutputConfig(CheckConfig):
 class SecretsInOutput:
     """Found where an answer of an LLM call (no LLM span below it) holds one of these:
 
-    - a token in its provider's shape (OpenAI, Anthropic, AWS, GitHub, GitLab, Slack, Google, Stripe, Hugging Face, npm,
-      PyPI, SendGrid, Groq, xAI), random enough to be one (entropy), with digits, and without a placeholder's words;
+    - a token in its provider's shape (OpenAI, Anthropic, AWS, Azure, GitHub, GitLab, Slack, Google, Stripe, Hugging
+      Face, npm, PyPI, SendGrid, Groq, xAI, Databricks, Vault, Telegram and a dozen more), random enough to be one
+      (entropy), with digits, and without a placeholder's words;
     - a private key with its body (PEM, OpenSSH, PGP);
     - a JSON Web Token whose parts decode;
     - a connection string with a password, to a host that is not this one;
-    - a value of 16 or more random characters after "password", "API key", "client secret" and the like.
+    - a value of 16 or more random characters after "API key", "client secret", "access token" and the like;
+    - a value of 8 or more characters of three kinds (small, capital, digit, sign) after "password".
 
     Severity: high for tokens in a provider's shape and private keys, medium for the others; low where the user had said
     it in this conversation. One fault a target and trace, its fingerprint on the kind. The secret is never repeated:

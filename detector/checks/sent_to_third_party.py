@@ -22,7 +22,7 @@ _WEB_TOOLS: Final = (
     "*fetch*url*", "*http_request*", "*requests_*", "*browse*", "*visit_page*", "*wikipedia*", "*pastebin*",
 )  # fmt: skip
 # pages of the web carry such in the open: keys that browsers need, tokens of anonymous visitors
-_PUBLIC_IN_PAGES: Final = frozenset({"Google API key", "JSON Web Token", "password"})
+_PUBLIC_IN_PAGES: Final = frozenset({"Google API key", "JSON Web Token", "labelled key", "password"})
 
 
 class SentToThirdPartyConfig(CheckConfig):

@@ -20,6 +20,7 @@ from detector.checks.text.masking import masked
 PRIVATE_KEY: Final = "private key"
 _WEB_TOKEN: Final = "JSON Web Token"  # noqa: S105 - the name of a kind
 _CONNECTION: Final = "connection string with a password"
+_KEY: Final = "labelled key"
 _PASSWORD: Final = "password"  # noqa: S105 - the name of a kind
 
 # random Base62 of 20 characters has about 4.0 bits a character, words and repetitions below 3
@@ -31,9 +32,11 @@ _PLACEHOLDER: Final = re.compile(
     re.IGNORECASE,
 )
 _ANY_PASSWORD: Final = re.compile(
-    r"^(?:pass|password|passwd|pwd|secret|user|root|admin|postgres|mysql|guest|test|token|\*+|x+|\.+|<.*|\$.*|\{.*|%.*|\[.*)\d{0,3}$",
+    r"^(?:pass|password|passwd|pwd|secret|user|root|admin|postgres|mysql|guest|test|token|tiger|hunter|\*+|x+|\.+|<.*|\$.*|\{.*|%.*|\[.*)\d{0,3}$",
     re.IGNORECASE,
 )
+# what stands there in programs and in manuals: an expression, a name of the thing itself
+_CODE: Final = re.compile(r"[()\[\]{}<>|\\]|\.\w+\.|passw|secret|token|_key|env\b|hunter2|tiger", re.IGNORECASE)
 _LOCAL: Final = re.compile(
     r"^(?:localhost|127\.|0\.0\.0\.0|\[::1\]|host\b|hostname|example|db\.example|your|my)", re.IGNORECASE
 )
@@ -84,9 +87,24 @@ def _credential(kind: str, raw: str, behind: str) -> Credential | None:
         is_made_up = _ANY_PASSWORD.match(password) or _PLACEHOLDER.search(password) or _LOCAL.match(raw[-1] + host)
         return None if is_made_up else Credential(kind=kind, masked=masked(password), raw=password, is_labelled=True)
     if kind == _PASSWORD:
+        value = re.split(r"[\s:=\"'`]", raw.rstrip("\"'`.,;)"))[-1]
+        # what a person would choose: letters of both cases, digits, a sign
+        classes = [str.islower, str.isupper, str.isdigit, lambda c: c in "!#$%&*+?@^_-"]
+        if len(value) < 8 or sum(any(map(has, value)) for has in classes) < 3:
+            return None
+        if _PLACEHOLDER.search(value) or _ANY_PASSWORD.match(value) or _CODE.search(value) or _bits(value) < 2.5:
+            return None
+        return Credential(kind=kind, masked=masked(value), raw=value, is_labelled=True)
+    if kind == _KEY:
         value = re.split(r"[\s:=\"'`]", raw.rstrip("\"'`.,;"))[-1]
         mixed = any(c.isdigit() for c in value) and any(c.isalpha() for c in value)
-        if not mixed or len(value) < 16 or _PLACEHOLDER.search(value) or _bits(value) < _LEAST_BITS_LABELLED:
+        if (
+            not mixed
+            or len(value) < 16
+            or _PLACEHOLDER.search(value)
+            or _CODE.search(value)
+            or _bits(value) < _LEAST_BITS_LABELLED
+        ):
             return None
         return Credential(kind=kind, masked=masked(value), raw=value, is_labelled=True)
     if _PLACEHOLDER.search(raw) or _bits(raw) < _LEAST_BITS or not any(c.isdigit() for c in raw):

@@ -202,7 +202,7 @@ HINTS: Final[dict[str, tuple[str, ...]]] = {
 
 MARKUP: Final[dict[str, str]] = {
     "a fake role tag": (
-        r"<\|(?:im_start|im_end|system|assistant|user|start_header_id|end_header_id|eot_id|endoftext|begin_of_text)\|>"
+        r"<\|(?:im_start|im_end|system|assistant|user|start_header_id|end_header_id|eot_id)\|>"
         r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
     ),
     "hidden characters of Unicode's tag block": (
@@ -237,6 +237,21 @@ SECRETS: Final[dict[str, str]] = {
     "SendGrid key": r"\bSG\.[A-Za-z0-9_\-]{20,24}\.[A-Za-z0-9_\-]{39,50}",
     "Groq API key": r"\bgsk_[A-Za-z0-9]{40,}",
     "xAI API key": r"\bxai-[A-Za-z0-9]{60,}",
+    "Azure storage key": r"AccountKey=[A-Za-z0-9+/]{80,}={0,2}",
+    "Google OAuth token": r"\bya29\.[A-Za-z0-9_\-]{40,}",
+    "Databricks token": r"\bdapi[0-9a-f]{32}",
+    "DigitalOcean token": r"\bdo[opr]_v1_[0-9a-f]{64}",
+    "HashiCorp Vault token": r"\bhv[sb]\.[A-Za-z0-9_\-]{24,}",
+    "LangSmith key": r"\blsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-f]{10}",
+    "Langfuse secret key": r"\bsk-lf-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+    "Linear key": r"\blin_api_[A-Za-z0-9]{32,}",
+    "Notion token": r"\bntn_[A-Za-z0-9]{40,}",
+    "Perplexity key": r"\bpplx-[A-Za-z0-9]{40,}",
+    "Replicate token": r"\br8_[A-Za-z0-9]{36,}",
+    "Shopify token": r"\bshp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}",
+    "Stripe webhook secret": r"\bwhsec_[A-Za-z0-9]{24,}",
+    "Tavily key": r"\btvly-(?:dev-|prod-)?[A-Za-z0-9]{24,}",
+    "Telegram bot token": r"\b\d{8,10}:AA[A-Za-z0-9_\-]{33}",
     "private key": r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----",
     "JSON Web Token": r"\beyJ[A-Za-z0-9_\-]{10,}\.eyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{20,}",
 }
@@ -245,11 +260,12 @@ SECRETS: Final[dict[str, str]] = {
 LABELLED_SECRETS: Final[dict[str, str]] = {
     "connection string with a password": r"\b[a-z][a-z0-9+.\-]{1,20}://[^\s/:@\"'<>]{1,60}:[^\s/@\"'<>]{3,80}@[a-z0-9\["
     r"]",
-    "password": (
+    "labelled key": (
         r"\b(?:password|passwd|passphrase|api[_ \-]?key|secret[_ \-]?(?:access[_ \-]?)?key|client[_ \-]?secret|"
-        r"access[_ \-]?token|auth[_ \-]?token)\\?[\"'`]?(?: is)?\s{0,3}[:=]?\s{0,3}\\?[\"'`]?"
+        r"access[_ \-]?token|auth[_ \-]?token|authorization: bearer)\\?[\"'`]?(?: is)?\s{0,3}[:=]?\s{0,3}\\?[\"'`]?"
         r"[A-Za-z0-9!#$%&*+/=?@^_.\-]{16,}"
     ),
+    "password": r"\b(?:password|passwd|passphrase|pwd)\\?[\"'`]?(?: is)?\s{0,3}[:=]\s{0,3}\\?[\"'`]?[^\s\"'`,;]{8,}",
 }
 """Secrets that are told by what stands beside them."""
 
