@@ -9,7 +9,7 @@ from core.model.span import ContentState, Span
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
-from detector.checks.text.language import LEAST_LETTERS, are_near, language_of, speaks
+from detector.checks.text.language import LEAST_LETTERS, are_near, ends, language_of, speaks
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
@@ -82,7 +82,7 @@ class LanguageMismatch:
         if not language or are_near(language, answered) or speaks(asked[-1], answered, beside=language):
             return CLEAR
         told = [m.text for m in messages if m.role not in ("assistant", "tool")]
-        if any(language_of(text) == answered for text in asked) or any(_NAMED.search(text) for text in told):
+        if any(language_of(text) == answered for text in asked) or any(_NAMED.search(ends(text)) for text in told):
             return CLEAR
         return found(
             [

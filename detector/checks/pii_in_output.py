@@ -77,11 +77,12 @@ class PiiInOutput:
 
     def _disclosed(self, trace: Trace, passage: Passage) -> list[Personal]:
         """Return what an answer gives out that its call was not told by the user or by its instructions."""
-        data = list(personal_data(passage.text, contacts=self._config.contacts))
+        kinds = passage.labels(self._families)
+        data = list(personal_data(passage.text, kinds))
         if not data:
             return []
         said = [m.text for m in input_messages(trace, passage.span) if m.role != "tool" and m.role != "assistant"]
-        known = {p.raw for text in said for p in personal_data(text, contacts=True)}
+        known = {p.raw for text in said for p in personal_data(text, kinds)}
         data = [p for p in data if p.raw not in known]
         real = [p for p in data if not p.is_test]
         return real or (data if len({p.kind for p in data}) > 1 else [])

@@ -57,8 +57,7 @@ class SecretsInOutput:
             return otherwise
         told: dict[str, tuple[Passage, list[Credential]]] = {}
         for passage in scan.of(SECRET, ANSWER):
-            kinds = [needle.label for needle, _ in passage.needles if needle.family == SECRET]
-            secrets = list(credentials(passage.text, kinds))
+            secrets = list(credentials(passage.text, passage.labels(SECRET)))
             if secrets and not is_wrapper(trace, passage.span):
                 told.setdefault(passage.span.target, (passage, []))[1].extend(secrets)
         return found([self._finding(trace, *found_) for found_ in told.values()], otherwise=otherwise)

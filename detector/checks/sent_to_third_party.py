@@ -88,13 +88,11 @@ class SentToThirdParty:
         return _is_like(span, self._config.external_tools)
 
     def _found(self, passage: Passage) -> Iterator[tuple[str, bool, str]]:
-        kinds = [needle.label for needle, _ in passage.needles if needle.family == SECRET]
-        for secret in credentials(passage.text, kinds):
+        for secret in credentials(passage.text, passage.labels(SECRET)):
             yield secret.kind, True, secret.masked
-        if passage.families & self._families & PERSONAL:
-            for data in personal_data(passage.text, contacts=False):
-                if not data.is_test:
-                    yield data.kind, False, data.masked
+        for data in personal_data(passage.text, passage.labels(PERSONAL & self._families)):
+            if not data.is_test:
+                yield data.kind, False, data.masked
 
     def _finding(self, trace: Trace, kind: str, passage: Passage, is_secret: bool, shown: list[str]) -> Finding:
         span = passage.span

@@ -69,8 +69,14 @@ def credentials(text: str, kinds: Iterable[str]) -> Iterator[Credential]:
 
 @functools.cache
 def _expressions() -> Mapping[str, re.Pattern[str]]:
-    shapes = {kind: re.compile(shape) for kind, shape in phrases.SECRETS.items()}
-    return shapes | {kind: re.compile(shape, re.IGNORECASE) for kind, shape in phrases.LABELLED_SECRETS.items()}
+    shapes = {kind: re.compile(_starting(shape)) for kind, shape in phrases.SECRETS.items()}
+    labelled = {kind: re.compile(_starting(shape), re.I) for kind, shape in phrases.LABELLED_SECRETS.items()}
+    return shapes | labelled
+
+
+def _starting(shape: str) -> str:
+    """Return a shape that begins where no hyphen stands before: `eyJ-eyJ-eyJ-…` must not be tried at each of them."""
+    return shape.replace(r"\b", r"(?<![\w\-])", 1) if shape.startswith(r"\b") else shape
 
 
 def _credential(kind: str, raw: str, behind: str) -> Credential | None:

@@ -20,6 +20,7 @@ FIRST_CHARACTERS: Final = 160
 # and where it does not, in what follows
 SAMPLE_CHARACTERS: Final = 900
 _MOST_WORDS: Final = 255
+_END_CHARACTERS: Final = 10_000
 # below, a title or a name would decide
 LEAST_LETTERS: Final = 40
 # a character of these scripts is a syllable or a word
@@ -179,6 +180,7 @@ class _Lexicon:
 
     def language_of(self, words: Sequence[str]) -> str:
         """Return the language that these words show beyond doubt, or empty."""
+        words = words[:_MOST_WORDS]
         total = sum(filter(None, map(self._values.get, words)))
         counts = total.to_bytes(len(self._languages), "little")
         hits = max(counts)
@@ -214,7 +216,7 @@ _SCRIPTS: Final = (
     (0x0C00, 0x0C7F, "te"), (0x0E00, 0x0E7F, "th"), (0x10A0, 0x10FF, "ka"), (0x1100, 0x11FF, "ko"),
     (0x3040, 0x30FF, "ja"), (0x3130, 0x318F, "ko"), (0x3400, 0x9FFF, "zh"), (0xAC00, 0xD7AF, "ko"),
 )  # fmt: skip
-_NOISE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+|<[^<>\n]{1,200}>", re.DOTALL)
+_NOISE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|[\w.+\-]{1,64}@\S+|<[^<>\n]{1,200}>", re.DOTALL)
 _NEAR: Final = ({"es", "pt", "ca"}, {"sv", "da"}, {"ru", "uk", "bg"}, {"ja", "zh"}, {"hr", "cs", "pl"}, {"ar", "fa"})
 
 
@@ -236,10 +238,16 @@ def _language_of(sample: str) -> str:
 
 def speaks(text: str, language: str, *, beside: str) -> bool:
     """Return whether a text of language `beside` has a part in `language`: a question within a template, say."""
+    text = ends(text)
     words = {word for word in _words(_NOISE.sub(" ", text)) if len(word) > 1}
     if any(lexicon.own_words(words, language, beside=beside) >= 2 for lexicon in (_LATIN, _CYRILLIC, _ARABIC)):
         return True
     return any(_script_of(ord(c)) == language for c in _NOT_LATIN.findall(text))
+
+
+def ends(text: str) -> str:
+    """Return the beginning and the end of a template or of instructions: what is asked stands there."""
+    return text if len(text) <= 2 * _END_CHARACTERS else f"{text[:_END_CHARACTERS]}\n{text[-_END_CHARACTERS:]}"
 
 
 def are_near(one: str, other: str) -> bool:
@@ -256,7 +264,7 @@ def prose(text: str, characters: int) -> str:
 
 
 def _words(sample: str) -> list[str]:
-    return sample.lower().replace("’", "'").replace(",", " ").replace(".", " ").split()[:_MOST_WORDS]
+    return sample.lower().replace("’", "'").replace(",", " ").replace(".", " ").split()
 
 
 def _of_script(sample: str, foreign: str) -> str:

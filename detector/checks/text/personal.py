@@ -6,7 +6,7 @@ digits and a checksum of one) counts only beside a word that says what it is.
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -167,12 +167,11 @@ _IDS: Final = (
 _TEST_IDS: Final = frozenset({"123456789", "987654321", "078051120", "219099999", "111111111", "12345678909"})
 
 
-def personal_data(text: str, *, contacts: bool) -> Iterator[Personal]:
-    """Yield what is personal in a text, each distinct thing once; contacts (e-mail, phone) only where asked for."""
+def personal_data(text: str, kinds: Collection[str]) -> Iterator[Personal]:
+    """Yield what is personal in a text, of the kinds that are asked for, each distinct thing once."""
     seen: set[str] = set()
-    finders = [_cards, _ibans, _ids, *((_emails, _phones) if contacts else ())]
-    for finder in finders:
-        for count, found in enumerate(finder(text)):
+    for kind in kinds:
+        for count, found in enumerate(_FINDERS[kind](text)):
             if count >= _MOST_OF_A_KIND:
                 break
             if found.raw not in seen:
@@ -237,6 +236,18 @@ def _phones(text: str) -> Iterator[Personal]:
         # E.164: at most 15 digits
         if 9 <= len(digits) <= 15 and len(set(digits)) > 2 and not _NOBODY.match(digits):
             yield Personal(kind=PHONE, masked=masked(digits), raw=digits)
+
+
+_FINDERS: Final[Mapping[str, Callable[[str], Iterator[Personal]]]] = {
+    CARD: _cards,
+    IBAN: _ibans,
+    NATIONAL_ID: _ids,
+    "Chinese resident id": _ids,
+    EMAIL: _emails,
+    PHONE: _phones,
+}
+KINDS: Final = tuple(_FINDERS)
+"""What `personal_data` may be asked for."""
 
 
 def _is_labelled(label: re.Pattern[str], text: str, start: int, end: int) -> bool:

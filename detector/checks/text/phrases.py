@@ -281,7 +281,7 @@ PERSONAL: Final[dict[str, str]] = {
 }
 
 ID_LABELS: Final[dict[str, tuple[str, ...]]] = {
-    "national id": (
+    "national id number": (
         r"\b(?:ssn|nir|dni|nie|bsn|pesel|cpr|hetu|cpf|curp|tfn|ahv|avs|nino)\b",
         r"social security|social insurance|national insurance|\bnhs n",
         r"steuer-?id|burgerservice|rijksregister|registre national|codice fiscale",

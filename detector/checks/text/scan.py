@@ -69,6 +69,8 @@ class TextLimits(pydantic.BaseModel):
 
     max_text_characters: int = pydantic.Field(default=1_000_000, ge=1_000)
     """Of a longer text the first three quarters and the last quarter of as many are read."""
+    max_searched_characters: int = pydantic.Field(default=200_000, ge=1_000)
+    """Of a text that holds something, as many around the first sighting are looked at more closely."""
     max_trace_characters: int = pydantic.Field(default=16_000_000, ge=1_000)
     """A trace's texts beyond are not read; what was not read counts as `text_not_scanned` dropped."""
 
@@ -86,6 +88,10 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     needles: tuple[tuple[Needle, int], ...]
     """Each needle in it, with the byte behind its first sighting."""
     families: int
+
+    def labels(self, families: int) -> tuple[str, ...]:
+        """Return the distinct labels of its needles of these families."""
+        return tuple(dict.fromkeys(needle.label for needle, _ in self.needles if needle.family & families))
 
 
 class TextScan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -127,6 +133,7 @@ class _Reader:
         self._trace = trace
         limits: TextLimits = trace.derived.get(_LIMITS, DEFAULT_LIMITS)
         self._max_text = limits.max_text_characters
+        self._max_searched = limits.max_searched_characters
         self._left = limits.max_trace_characters
         self._unread = 0
         self._unread_characters = 0
@@ -249,21 +256,28 @@ class _Reader:
     def _passages(self, side: int, families: int, texts: Iterator[tuple[Span, str, str]]) -> Iterator[Passage]:
         seen: set[tuple[str, str]] = set()
         for span, role, text in texts:
-            needles = [(NEEDLES[needle], end) for needle, end in sightings(encoded(text))]
+            if not role:
+                text = unescaped(text)
+            data = encoded(text)
+            needles = [(NEEDLES[needle], end) for needle, end in sightings(data)]
             kept = tuple(found for found in needles if found[0].family & families)
             if kept and (role, text) not in seen:
                 seen.add((role, text))
                 union = 0
                 for needle, _ in kept:
                     union |= needle.family
-                yield Passage(
-                    span=span,
-                    side=side,
-                    role=role,
-                    text=text if role else unescaped(text),
-                    needles=kept,
-                    families=union,
-                )
+                text = self._around(text, data, min(end for _, end in kept), side)
+                yield Passage(span=span, side=side, role=role, text=text, needles=kept, families=union)
+
+    def _around(self, text: str, data: bytes, end: int, side: int) -> str:
+        """Return what finer means look at: they cost a hundred times the scan, and some texts are made to."""
+        if len(text) <= self._max_searched:
+            return text
+        first = len(data[:end].decode("utf-8", "ignore"))
+        start = max(0, min(first - self._max_searched // 4, len(text) - self._max_searched))
+        self._unread |= side
+        self._unread_characters += len(text) - self._max_searched
+        return text[start : start + self._max_searched]
 
 
 def _fresh(text: str, before: str) -> str:
