@@ -1,5 +1,7 @@
 """The digest of a turn: what the user said last, the final answer, how it ended. Made for traces of a session only.
 
+For the root stands the first agent or chain below it, where the root itself says nothing: a web server's span, say.
+
 **Question.** The last user message of the root's input where that is a conversation, else of the first LLM call's
 input; where the root was given plain text which that message contains (a prompt built around it), the plain text.
 **Answer.** The root's output where it is plain text or ends with a message of the assistant, else the last LLM output
@@ -17,6 +19,7 @@ from core.model.trace import Trace, Turn
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT, _TRUNCATED, _ABSENT = ContentState.PRESENT, ContentState.TRUNCATED, ContentState.ABSENT
 _TALKING: Final = frozenset({SpanKind.AGENT, SpanKind.CHAIN, SpanKind.LLM, SpanKind.UNKNOWN})
+_HOLDING: Final = frozenset({SpanKind.AGENT, SpanKind.CHAIN})
 # as JSON writes them, and as the last bytes of a flattened attribute
 _USER_WORDS: Final = ('"user"', '"human"', '"HumanMessage"')
 _USERS: Final = (b"user", b"human")
@@ -29,7 +32,7 @@ def turn_of(trace: Trace, *, chars: int) -> Turn | None:
     """Return the digest, texts cut to `chars` characters of head and of tail; None where nothing speaks in it."""
     calls = trace.llm_spans
     root = trace.root
-    speaker = root if root is not None and root.kind in _TALKING else None
+    speaker = _speaker(trace, root)
     if not calls and (speaker is None or (speaker.kind is SpanKind.UNKNOWN and speaker.input.state is _ABSENT)):
         return None
     question, question_state, asked_from, history, goes_on = _question(trace, speaker, calls)
@@ -51,6 +54,17 @@ def turn_of(trace: Trace, *, chars: int) -> Turn | None:
         next((span.agent for span in (speaker, *calls) if span is not None and span.agent), "")[:_MAX_NAME_CHARACTERS],
         _evaluations(trace, chars),
     )
+
+
+def _speaker(trace: Trace, root: Span | None) -> Span | None:
+    """Return the span that stands for the turn: the root, else the first agent or chain that says something."""
+    if root is not None and root.kind in _TALKING and (root.input.text or root.output.text):
+        return root
+    if len(trace.spans) > len(trace.llm_spans) + 1:
+        for span in trace.spans:
+            if span.kind in _HOLDING and (span.input.text or span.output.text):
+                return span
+    return root if root is not None and root.kind in _TALKING else None
 
 
 def cut(text: str, chars: int) -> str:

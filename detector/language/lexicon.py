@@ -321,13 +321,18 @@ _ANYTHING_ELSE: Final = _any(
 )
 
 
+def _in_unspaced(phrases: "re.Pattern[str]", text: str) -> "re.Match[str] | None":
+    """Return the first phrase of a script without spaces; most texts are ASCII, which holds none."""
+    return None if text.isascii() else phrases.search(text)
+
+
 def frustrated(text: str) -> str:
     """Return the words of a plain text that show a discontented user; empty where none do."""
     if _TASK.match(text):
         return ""
     match = (
         _FRUSTRATED.search(text)
-        or _FRUSTRATED_UNSPACED.search(text)
+        or _in_unspaced(_FRUSTRATED_UNSPACED, text)
         or _OUTBURST.fullmatch(_PUNCTUATION.sub(" ", text[:_OUTBURST_CHARACTERS]).strip())
     )
     return match.group().strip() if match is not None else ""
@@ -335,13 +340,13 @@ def frustrated(text: str) -> str:
 
 def wants_human(text: str) -> str:
     """Return the words of a plain text that ask for a person instead; empty where none do, or where they agree to one."""
-    match = _WANTS_HUMAN.search(text) or _WANTS_HUMAN_UNSPACED.search(text)
+    match = _WANTS_HUMAN.search(text) or _in_unspaced(_WANTS_HUMAN_UNSPACED, text)
     return match.group().strip() if match is not None and polarity(text) <= 0 else ""
 
 
 def speaks_of_human(text: str) -> bool:
     """Return whether a plain text speaks of a person who could take over."""
-    return _HUMAN.search(text) is not None or _HUMAN_UNSPACED.search(text) is not None
+    return _HUMAN.search(text) is not None or _in_unspaced(_HUMAN_UNSPACED, text) is not None
 
 
 def asks_back(text: str) -> bool:
@@ -351,12 +356,12 @@ def asks_back(text: str) -> bool:
 
 def says_no_answer(text: str) -> bool:
     """Return whether a plain text says that there is no answer, or that something failed."""
-    return _NO_ANSWER.search(text) is not None or _NO_ANSWER_UNSPACED.search(text) is not None
+    return _NO_ANSWER.search(text) is not None or _in_unspaced(_NO_ANSWER_UNSPACED, text) is not None
 
 
 def takes_back(text: str) -> str:
     """Return the words of a plain text in which a speaker takes back what it said before; empty where none do."""
-    match = _TAKES_BACK.search(text) or _TAKES_BACK_UNSPACED.search(text)
+    match = _TAKES_BACK.search(text) or _in_unspaced(_TAKES_BACK_UNSPACED, text)
     return match.group().strip() if match is not None else ""
 
 

@@ -54,7 +54,7 @@ class Said(Words):
     @functools.cached_property
     def corrected(self) -> Sequence[tuple[Words, frozenset[str]]]:
         """Return the sentences that give figures for what is "actually" so, with these figures."""
-        if not any(c.isdigit() for c in self.text) or not lexicon.says_actually(self.plain):
+        if not lexicon.says_actually(self.plain):
             return ()
         found = lexicon.sentences_with_figures(self.text[:_READ_CHARACTERS])
         return [(Words(piece), figures) for piece, figures in found if lexicon.says_actually(plain(piece))]

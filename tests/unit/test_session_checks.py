@@ -331,6 +331,10 @@ def test_a_session_that_ends_on_an_error_was_abandoned() -> None:
     assert (finding.trace_id, finding.span_ids, finding.error_type) == ("t1", ("deep",), "timeout")
 
 
+def test_a_turn_that_somebody_cancelled_is_no_error_to_leave_after() -> None:
+    assert checks_of(FLIGHT, msgspec.structs.replace(FAILED, error_class="cancelled")) == []
+
+
 def test_who_comes_back_after_an_error_has_not_left() -> None:
     assert checks_of(FLIGHT, FAILED, said("And to Bonn?", "At ten.")) == []
     assert checks_of(FAILED) == []

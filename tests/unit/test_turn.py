@@ -42,6 +42,14 @@ def test_the_root_says_what_the_turn_was() -> None:
     assert (turn.question_span, turn.answer_span) == (root.span_id, last.span_id)
 
 
+def test_below_a_servers_span_the_agent_says_what_the_turn_was() -> None:
+    story = Story()
+    server = story.add(SpanKind.HTTP, "POST /chat")
+    agent = story.add(SpanKind.AGENT, parent=server.span_id, input=chat(("user", "When?")), output=present("At nine."))
+    story.llm(agent.span_id, input=chat(("user", "Rewrite: When?")), output=present("when flight"))
+    assert (digest(story).question, digest(story).answer) == ("When?", "At nine.")
+
+
 def test_plain_input_of_the_root_is_the_question_where_a_prompt_was_built_around_it() -> None:
     story = Story()
     root = story.root(input=present("When?"))

@@ -1,11 +1,16 @@
 """A session ends on an error: the last thing that the user saw was a failure, and nothing came after it."""
 
+from typing import Final
+
 import pydantic
 
 from core.model.finding import Dimension
+from core.model.span import ErrorClass
 from detector.checks.port import CLEAR, Answer, CheckConfig, Need, found
 from detector.sessions.checks.finding import session_finding
 from detector.sessions.conversation import Conversation
+
+_CANCELLED: Final = str(ErrorClass.CANCELLED)
 
 
 class AbandonedConfig(CheckConfig):
@@ -24,8 +29,8 @@ class Abandoned:
 
     Blamed is the deepest span that failed last. Severity: low, for the failure is reported by itself. Needs no text.
 
-    Not findings: errors that the agent recovered from; a failed turn after which the user came back; a session that is
-    still open.
+    Not findings: turns that somebody cancelled; errors that the agent recovered from; a failed turn after which the
+    user came back; a session that is still open.
     """
 
     name = "abandoned_after_error"
@@ -41,7 +46,7 @@ class Abandoned:
         if not conversation.is_closed or len(turns) < self._config.min_turns:
             return CLEAR
         last = max(turns, key=lambda turn: (turn.ended_ns, turn.order))
-        if not last.failed or not last.is_final:
+        if not last.failed or not last.is_final or last.turn.error_class == _CANCELLED:
             return CLEAR
         return found(
             [
