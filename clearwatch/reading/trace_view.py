@@ -11,7 +11,7 @@ from rich.tree import Tree
 
 from clearwatch.ops.trace_shapes import ContentShape, SpanShape, TraceShape
 from clearwatch.reading.terminal import SEVERITY_STYLE, moment, safe
-from core.model.span import Document, Evaluation, ToolCall, Usage
+from core.model.span import Document, Evaluation, SpanKind, ToolCall, Usage
 from sinks.records.queries import rfc3339
 from sinks.records.views import FindingRow
 
@@ -94,6 +94,8 @@ class _Drawing:
         self._width = width
         self._spans = found.spans
         self._known = {span.span_id for span in found.spans}
+        self._service = found.trace.service
+        self._services = {span.span_id: span.service for span in found.spans}
         self._findings = {finding.finding_id: finding for finding in found.findings}
         self._sessions = (found.trace.session_id, found.trace.user_id)
         self._children: dict[str, list[SpanShape]] = {}
@@ -117,12 +119,15 @@ class _Drawing:
             tree.add(Text(f"… {len(self._spans) - len(self._drawn):,} more spans (`--json` has them)", "yellow"))
 
     def _label(self, span: SpanShape) -> RenderableType:
-        head = Text.assemble((span.kind, "cyan"), " ")
+        head = Text() if span.kind == SpanKind.UNKNOWN else Text.assemble((span.kind, "cyan"), " ")
         head.append_text(safe(span.name, "bold red" if span.error else "bold"))
         orphan = "parent not seen" if span.parent_span_id and span.parent_span_id not in self._known else ""
-        called = f"{span.provider}/{span.model}" if span.model and span.provider else span.model
+        is_whole = not span.provider or not span.model or span.model.startswith(f"{span.provider}/")
+        called = span.model if is_whole else f"{span.provider}/{span.model}"
+        tool = span.tool.name if span.tool is not None else ""
         facts = (
             _lasting(span.duration_ms),
+            tool if tool not in span.name else "",
             f"agent {span.agent}" if span.agent and span.agent not in span.name else "",
             called,
             _tokens(span.usage),
@@ -132,6 +137,7 @@ class _Drawing:
             f"attempt {span.attempt + 1}" if span.attempt else "",
             span.data_source,
             f"{span.dropped_attributes} attributes dropped by the client" if span.dropped_attributes else "",
+            span.service if span.service != self._services.get(span.parent_span_id, self._service) else "",
             orphan,
         )
         head.append_text(safe("  " + " · ".join(fact for fact in facts if fact), "dim"))

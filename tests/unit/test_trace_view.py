@@ -186,7 +186,10 @@ def test_a_span_is_shown_with_everything_its_client_told() -> None:
                 evaluations=(Evaluation("relevance", 0.5, "poor", "off topic"),),
             ),
         ),
-        _span(5, 99, name="lost"),
+        _span(5, 99, name="lost", service="payments"),
+        _span(6, 5, name="deeper", service="payments"),
+        _span(7, 1, kind=SpanKind.TOOL, name="call", tool=ToolCall("lookup"), output=Content(ContentState.PRESENT)),
+        _span(8, 1, kind=SpanKind.LLM, name="chat", model="openai/gpt-4o", provider="openai"),
         findings=[_row(span_ids=(f"{3:016x}",))],
     )
     for expected in (
@@ -202,7 +205,11 @@ def test_a_span_is_shown_with_everything_its_client_told() -> None:
         "found: 1 documents: d1 (0.75) the policy",
         "evaluated: relevance 0.5 poor off topic",
         "◀ high: timeout in search",
-        "parent not seen",
+        "lost  5.0 ms · payments · parent not seen",
+        "deeper  5.0 ms\n",
+        "tool call  5.0 ms · lookup\n",
+        "result: (empty)",
+        "llm chat  5.0 ms · openai/gpt-4o\n",
         "at search, issue 01234567",
     ):
         assert expected in shown, shown
