@@ -146,6 +146,7 @@ class _Reader:
         for side, texts in sides.items():
             if not texts:
                 continue
+            texts = self._bounded(texts, side)
             families = _FAMILIES[side]
             whole = texts[0][1] if len(texts) == 1 else "\n\n".join([text for _, text in texts])
             if any(NEEDLES[needle].family & families for needle, _ in sightings(encoded(whole))):
@@ -160,39 +161,36 @@ class _Reader:
         arguments: list[tuple[Span, str]],
         results: list[tuple[Span, str]],
     ) -> None:
-        """Gather what is read of each side, within the limits."""
+        """Gather the texts of each side, and note which side has some that were not sent, or not whole."""
         trace = self._trace
         last = ""
         for span in trace.llm_spans:
             output = span.output
             text = output.text or output.refusal
             if text:
-                answers.append((span, self._cut(text, ANSWER)))
-            elif output.state is not _PRESENT and span.error is None:
+                answers.append((span, text))
+            if output.state is not _PRESENT and span.error is None:
                 self._unread |= ANSWER
             text = span.input.text
             if span.input.flat:
-                prompts.append((span, self._cut(self._flat(span.input), PROMPT)))
+                prompts.append((span, self._flat(span.input)))
             elif text:
-                prompts.append((span, self._cut(_fresh(text, last), PROMPT)))
+                prompts.append((span, _fresh(text, last)))
                 last = text
-            elif span.error is None:
+            if span.input.state is not _PRESENT and span.error is None:
                 self._unread |= PROMPT
         for span in trace.tool_spans:
             text = span.tool.arguments if span.tool is not None and span.tool.arguments else span.input.text
             if text:
-                arguments.append((span, self._cut(text, ARGUMENTS)))
+                arguments.append((span, text))
             text = span.output.text
             if text:
-                results.append((span, self._cut(text, RESULT)))
-            elif span.output.state is not _PRESENT and span.error is None:
+                results.append((span, text))
+            if span.output.state is not _PRESENT and span.error is None:
                 self._unread |= RESULT
         if not trace.tool_spans:
             arguments += [
-                (span, self._cut(call.arguments, ARGUMENTS))
-                for span in trace.llm_spans
-                for call in span.output.tool_calls
-                if call.arguments
+                (span, call.arguments) for span in trace.llm_spans for call in span.output.tool_calls if call.arguments
             ]
         if len(trace.spans) > len(trace.llm_spans) + len(trace.tool_spans):
             self._others(answers, prompts, results)
@@ -205,18 +203,26 @@ class _Reader:
             if span.kind is _RETRIEVER:
                 documents = span.details.documents
                 texts = [d.text for d in documents if d.text] if documents else []
-                results += [(span, self._cut(text, RESULT)) for text in texts or [span.output.text] if text]
+                results += [(span, text) for text in texts or [span.output.text] if text]
         root = self._trace.root
         if not answers and root is not None and (root.kind is _AGENT or root.kind is _CHAIN) and root.output.text:
-            answers.append((root, self._cut(root.output.text, ANSWER)))
+            answers.append((root, root.output.text))
             if root.input.text and not prompts:
-                prompts.append((root, self._cut(root.input.text, PROMPT)))
+                prompts.append((root, root.input.text))
 
     def _flat(self, content: Content) -> str:
         """Return the flattened messages that no call before had, still encoded."""
         fresh = [pair for pair in content.flat if pair not in self._seen]
         self._seen.update(fresh)
         return b"\n\n".join(fresh).decode("utf-8", "replace")
+
+    def _bounded(self, texts: list[tuple[Span, str]], side: int) -> list[tuple[Span, str]]:
+        """Return what is read of the texts of a side; nearly always all of them."""
+        length = sum([len(text) for _, text in texts])
+        if length <= self._max_text and length <= self._left:
+            self._left -= length
+            return texts
+        return [(span, self._cut(text, side)) for span, text in texts]
 
     def _cut(self, text: str, side: int) -> str:
         """Return what is read of a text, and count what is not."""
