@@ -1,5 +1,6 @@
 """What checks of one's own may import: this and nothing below it. See docs/extending.md."""
 
+from core.dialects.messages import definitions, input_messages, is_readable, messages_of
 from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import (
     Content,
@@ -9,6 +10,7 @@ from core.model.span import (
     ErrorClass,
     Evaluation,
     FinishReason,
+    Message,
     Span,
     SpanError,
     SpanKind,
@@ -47,6 +49,7 @@ __all__ = [
     "Finding",
     "FindingKind",
     "FinishReason",
+    "Message",
     "Need",
     "Outcome",
     "Severity",
@@ -56,9 +59,13 @@ __all__ = [
     "ToolCall",
     "Trace",
     "Usage",
+    "definitions",
     "finding",
     "found",
+    "input_messages",
+    "is_readable",
     "label_of",
+    "messages_of",
     "quoted",
     "target_of",
 ]

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from core.model.finding import Dimension
 from detector.assemble.config import AssembleConfig
 from detector.baselines.config import BaselinesConfig
+from detector.baselines.measures import BASELINE_CHECKS
 from detector.checks.config import ChecksConfig
 from detector.checks.defaults import DEFAULT_CHECKS
 from detector.issues.config import IssuesConfig
@@ -18,7 +19,12 @@ from detector.sessions.checks.defaults import DEFAULT_SESSION_CHECKS
 from detector.sessions.config import SessionsConfig
 
 RESERVED: Final = frozenset(
-    {OVER_BUDGET, *(check.name for check in DEFAULT_CHECKS), *(check.name for check in DEFAULT_SESSION_CHECKS)}
+    {
+        OVER_BUDGET,
+        *BASELINE_CHECKS,
+        *(check.name for check in DEFAULT_CHECKS),
+        *(check.name for check in DEFAULT_SESSION_CHECKS),
+    }
 )
 """Names of checks that ship: those of one's own need others."""
 

@@ -50,8 +50,11 @@ TOKENS: Final = Measure(name="tokens", check="token_spike", category=Dimension.C
 COST: Final = Measure(name="cost", check="cost_spike", category=Dimension.COST, unit="usd", verb="cost")
 ERRORS: Final = Measure(name="errors", check="error_rate", category=Dimension.EXECUTION, unit="share", verb="failed in")
 
-DIMENSIONS: Final = frozenset(measure.category for measure in (OWN, REST, FIRST, INPUT, OUTPUT, TOKENS, COST, ERRORS))
+_EVERY: Final = (OWN, REST, FIRST, INPUT, OUTPUT, TOKENS, COST, ERRORS)
+DIMENSIONS: Final = frozenset(measure.category for measure in _EVERY)
 """What measures speak of."""
+BASELINE_CHECKS: Final = frozenset(measure.check for measure in _EVERY)
+"""The names under which they are found."""
 
 # costs are learned in millionths of a dollar, the price of a token: logarithms need room below 1
 _MICRO: Final = 1e6

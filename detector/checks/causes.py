@@ -73,6 +73,8 @@ RULES: Final = (
         ),
         Relation.HERE,
     ),
+    # a budget of somebody's own says it in their figures: one slow call, one issue
+    Rule(frozenset({"over_budget"}), frozenset({"slow_first_token"}), Relation.CALL),
     # trying again what fails
     Rule(
         _FAILURES,

@@ -18,6 +18,7 @@ from detector.checks.fingerprint import masked_name
 from detector.checks.model_calls import is_wrapper
 from detector.checks.port import CLEAR, UNKNOWN, Answer, Need, found
 from detector.rules.config import Strings
+from detector.rules.fields import duration_ms_of
 
 OVER_BUDGET: Final = "over_budget"
 TRACE: Final = "trace"
@@ -97,7 +98,8 @@ class OverBudget:
     - it ended without an error (what failed has a finding of its own);
     - it took longer than the budget that says most of it: one by name before one by service before one by kind alone;
     - no call of the same kind below it did (wrappers repeat what they wrap);
-    - of a trace: no one call in it was over a budget by as much as the trace is: that call is what one would fix.
+    - of a trace: no one call in it was over a budget, or took and failed, by as much as the trace is over: that call is
+      what one would fix.
 
     Severity: as the budget says. One finding for each service and component of a trace, on its slowest call.
 
@@ -129,6 +131,8 @@ class OverBudget:
         over = self._spans_over(trace) if self._of_kind else []
         late, is_unknown = self._first_tokens_over(trace) if self._of_first_token else ([], False)
         whole = self._trace_over(trace) if self._of_trace else None
+        if not over and not late and whole is None:
+            return UNKNOWN if is_unknown else CLEAR
         if whole is not None and any(each.excess_ms >= whole.excess_ms for each in (*over, *late)):
             whole = None
         findings = [
@@ -148,6 +152,8 @@ class OverBudget:
             budget = _most_specific(self._of_kind[span.kind], span)
             if budget is not None and span.duration_ms > budget.max_ms:
                 over.append(_Over(span, span.duration_ms, budget))
+        if not over:
+            return over
         above = {(parent.span_id, each.span.kind) for each in over for parent in _parents(trace, each.span)}
         return [each for each in over if (each.span.span_id, each.span.kind) not in above]
 
@@ -169,8 +175,10 @@ class OverBudget:
         if root is None or root.error is not None or trace.is_fragment:
             return None
         budget = next((each.config for each in self._of_trace if each.fits(root, root.name)), None)
-        took_ms = max(0, trace.ended_ns - trace.started_ns) / 1e6
-        return _Over(root, took_ms, budget) if budget is not None and took_ms > budget.max_ms else None
+        if budget is None or (took_ms := duration_ms_of(trace)) <= budget.max_ms:
+            return None
+        is_explained = any(fault.duration_ms >= took_ms - budget.max_ms for fault in trace.leaf_faults)
+        return None if is_explained else _Over(root, took_ms, budget)
 
     def _findings(self, trace: Trace, over: Sequence[_Over], measure: Timed) -> Iterable[Finding]:
         groups: dict[tuple[str, str], list[_Over]] = defaultdict(list)

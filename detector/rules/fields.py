@@ -142,8 +142,15 @@ def _cost(trace: Trace) -> float | None:
     return sum(span.cost_usd for span in priced if span.cost_usd is not None) if priced else None
 
 
+def duration_ms_of(trace: Trace) -> float:
+    """Return the time from the first start of a trace to its last end, in milliseconds."""
+    spans = trace.spans
+    # in the order of their starts
+    return max(0, max([span.end_ns for span in spans]) - spans[0].start_ns) / 1e6 if spans else 0.0
+
+
 TRACE_FIELDS: Final[Mapping[str, TraceField]] = {
-    "trace.duration_ms": TraceField(lambda trace: max(0, trace.ended_ns - trace.started_ns) / 1e6, "number"),
+    "trace.duration_ms": TraceField(duration_ms_of, "number"),
     "trace.spans": TraceField(lambda trace: len(trace.spans), "number"),
     "trace.llm_calls": TraceField(lambda trace: len(trace.llm_spans), "number"),
     "trace.tool_calls": TraceField(lambda trace: len(trace.tool_spans), "number", (Need.TOOLS,)),

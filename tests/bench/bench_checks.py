@@ -21,9 +21,13 @@ from core.otlp.wire import read_spans
 from core.telemetry import Telemetry
 from detector.checks.config import ChecksConfig
 from detector.checks.fingerprint import fingerprint_of
+from detector.checks.port import Check
 from detector.checks.registry import DEFAULT_CHECKS, Checks
 from detector.checks.text.needles import prepare
 from detector.checks.text.scan import scan_of
+from detector.config import DetectorConfig
+from detector.rules.budgets import OverBudget
+from detector.rules.rule import rule_checks
 from tests.bench.bench_decode import _WORDS as WORDS
 from tests.bench.bench_decode import _trace
 
@@ -57,6 +61,7 @@ def run() -> list[tuple[str, float, str]]:
         (f"{check.name} alone", _us_a_span(sound, check.make(config.section(check.name)).inspect), "µs/span")
         for check in DEFAULT_CHECKS
     ]
+    rows += [(name, _us_a_span(sound, check.inspect), "µs/span") for name, check in _of_ones_own()]
     everything = Checks(config, Telemetry())
     rows.append(
         ("building the tree of Trace", _us_a_span(sound, lambda trace: (trace.children, trace.orphans)), "µs/span")
@@ -70,6 +75,24 @@ def run() -> list[tuple[str, float, str]]:
             rows.append((f"{check.name} alone, calls and definitions", _us_a_span(asking, inspect), "µs/span"))
     rows.append(("fingerprint of a finding", _us_a_fingerprint(), "µs"))
     return rows
+
+
+def _of_ones_own() -> list[tuple[str, Check]]:
+    """Return rules and budgets that find nothing here."""
+    rule = {"title": "Mine", "dimension": "execution"}
+    config = DetectorConfig.model_validate(
+        {
+            "rules": [
+                {**rule, "name": "of_spans", "field": "duration_ms", "op": ">", "value": 1e9},
+                {**rule, "name": "of_calls", "kind": "llm", "field": "input_tokens", "op": ">", "value": 1e9},
+                {**rule, "name": "of_attributes", "attribute": "app.amount", "op": ">", "value": 1},
+                {**rule, "name": "of_traces", "field": "trace.duration_ms", "op": ">", "value": 1e9},
+            ],
+            "budgets": [{"component": kind, "max_ms": 1e9} for kind in ("llm", "tool", "trace")],
+        }
+    )
+    named = [(f"rule {check.name}", check) for check in rule_checks(config.rules)]
+    return [*named, ("budgets of llm, tool, trace", OverBudget(config.budgets))]
 
 
 def _text_scan(sound: Sequence[Sequence[Span]]) -> list[tuple[str, float, str]]:

@@ -10,13 +10,16 @@ import yaml
 
 from clearwatch.config import ConfigError, load
 from core.model.finding import Finding
-from core.model.span import SpanKind
+from core.model.span import FinishReason, SpanKind
 from core.model.trace import Trace
+from core.telemetry import Telemetry
 from detector.catalogue import catalogue
+from detector.checks.config import ChecksConfig
 from detector.checks.port import Answer
+from detector.checks.registry import Checks
 from detector.config import DetectorConfig
 from detector.rules.budgets import OverBudget
-from tests.unit.checks_kit import Story, failed
+from tests.unit.checks_kit import Story, failed, present
 
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
 
@@ -97,6 +100,27 @@ def test_a_trace_is_told_of_unless_one_call_explains_it() -> None:
     story.add(SpanKind.RETRIEVER, "retrieve", parent=root.span_id, duration_ms=20_000)
     assert [each.target for each in answer(story.trace(), *budgets).findings] == ["retriever"]
     assert answer(story.trace(is_fragment=True), budgets[0]).outcome == "clear"
+
+
+def test_a_call_that_failed_late_explains_its_trace() -> None:
+    story = Story()
+    root = story.root(duration_ms=35_000)
+    story.tool("search", root.span_id, duration_ms=20_000, error=failed("deadline exceeded"))
+    assert answer(story.trace(), {"component": "trace", "max_ms": 30_000}).outcome == "clear"
+    assert answer(story.trace(), {"component": "trace", "max_ms": 10_000}).outcome == "found"
+
+
+def test_one_late_first_token_is_one_finding() -> None:
+    budgets = DetectorConfig.model_validate(
+        {"budgets": [{"component": "llm", "measure": "first token", "max_ms": 3_000}]}
+    ).budgets
+    story = Story()
+    facts = {"output": present("fine"), "finish_reason": FinishReason.STOP}
+    story.llm(story.root().span_id, time_to_first_token_s=9.0, duration_ms=12_000, **facts)
+    checks = Checks(ChecksConfig(), Telemetry(), extra=[OverBudget(budgets)])
+    inspection = checks.inspect(story.trace())
+    assert (inspection.answers["slow_first_token"], inspection.answers["over_budget"]) == ("found", "found")
+    assert [each.check for each in inspection.findings] == ["over_budget"]
 
 
 def test_bad_budgets_are_refused_each_with_its_key(tmp_path: Path) -> None:
