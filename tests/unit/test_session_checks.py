@@ -125,6 +125,22 @@ FLIGHT = said("When is the next flight to Lisbon?", "I have several airlines in 
 
 
 @pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("How do I reset my password?", "I need to reset my password, how?"),
+        ("Where is my order 12345?", "I asked where my order 12345 is!!"),
+        ("Wie kann ich mein Passwort ändern?", "Ich möchte mein Passwort ändern, wie geht das?"),
+        ("Comment annuler ma réservation ?", "Comment annuler ma reservation"),
+        ("¿Cuánto cuesta el envío a Madrid?", "cuanto cuesta el envio a madrid"),
+        ("明天去里斯本的航班几点起飞？", "明天去里斯本的航班几点起飞"),
+    ],
+)
+def test_the_same_question_in_other_words_or_another_language(first: str, second: str) -> None:
+    turns = (said(first, "There is a lot that I could tell about it."), said(second, "Here you are."))
+    assert ("repeated_question", "t0") in checks_of(*turns)
+
+
+@pytest.mark.parametrize(
     "again",
     [
         "When is the next flight to Lisbon?",
@@ -143,6 +159,13 @@ def test_a_question_asked_again_blames_the_answer_before(again: str) -> None:
         ("When is the next flight to Lisbon?", "When is the next flight to Madrid?"),
         ("Show page 2 of the result list", "Show page 3 of the result list"),
         ("When does the office in Bonn open?", "Where does the office in Bonn open?"),
+        ("Turn on the kitchen light", "Turn off the kitchen light"),
+        ("Why does the login page load?", "Why does the login page not load?"),
+        ("Flights from Lisbon to Madrid", "Flights from Madrid to Lisbon"),
+        ("Give me another recipe with chicken", "Give me another recipe with chicken"),
+        ("next page please", "next page please"),
+        ("Book a table for two people", "Book a table for four people"),
+        ("Cancel order 59XX6W now", "Yes, cancel order 59XX6W"),
         ("yes please", "yes please"),
         ("Go on", "Go on"),
     ],

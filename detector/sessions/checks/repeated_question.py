@@ -35,10 +35,10 @@ class RepeatedQuestion:
 
     Blamed is the answer of the latest such turn. Severity: low. Unknown where no question of the session was sent.
 
-    Not findings: what was missing, added to the question because the assistant asked for it; retries after an
-    error, or where no answer came; the same message in several traces of one turn (calls of a bare client, an
-    answer made anew); "yes", "continue", "next page"; questions that differ in a name or a number on both sides;
-    long texts that are pasted again.
+    Not findings: a yes or a no to what the assistant asked; what was missing, added to the question because the
+    assistant asked for it; retries after an error, or where no answer came; the same message in several traces of
+    one turn (calls of a bare client, an answer made anew); "yes", "continue", "next page"; questions that differ in
+    a name or a number on both sides; long texts that are pasted again.
     """
 
     name = "repeated_question"
@@ -54,7 +54,7 @@ class RepeatedQuestion:
             return UNKNOWN
         blamed: dict[str, Finding] = {}
         for place, turn in enumerate(conversation.turns):
-            if not turn.question or len(turn.asked.all) > self._config.max_words:
+            if not turn.question or turn.asked.polarity or len(turn.asked.all) > self._config.max_words:
                 continue
             for earlier in conversation.before(place):
                 if self._is_asked_again(earlier, turn):
