@@ -14,6 +14,8 @@ _NO_REASON, _ERROR = FinishReason.UNKNOWN, FinishReason.ERROR
 _PRESENT: Final = ContentState.PRESENT
 # what finished text ends with: a sentence, a quotation, a code block, a list, JSON
 _ENDS: Final = tuple(".!?…。！？।؟\"'”’`)]}>|:*_")
+# a shorter span is a note that a stream was read (Logfire), not the stream
+_LEAST_NS: Final = 1_000_000
 
 
 class IncompleteStreamConfig(CheckConfig):
@@ -30,7 +32,8 @@ class IncompleteStream:
 
     Severity: low. A reader who closes the window leaves the same trace as a connection that broke.
 
-    Not findings: streams without usage that give a finish reason (`include_usage` is off); streams that end with an
+    Not findings: streams without usage that give a finish reason (`include_usage` is off); a note of no length beside
+    the call that streamed (Logfire); streams that end with an
     error (`failed_span`); text that ends with a full stop (a client that sends neither usage nor finish reasons).
     """
 
@@ -73,5 +76,7 @@ def _may_be_cut(span: Span) -> bool:
     if span.finish_reason is not _NO_REASON or span.output.tool_calls or span.output.refusal:
         return False
     if span.time_to_first_token_s is None and not span.details.is_stream:
+        return False
+    if span.end_ns - span.start_ns < _LEAST_NS:
         return False
     return span.output.state is not _PRESENT or not span.output.text.rstrip().endswith(_ENDS)

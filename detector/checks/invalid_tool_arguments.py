@@ -1,5 +1,6 @@
 """A model called a tool with arguments that are not JSON, or that do not fit the tool's parameters."""
 
+import ast
 import json
 import re
 from typing import Final
@@ -26,6 +27,8 @@ _WORDS: Final = {_NOT_JSON: "arguments that are not JSON", _UNFIT: "arguments th
 
 # arguments are parsed up to this size; beyond it they are taken as they are
 _READ_CHARACTERS: Final = 200_000
+# a longer text is not read as a Python literal, and taken for one
+_LITERAL_CHARACTERS: Final = 20_000
 # LangChain keeps calls that it could not parse beside the others
 _INVALID_CALLS: Final = re.compile(r'invalid_tool_calls\\*"\s*:\s*\[\s*\{')
 
@@ -54,7 +57,8 @@ class InvalidToolArguments:
     Unknown where models asked for tools and no arguments were sent.
 
     Not findings: arguments cut by a token limit (`output_cut`) or by a client's limit on attributes; empty arguments;
-    free text for tools whose definition is not known; calls that the tool's own span shows with sound arguments (only
+    free text for tools whose definition is not known; arguments that an instrumentation wrote as
+    Python's text of them; calls that the tool's own span shows with sound arguments (only
     the telemetry is garbled); a misfit with which the tool ran; optional properties sent as null.
     """
 
@@ -180,10 +184,22 @@ def _takes_an_object(schema: object) -> bool:
 
 
 def _is_lenient_json(text: str) -> bool:
-    """Return whether Python's parser takes it: line breaks in strings and NaN, which many clients let pass."""
+    """Return whether Python's parsers take it.
+
+    That of JSON takes line breaks in strings and NaN, which many clients let pass; that of literals takes what
+    instrumentations write that call `str` on arguments.
+    """
     try:
         json.loads(text, strict=False)
     except (ValueError, RecursionError):
+        pass
+    else:
+        return True
+    if len(text) > _LITERAL_CHARACTERS:
+        return True
+    try:
+        ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return False
     return True
 

@@ -11,7 +11,7 @@ from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import NO_DETAILS, ContentState, FinishReason, Span
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of, quoted
-from detector.checks.json_schema import violation
+from detector.checks.json_schema import Violation, violation
 from detector.checks.model_calls import is_wrapper
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.tool_text import decoded
@@ -20,11 +20,19 @@ from detector.checks.tool_text import decoded
 _PRESENT: Final = ContentState.PRESENT
 # these reasons have checks of their own: one failure, one report
 _STOPPED: Final = frozenset(
-    {FinishReason.LENGTH, FinishReason.CONTENT_FILTER, FinishReason.TOOL_CALLS, FinishReason.MALFORMED_CALL}
+    {
+        FinishReason.LENGTH,
+        FinishReason.CONTENT_FILTER,
+        FinishReason.TOOL_CALLS,
+        FinishReason.MALFORMED_CALL,
+        FinishReason.ERROR,
+    }
 )
 _JSON_TYPES: Final = frozenset({"json", "json_object", "json_schema", "object", "array", "application/json"})
 # a block of code around the JSON, which nearly all parsers of model output take off
 _FENCED: Final = re.compile(r"```[\w-]*\s*\n?(.*?)```", re.DOTALL)
+# thoughts that a model writes before its answer, which clients of such models take off
+_THOUGHTS: Final = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
 # an answer is parsed up to this size; a longer one is not judged
 _READ_CHARACTERS: Final = 500_000
 
@@ -50,7 +58,8 @@ class OutputSchema:
 
     Not findings: JSON in a block of code (unless `allow_fences` is off); JSON asked for in the prompt's words alone,
     which no field tells; answers cut by a token limit (`output_cut`) or a filter (`content_filter`); several answers to
-    one request, each of them JSON; parts of schemas that only a whole validator could judge (patterns, formats).
+    one request, each of them JSON; thoughts before the JSON (<think>); parts of schemas that only a whole validator
+    could judge (patterns, formats).
     """
 
     name = "output_schema"
@@ -82,7 +91,7 @@ class OutputSchema:
         if not values:
             said = f"JSON was asked for; the answer is not: {quoted(span.output.text)}"
             return [self._finding(trace, span, "answers with text that is not JSON", said, "not_json")]
-        wrong = violation(values[0], schema) if schema is not None else None
+        wrong = _violation(values[0], schema) if schema is not None else None
         if wrong is None:
             return []
         said = f"The answer is JSON and does not follow the schema that was asked for: {wrong}."
@@ -100,6 +109,15 @@ class OutputSchema:
             error_type=kind,
             publish_at_once=False,
         )
+
+
+def _violation(value: object, schema: Mapping[str, Any]) -> Violation | None:
+    """Return how a value breaks a schema; of a list asked for by the schema of its items (Vercel AI), each item."""
+    wrong = violation(value, schema)
+    items = value.get("elements") if isinstance(value, dict) and len(value) == 1 else None
+    if wrong is None or not isinstance(items, list):
+        return wrong
+    return next((found for item in items if (found := violation(item, schema)) is not None), None)
 
 
 def _is_no_answer(span: Span) -> bool:
@@ -130,6 +148,8 @@ def _schema_of(raw: str) -> Mapping[str, Any] | None:
 
 def _values(text: str, *, allow_fences: bool) -> list[object]:
     """Return the JSON values that an answer consists of; empty where it is no JSON."""
+    if "<think" in text[:_READ_CHARACTERS]:
+        text = _THOUGHTS.sub("", text)
     if allow_fences and "```" in text:
         fenced = _FENCED.findall(text)
         text = "\n".join(fenced) if fenced else text

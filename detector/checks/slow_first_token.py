@@ -14,6 +14,8 @@ from detector.checks.port import Answer, CheckConfig, Need, found
 # instrumentation scopes of frameworks that make their client within the time that they measure: 2.9 s where later
 # calls take 0.1 s
 _STARTS_ITS_CLIENT: Final = ("strands",)
+# by how many milliseconds two clocks of one process may differ
+_CLOCKS_MS: Final = 500
 
 
 class SlowFirstTokenConfig(CheckConfig):
@@ -32,6 +34,7 @@ class SlowFirstToken:
     - it is an LLM call that did not fail, and no LLM span stands below it;
     - its client sent the time to the first token, and that exceeds `max_first_token_s`, and
       `extra_s_per_1000_input_tokens` for the length of its prompt;
+    - that time lies within its own: what does not is in another unit, or of another call;
     - it reasoned with no tokens that its usage tells of: a model that thinks first speaks late.
 
     One finding a trace and model, on the slowest call. Severity: low; what is slow for one model is usual for another,
@@ -68,6 +71,8 @@ class SlowFirstToken:
 
     def _is_late(self, trace: Trace, span: Span, first_s: float) -> bool:
         if span.error is not None or first_s <= self._allowed_s(span):
+            return False
+        if first_s * 1e3 > span.duration_ms + _CLOCKS_MS:
             return False
         if span.usage is not None and span.usage.reasoning_tokens:
             return False

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from core.model.finding import Dimension, Finding, FindingKind, Severity
-from core.model.span import Span, ToolCall
+from core.model.span import Span, SpanKind, ToolCall
 from core.model.trace import Trace
 from detector.checks.asked_calls import asked_calls, tool_spans_by_call
 from detector.checks.finding import finding, label_of, quoted
@@ -27,6 +27,8 @@ _UNKNOWN: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# a member of an enum costs 100 ns to look up in Python 3.11
+_TOOL: Final = SpanKind.TOOL
 _READ_CHARACTERS: Final = 600
 # names that frameworks give to the tool by which a model hands in a structured answer
 _ANSWERS: Final = ("final_result", "final_answer", "structured_output")
@@ -41,7 +43,7 @@ class UnknownTool:
 
     - the tools that the model was offered were sent, and none of them has this name; or no definitions were sent, and
       the answer to the call says, in a framework's words, that there is no such tool;
-    - no tool span of that name ended well;
+    - no tool span of that name ended well, and what the model was told of the call, if anything, is an error;
     - the run went on after it (a later LLM call, or the tool's failed span): a structured answer handed in as a call is
       the last word.
 
@@ -76,6 +78,8 @@ class UnknownTool:
                 continue
             answer = _answer_to(trace, call)
             said = _said(call, answer[1]) if answer is not None else ""
+            if answer is not None and not said and not _is_error(answer):
+                continue
             if (tools or said) and (answer is not None or trace.llm_spans[-1].start_ns >= span.end_ns):
                 faults[call.name] = self._finding(trace, span, call, tools, said, answer)
         return found(list(faults.values()), otherwise=UNKNOWN if is_unknown else CLEAR)
@@ -131,6 +135,10 @@ def _answer_to(trace: Trace, call: ToolCall) -> tuple[Span, str] | None:
         ):
             return span, text
     return None
+
+
+def _is_error(answer: tuple[Span, str]) -> bool:
+    return answer[0].kind is _TOOL or error_text(answer[1]) is not None
 
 
 def _said(call: ToolCall, text: str) -> str:

@@ -43,8 +43,15 @@ def test_a_finish_reason_of_error_without_an_error_is_incomplete() -> None:
         {"finish_reason": FinishReason.STOP},
         {"error": failed()},
         {"output": present("It is 18 degrees in Lisbon.")},
+        {"duration_ms": 0},
     ],
-    ids=["usage was sent", "a finish reason was sent", "it failed", "its text ends as finished text does"],
+    ids=[
+        "usage was sent",
+        "a finish reason was sent",
+        "it failed",
+        "its text ends as finished text does",
+        "it is a note",
+    ],
 )
 def test_none(facts: dict[str, object]) -> None:
     assert outcome(**{"details": STREAMED, "output": Content(), **facts}) is Outcome.CLEAR

@@ -70,6 +70,8 @@ def test_json_in_a_block_of_code_passes_unless_it_must_be_bare() -> None:
         ("", {"output": present("let me see", ToolCall(name="get_weather"))}),
         ("", {"output": present("", refusal="I cannot")}),
         ("  ", {}),
+        ('<think>a city {</think>\n{"city": "Lisbon"}', {}),
+        ('{"elements": [{"city": "Lisbon"}]}', {"details": Details(output_schema=json.dumps(SCHEMA))}),
     ],
     ids=[
         "two choices",
@@ -82,6 +84,8 @@ def test_json_in_a_block_of_code_passes_unless_it_must_be_bare() -> None:
         "a tool call",
         "a refusal",
         "blank",
+        "thoughts before it",
+        "a list asked for by the schema of its items",
     ],
 )
 def test_none(text: str, facts: dict[str, object]) -> None:

@@ -13,16 +13,16 @@ CHECK = SlowFirstToken(SlowFirstTokenConfig())
 
 def outcome(first_s: float | None, **facts: object) -> Outcome:
     story = Story()
-    story.llm(story.root().span_id, time_to_first_token_s=first_s, **facts)
+    story.llm(story.root().span_id, duration_ms=10_000, time_to_first_token_s=first_s, **facts)
     return CHECK.inspect(story.trace()).outcome
 
 
 def test_a_late_first_token_is_found_once_a_model_on_the_slowest_call() -> None:
     story = Story()
     root = story.root()
-    story.llm(root.span_id, time_to_first_token_s=2.6)
-    slowest = story.llm(root.span_id, time_to_first_token_s=4.0)
-    story.llm(root.span_id, time_to_first_token_s=3.0, model="claude")
+    story.llm(root.span_id, duration_ms=10_000, time_to_first_token_s=2.6)
+    slowest = story.llm(root.span_id, duration_ms=10_000, time_to_first_token_s=4.0)
+    story.llm(root.span_id, duration_ms=10_000, time_to_first_token_s=3.0, model="claude")
     first, second = CHECK.inspect(story.trace()).findings
     assert first.span_ids == (slowest.span_id,)
     assert second.title == "LLM call to claude is slow to its first token"
@@ -49,7 +49,11 @@ def test_a_model_that_reasons_first_and_a_failed_call_are_none() -> None:
 
 def test_the_first_call_of_a_framework_that_makes_its_client_then_is_none() -> None:
     story = Story(scope="strands.telemetry.tracer")
-    story.llm(time_to_first_token_s=2.9)
+    story.llm(duration_ms=10_000, time_to_first_token_s=2.9)
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
-    story.llm(time_to_first_token_s=2.9)
+    story.llm(duration_ms=10_000, time_to_first_token_s=2.9)
     assert CHECK.inspect(story.trace()).findings[0].span_ids == (story.spans[1].span_id,)
+
+
+def test_a_time_beyond_the_span_is_in_another_unit() -> None:
+    assert outcome(300.0) is Outcome.CLEAR

@@ -73,6 +73,19 @@ def test_definitions_that_may_be_cut_are_unknown() -> None:
     assert CHECK.inspect(story.trace()).outcome is Outcome.UNKNOWN
 
 
+def test_an_answer_that_is_no_error_shows_that_the_tool_exists() -> None:
+    story, _ = asking("transfer_to_sales")
+    told(story, "Transferred to sales.")
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+
+
+def test_a_name_that_was_not_offered_is_low_where_nothing_tells_how_the_call_ended() -> None:
+    story, _ = asking("book_train")
+    story.llm(story.spans[0].span_id, output=present("well"))
+    (finding,) = CHECK.inspect(story.trace()).findings
+    assert finding.severity is Severity.LOW
+
+
 def test_an_error_of_another_key_is_none() -> None:
     story, _ = asking("get_weather")
     told(story, "Error: KeyError: 'city'")
