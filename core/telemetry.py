@@ -47,6 +47,7 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "clearwatch.stage.in_hand": Metric("gauge", "{stage}", "1 while a stage holds work it took", ("group",)),
     "clearwatch.traces.open": Metric("gauge", "{trace}", "traces being assembled", ()),
     "clearwatch.traces.closed": Metric("counter", "{trace}", "trace versions closed", ("reason",)),
+    "clearwatch.traces.cost": Metric("counter", "{USD}", "what closed traces cost, as far as it is known", ()),
     "clearwatch.sessions.open": Metric("gauge", "{session}", "sessions that may go on", ()),
     "clearwatch.sessions.closed": Metric("counter", "{session}", "sessions that ended", ()),
     "clearwatch.spans.duplicate": Metric("counter", "{span}", "spans seen before", ()),

@@ -444,6 +444,8 @@ class Publisher:
         # once a trace: a late version must not count it twice
         is_whole = job.due.is_final and not trace.is_fragment and not trace.is_measured
         root = seen.root if is_whole else None
+        if root is not None and job.whole.cost_usd:
+            self._telemetry.count("clearwatch.traces.cost", job.whole.cost_usd)
         self._measurer.add(
             seen, spans, routing_key=trace.routing_key, session_id=trace.session_id, root=root, whole=job.whole
         )

@@ -99,6 +99,7 @@ def hidden_in(sample: str, scenario: str) -> str:
 
 _HIDDEN: Final[Mapping[tuple[str, str], str]] = {
     ("openai_v2", "stream-slowttft"): "no time to first token is sent",
+    ("openai_v2", "refusal"): "the text of a refusal is not sent: its events show an empty answer",
     ("langfuse_sdk", "length"): "the client sends no finish reason",
 }
 

@@ -248,3 +248,15 @@ def test_a_spilled_trace_is_read_back_with_its_log_records() -> None:
     assert _texts(world)[f"{2:016x}"] == "hello\nthere"
     assert world.recalls >= 1
     assert world.telemetry.total("clearwatch.dropped") == 0
+
+
+def test_log_records_that_retention_has_deleted_leave_the_trace_whole() -> None:
+    world = World(SMALL.model_copy(update={"max_open_bytes": 1}), batch=1)
+    arrival: tuple[Sent | Logged, ...] = (SAID, LLM, ROOT)
+    for at_s, sent in enumerate(arrival):
+        _append(world, at_s, [sent])
+    world.deleted = {0}
+    world.run()
+    assert [(v.span_count, v.log_count, v.fragment) for v in world.versions()] == [(2, 0, False)]
+    assert world.dropped("recalled_log_record_gone") == 1
+    assert world.dropped("recalled_span_gone") == 0
