@@ -124,13 +124,20 @@ _CODE_IN_TEXT: Final = re.compile(
     r"([45]\d\d)\b|\b([45]\d\d) (?:Client|Server) Error",
     re.IGNORECASE,
 )
-_NAMED: Final = r"\s*([A-Za-z_][\w.]*(?:Error|Exception|Exceeded|Timeout|Warning|Exit|Interrupt|Overflow|Triggered))"
+_NAMED: Final = (
+    r"\s*([A-Za-z_][\w.]*(?:Error|Exception|Exceeded|Timeout|Warning|Exit|Interrupt|Overflow|Triggered"
+    r"|BubbleUp|Command))"
+)
 _TYPE_PREFIX: Final = re.compile(_NAMED + r"\s*:\s+")
 # a Python repr: RateLimitError("Error code: 429 - …")
 _REPR: Final = re.compile(_NAMED + r"""\((['"]?)""")
 # no class has a longer name
 _TYPE_MAX_CHARS: Final = 200
 _TRACEBACK: Final = "Traceback (most recent call last)"
+# thrown to pause a run for a person, or to hand over, and caught by the framework: LangGraph, Pydantic AI
+_CONTROL_FLOW: Final = frozenset(
+    {"GraphInterrupt", "NodeInterrupt", "GraphBubbleUp", "ParentCommand", "ApprovalRequired", "CallDeferred"}
+)
 _GENERIC: Final = frozenset({"Exception", "BaseException", "Error", "builtins.Exception"})
 # how much of a message is searched: what names the cause stands early, and dumps of prompts later
 _SEARCHED_CHARS: Final = 2000
@@ -183,6 +190,11 @@ def split_type(message: str) -> tuple[str, str]:
     """Return the type and the rest of "Type: message"; the type is empty where the message does not begin with one."""
     found = _TYPE_PREFIX.match(message[:_TYPE_MAX_CHARS])
     return (found[1], message[found.end() :]) if found else ("", message)
+
+
+def is_control_flow(error_type: str) -> bool:
+    """Return whether what was thrown is a framework's way to pause or to hand over, which fails nothing."""
+    return error_type.rpartition(".")[2] in _CONTROL_FLOW
 
 
 def unwrap(error_type: str, message: str) -> tuple[str, str]:

@@ -1,9 +1,9 @@
 """LangSmith's OTel export of LangChain runs: OTel GenAI names, each run's inputs and outputs as one JSON blob.
 
 Traps: `langsmith.trace.session_name` and `…session_id` are the project, not the conversation; a retriever's operation
-is "embeddings" and a prompt's "chat", so the run type says the kind; tokens stand on parents too; the status has no
-message and the exception event's type is always "Exception" (its message is the real one's repr, with its traceback).
-Names: langsmith 0.14, _internal/otel/_otel_exporter.py.
+is "embeddings" and a prompt's "chat", so the run type says the kind; tokens stand on parents too; a failed run's
+status has no message, or is even OK, and the exception event's type is always "Exception" (its message is the real
+one's repr, with its traceback). Names: langsmith 0.14, _internal/otel/_otel_exporter.py.
 """
 
 import json
@@ -57,6 +57,9 @@ def part(key: str) -> Any:
 def read(reading: Reading) -> None:
     """Take answers, results, arguments and documents out of the blobs."""
     found = reading.found
+    if any(event.name == "exception" for event in reading.events):
+        # the exporter may set a failed run's status to OK when it updates it
+        found[Field.FAILED] = True
     output = found[Field.OUTPUT]
     raw = output.raw if isinstance(output, Blob) else None
     if reading.kind is SpanKind.LLM:

@@ -20,6 +20,8 @@ from core.model.span import Content, ContentState, SpanKind, Usage
 from core.otlp.slim import Value
 
 _CHOICE: Final = "gen_ai.choice"
+_STREAMED: Final = "streaming response"
+_SAID: Final = (Field.INPUT_TOKENS, Field.OUTPUT_TOKENS, Field.USAGE, Field.FINISH, Field.FAILED)
 _LLM, _UNKNOWN = SpanKind.LLM, SpanKind.UNKNOWN
 
 
@@ -118,11 +120,12 @@ def _request(reading: Reading, request: dict[str, Any], raw: str) -> None:
     if found[Field.INPUT] is None and any(request.get(key) for key in ("messages", "input", "prompt")):
         found[Field.INPUT] = raw
     found[Field.PARAMETERS] = found[Field.PARAMETERS] or parameters(raw)
-    if request.get("stream") is not True:
+    if reading.kind is not _LLM:
         return
-    said_nothing = reading.output is None and found[Field.INPUT_TOKENS] is None
-    if reading.kind is _LLM and said_nothing and not reading.events and found[Field.FAILED] is not True:
-        # the request that opened the stream: what the model said, and cost, stands on the span beside it
+    if reading.name.startswith(_STREAMED):
+        found[Field.IS_STREAM] = True
+    elif reading.output is None and not reading.events and all(found[field] is None for field in _SAID):
+        # the request that opened a stream: what the model said, and cost, stands on the span beside it
         reading.kind = SpanKind.HTTP
 
 

@@ -8,7 +8,7 @@ import msgspec
 from core.dialects import common, fallback
 from core.dialects.answers import Answer
 from core.dialects.compiled import BY_NAME, FLAT, Plan, plan_of
-from core.dialects.errors import classify, code_in, split_type, unwrap
+from core.dialects.errors import classify, code_in, is_control_flow, split_type, unwrap
 from core.dialects.pairs import MEMO_MAX_BYTES, SKIP, memo, read_new, read_pair
 from core.dialects.parameters import Parameters, asked_format
 from core.dialects.registry import DIALECTS
@@ -355,6 +355,8 @@ def _error(
     kind = text(thrown.get("exception.type")) or error_type or prefixed
     words = text(thrown.get("exception.message")) or message or (rest if prefixed else said)
     kind, words = unwrap(kind, words)
+    if is_control_flow(kind):
+        return None
     number = code or (int(kind) if kind.isdecimal() and len(kind) == 3 else 0) or code_in(words) or code_in(said)
     return SpanError(
         error_class=classify(error_type=kind, status_code=number, message=words or said),

@@ -230,3 +230,17 @@ def test_reading_an_endless_message_costs_little(filler: str) -> None:
     code_in(message)
     # measured 1 to 15 ms; a quadratic search would take minutes
     assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("langgraph.errors.GraphInterrupt", "(Interrupt(value='approve?'),)"),
+        ("Exception", "GraphInterrupt((Interrupt(value='approve?'),))Traceback (most recent call last):"),
+        ("Exception", "ParentCommand(Command(goto='billing'))"),
+        ("pydantic_ai.exceptions.ApprovalRequired", ""),
+    ],
+)
+def test_a_run_that_waits_for_a_person_or_hands_over_has_not_failed(kind: str, message: str) -> None:
+    event = ("exception", {"exception.type": kind, "exception.message": message})
+    assert read_span({}, status=2, events=[event]).error is None

@@ -152,15 +152,20 @@ def test_a_call_that_logfire_instruments_is_an_llm_call() -> None:
     assert (span.details.temperature, [m.text for m in messages_of(span.input)]) == (0.2, ["weather?"])
 
 
-def test_a_stream_is_one_llm_call_whose_answer_comes_with_its_second_span() -> None:
-    streaming = LOGFIRE | {"request_data": json.dumps(REQUEST | {"stream": True}), "gen_ai.operation.name": "chat"}
-    opening = read_span(streaming, name="Chat Completion with 'gpt-4o-mini'", scope="logfire.openai")
+STREAMED = "streaming response from {request_data[model]!r} took {duration:.2f}s"
+
+
+@pytest.mark.parametrize("request_data", [REQUEST | {"stream": True}, {"model": "gpt-4o-mini"}])
+def test_a_stream_is_one_llm_call_whose_answer_comes_with_its_second_span(request_data: dict[str, Any]) -> None:
+    attributes = LOGFIRE | {"request_data": json.dumps(request_data), "gen_ai.operation.name": "chat"}
+    opening = read_span(attributes, name="Chat Completion with {request_data[model]!r}", scope="logfire.openai")
     data = {"message": {"role": "assistant", "content": "18 °C"}, "usage": USED}
-    said = read_span(streaming | {"response_data": json.dumps(data)}, name="streaming …", scope="logfire.openai")
+    said = read_span(attributes | {"response_data": json.dumps(data)}, name=STREAMED, scope="logfire.openai")
     assert (opening.kind, opening.usage) == (SpanKind.HTTP, None)
     assert (said.kind, said.output.text, said.usage) == (SpanKind.LLM, "18 °C", Usage(12, 6, 2, 1))
-    chunks = read_span(streaming | {"response_data": '{"combined_chunk_content": "18 °C", "chunk_count": 3}'})
-    assert chunks.output.text == "18 °C"
+    assert said.details.is_stream is True
+    chunks = attributes | {"response_data": '{"combined_chunk_content": "18 °C", "chunk_count": 3}'}
+    assert read_span(chunks, name=STREAMED).output.text == "18 °C"
 
 
 def test_a_stream_that_failed_to_open_is_an_llm_call() -> None:
