@@ -187,6 +187,9 @@ class Turn(msgspec.Struct, frozen=True, array_like=True, gc=False):
     agent: str = ""
     evaluations: tuple[Evaluation, ...] = ()
     """What evaluators and people said of its spans, a bounded number."""
+    is_whole: bool = False
+    """Whether an agent or a chain stands above its calls: a bare client makes a trace of each call, and so several of
+    one turn."""
 
 
 class TraceVersion(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):

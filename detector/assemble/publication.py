@@ -386,7 +386,11 @@ class Publisher:
         """Return the digest of a trace that stands under a session; nobody reads it of others."""
         if not self._name_session(trace.session_id, seen.user_id):
             return None
-        return turn_of(seen, chars=self._config.turn_chars)
+        chars = self._config.turn_chars
+        turn = turn_of(seen, chars=chars)
+        if turn is not None and max(len(turn.question), len(turn.answer)) > 2 * chars:
+            self._telemetry.count("clearwatch.dropped", reason="turn_text_cut")
+        return turn
 
     def _traces(self, trace: OpenTrace, version: TraceVersion, chunks: Sequence[bytes]) -> list[Record]:
         trace.version = version.version

@@ -53,6 +53,7 @@ def turn_of(trace: Trace, *, chars: int) -> Turn | None:
         failed.span_id if failed is not None else "",
         next((span.agent for span in (speaker, *calls) if span is not None and span.agent), "")[:_MAX_NAME_CHARACTERS],
         _evaluations(trace, chars),
+        speaker is not None and speaker.kind in _HOLDING,
     )
 
 
@@ -96,7 +97,10 @@ def _question(
     if plain:
         return plain, _PRESENT, speaker, 0, False
     state = first.input.state if first is not None else speaker.input.state if speaker is not None else _ABSENT
-    return "", _ABSENT if state is _PRESENT else state, first or speaker, 0, False
+    if state is _PRESENT:
+        # more than is read, or a conversation in which no user speaks
+        state = _TRUNCATED if first is not None and not is_readable(first.input) else _ABSENT
+    return "", state, first or speaker, 0, False
 
 
 def _history(given: Content) -> int:

@@ -290,8 +290,8 @@ class SessionsProcessor:
             trace = self._traces[session][trace_id]
             self._traces[session][trace_id] = without = msgspec.structs.replace(trace, turn=None)
             self._changes[_trace_key(session, trace_id)] = msgspec.msgpack.encode(without)
-            if session != key:
-                self._telemetry.count("clearwatch.dropped", reason="session_turns_evicted")
+            reason = "session_turn_limit" if session == key else "session_turns_evicted"
+            self._telemetry.count("clearwatch.dropped", reason=reason)
 
     # -- state
 

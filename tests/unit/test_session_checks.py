@@ -185,6 +185,14 @@ def test_history_shows_a_repetition_however_fast_it_came() -> None:
     assert checks_of(FLIGHT, again, apart_s=0.1) == [("repeated_question", "t0")]
 
 
+def test_two_turns_of_an_agent_in_other_words_need_no_pause_and_bare_calls_do() -> None:
+    again = said("I asked when the next flight to Lisbon is", "It leaves at nine.")
+    assert checks_of(FLIGHT, again, apart_s=2.1) == []
+    agent, agent_again = (msgspec.structs.replace(turn, is_whole=True) for turn in (FLIGHT, again))
+    assert checks_of(agent, agent_again, apart_s=2.1) == [("repeated_question", "t0")]
+    assert checks_of(agent, agent, apart_s=2.1) == []
+
+
 def test_a_retry_after_an_error_is_no_repetition() -> None:
     failed = said(FLIGHT.question, "", error_class="rate_limit", error_span="e")
     assert checks_of(failed, said(FLIGHT.question, "It leaves at nine.")) == []

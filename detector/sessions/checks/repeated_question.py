@@ -30,8 +30,8 @@ class RepeatedQuestion:
       in the longer one, with `min_words` and `min_ratio`;
     - the earlier turn was answered, and did not end in an error;
     - the earlier answer asked nothing back, unless the two are equal;
-    - the second was said after that answer: its input holds more messages of the user than the earlier one's, or no
-      history is sent and `min_pause_s` passed.
+    - the second was said after that answer: its input holds more messages of the user than the earlier one's; or no
+      history is sent and `min_pause_s` passed, or both are turns of an agent and their words differ.
 
     Blamed is the answer of the latest such turn. Severity: low. Unknown where no question of the session was sent.
 
@@ -87,4 +87,8 @@ def _is_after(earlier: TurnInSession, turn: TurnInSession, config: RepeatedQuest
     """Return whether the second question was said in view of the first one's answer."""
     if turn.turn.history > earlier.turn.history:
         return True
-    return not turn.has_history and turn.started_ns - earlier.ended_ns >= config.min_pause_s * 1e9
+    if turn.has_history or turn.started_ns < earlier.ended_ns:
+        return False
+    if earlier.turn.is_whole and turn.turn.is_whole and earlier.asked.plain != turn.asked.plain:
+        return True
+    return turn.started_ns - earlier.ended_ns >= config.min_pause_s * 1e9
