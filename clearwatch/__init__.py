@@ -30,6 +30,9 @@ from detector.checks.port import (
     Outcome,
     found,
 )
+from detector.sessions.checks.finding import session_finding
+from detector.sessions.checks.port import SessionCheck
+from detector.sessions.conversation import Conversation, TurnInSession
 
 __all__ = [
     "CLEAR",
@@ -41,6 +44,7 @@ __all__ = [
     "CloseReason",
     "Content",
     "ContentState",
+    "Conversation",
     "Details",
     "Dimension",
     "Document",
@@ -52,12 +56,14 @@ __all__ = [
     "Message",
     "Need",
     "Outcome",
+    "SessionCheck",
     "Severity",
     "Span",
     "SpanError",
     "SpanKind",
     "ToolCall",
     "Trace",
+    "TurnInSession",
     "Usage",
     "definitions",
     "finding",
@@ -67,5 +73,6 @@ __all__ = [
     "label_of",
     "messages_of",
     "quoted",
+    "session_finding",
     "target_of",
 ]

@@ -34,7 +34,7 @@ def stages(
     `plugins` are asked as well as the checks that ship; `prices` tell what calls cost whose client has not said so.
     Without a dimension that they speak of there are no baselines, unless limits are set, which are watched beside them.
     """
-    extra = [*(plugin.check for plugin in plugins), *rule_checks(config.rules)]
+    extra = [*(check for plugin in plugins for check in plugin.trace_check), *rule_checks(config.rules)]
     if config.budgets:
         extra.append(OverBudget(config.budgets))
     asked = [key for rule in config.rules if rule.enabled for key in rule.attributes]
@@ -52,7 +52,12 @@ def stages(
             name_session=sessions.named,
             parted_by=parted_by(limits),
         ),
-        SessionsStage(config=config.sessions, telemetry=telemetry, dimensions=config.dimensions),
+        SessionsStage(
+            config=config.sessions,
+            telemetry=telemetry,
+            dimensions=config.dimensions,
+            extra=[check for plugin in plugins for check in plugin.session_check],
+        ),
         LimitsStage(baselines, limits, telemetry) if limits else baselines,
         IssuesStage(
             config=config.issues,

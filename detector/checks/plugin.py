@@ -2,24 +2,40 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import pydantic
 
 from core.model.finding import Dimension
 from detector.checks.port import Check, CheckConfig, needs_of
+from detector.sessions.checks.port import SessionCheck
 
 # part of fingerprints, metric labels and configuration keys
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{1,63}")
 
 
+TRACE: Final = "trace"
+SESSION: Final = "session"
+
+
 class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     """A check of a third party, made. `origin` says where it came from, for people."""
 
-    check: Check
+    check: Check | SessionCheck
     config: CheckConfig
     origin: str
+    speaks_of: str = TRACE
+
+    @property
+    def trace_check(self) -> tuple[Check, ...]:
+        """Return the check where it speaks of traces, else nothing."""
+        return (cast("Check", self.check),) if self.speaks_of == TRACE else ()
+
+    @property
+    def session_check(self) -> tuple[SessionCheck, ...]:
+        """Return the check where it speaks of sessions, else nothing."""
+        return (cast("SessionCheck", self.check),) if self.speaks_of == SESSION else ()
 
 
 def name_of(given: object) -> str:
@@ -32,7 +48,9 @@ def name_of(given: object) -> str:
     if not isinstance(getattr(given, "dimension", None), Dimension):
         raise ValueError(f"{what}: `dimension` must be a Dimension")
     if not callable(getattr(given, "inspect", None)):
-        raise ValueError(f"{what}: `inspect(trace)` is missing")
+        raise ValueError(f"{what}: `inspect` is missing")
+    if getattr(given, "speaks_of", TRACE) not in (TRACE, SESSION):
+        raise ValueError(f"{what}: `speaks_of` must be {TRACE!r} or {SESSION!r}")
     try:
         needs_of(given)
     except (TypeError, ValueError) as exc:
@@ -56,5 +74,5 @@ def make(given: object, options: Mapping[str, Any], *, origin: str) -> Plugin:
         said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
         raise ValueError(said) from exc
     assert isinstance(given, type)  # noqa: S101 - `name_of` has looked
-    check: Check = given(config) if hasattr(given, "config") else given()
-    return Plugin(check=check, config=config, origin=origin)
+    check = given(config) if hasattr(given, "config") else given()
+    return Plugin(check=check, config=config, origin=origin, speaks_of=getattr(given, "speaks_of", TRACE))

@@ -4,7 +4,7 @@ Adding a check takes one file with the check and its configuration, one line in 
 """
 
 import enum
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import pydantic
@@ -32,6 +32,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     findings: tuple[Finding, ...] = ()
 
+
+_OUTCOMES: Final = frozenset(Outcome)
 
 CLEAR = Answer(outcome=Outcome.CLEAR)
 SUSPICIOUS = Answer(outcome=Outcome.SUSPICIOUS)
@@ -109,3 +111,14 @@ class Check(Protocol):
 def needs_of(check: object) -> tuple[Need, ...]:
     """Return what a check, or a class of checks, declares that it needs."""
     return tuple(Need(need) for need in getattr(check, "needs", ()))
+
+
+def answered(given: object) -> Answer:
+    """Return what a check answered. Raises TypeError where that is no answer: third parties write checks."""
+    if type(given) is not Answer:
+        raise TypeError(f"answered {type(given).__name__}, not an Answer")
+    if given.findings and not all(isinstance(each, Finding) for each in given.findings):
+        raise TypeError("answered with findings that are no Finding")
+    if given.outcome not in _OUTCOMES:
+        raise TypeError(f"answered {given.outcome!r}, which is no Outcome")
+    return given

@@ -12,7 +12,7 @@ from core.telemetry import Series, Telemetry
 from detector.checks.causes import with_causes
 from detector.checks.config import ChecksConfig
 from detector.checks.defaults import DEFAULT_CHECKS
-from detector.checks.port import Check
+from detector.checks.port import CLEAR, UNKNOWN, Check, answered
 from detector.checks.text.scan import limit_text, unread_characters
 
 __all__ = ["DEFAULT_CHECKS", "FAILED", "Checks", "Inspection"]
@@ -73,6 +73,9 @@ class Checks:
         for name, check in self._checks.items():
             try:
                 answer = check.inspect(trace)
+                # nearly every one is one of these
+                if answer is not CLEAR and answer is not UNKNOWN:
+                    answered(answer)
             except Exception:  # noqa: BLE001 - third parties write checks; one that fails must not cost the trace
                 self._failed(name, trace)
                 outcomes.append(FAILED)

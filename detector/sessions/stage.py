@@ -25,6 +25,7 @@ from core.model.finding import Dimension, Finding, Withdrawal
 from core.model.trace import TraceChunk, TraceRecord, TraceVersion, TraceWithdrawal
 from core.stage import Processor, Recall
 from core.telemetry import Telemetry
+from detector.sessions.checks.port import SessionCheck
 from detector.sessions.checks.registry import SessionChecks
 from detector.sessions.config import SessionsConfig
 from detector.sessions.session import (
@@ -346,9 +347,10 @@ class SessionsStage:
         config: SessionsConfig,
         telemetry: Telemetry,
         dimensions: Collection[Dimension] = tuple(Dimension),
+        extra: Sequence[SessionCheck] = (),
     ) -> None:
         self._config = config
-        self._checks = SessionChecks(config.checks, telemetry, dimensions=dimensions)
+        self._checks = SessionChecks(config.checks, telemetry, extra=extra, dimensions=dimensions)
         self._telemetry = telemetry
         self._processors: weakref.WeakSet[SessionsProcessor] = weakref.WeakSet()
         telemetry.gauge("clearwatch.sessions.open", lambda: sum(p.open_count for p in list(self._processors)))

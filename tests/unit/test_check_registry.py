@@ -1,6 +1,7 @@
 """The registry: every check is asked, none can harm another."""
 
 import logging
+from typing import Any
 
 import pydantic
 import pytest
@@ -11,7 +12,7 @@ from core.telemetry import Telemetry
 from detector.checks.config import ChecksConfig
 from detector.checks.defaults import DEFAULT_CHECKS
 from detector.checks.failed_span import FailedSpan, FailedSpanConfig
-from detector.checks.port import Answer
+from detector.checks.port import Answer, Outcome
 from detector.checks.registry import Checks
 from tests.unit.checks_kit import Story, failed
 
@@ -22,6 +23,18 @@ class BrokenCheck:
 
     def inspect(self, trace: Trace) -> Answer:
         raise RuntimeError("cannot read this trace")
+
+
+class Careless:
+    name = "careless"
+    dimension = Dimension.EXECUTION
+
+    def __init__(self, said: Any) -> None:
+        self._said = said
+
+    def inspect(self, trace: Trace) -> Answer:
+        answer: Answer = self._said
+        return answer
 
 
 def failing_trace(faults: int = 1) -> Trace:
@@ -42,6 +55,16 @@ def test_a_check_that_raises_costs_only_its_own_answer(caplog: pytest.LogCapture
     assert telemetry.total("clearwatch.check.failures", check="broken") == 12
     # said at the first and the tenth, not twelve times
     assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [None, True, ["finding"], Answer(outcome="good"), Answer(outcome=Outcome.FOUND, findings=("text",))],  # type: ignore[arg-type]
+)
+def test_what_is_no_answer_is_a_failure_of_that_check_alone(said: Any) -> None:
+    inspection = Checks(ChecksConfig(), Telemetry(), extra=[Careless(said)]).inspect(failing_trace())
+    assert inspection.answers["careless"] == "failed"
+    assert [each.check for each in inspection.findings] == ["failed_span"]
 
 
 def test_every_enabled_check_answers_and_is_counted() -> None:

@@ -13,13 +13,18 @@ from click.testing import CliRunner
 
 from clearwatch.cli import main
 from clearwatch.plugins import PluginError, load_plugins
+from core import topics
+from core.log.port import StoredRecord
+from core.model.finding import Finding, FindingRecord
 from core.telemetry import Telemetry
 from detector.catalogue import catalogue
 from detector.checks.config import ChecksConfig
 from detector.checks.plugin import Plugin
 from detector.checks.registry import Checks
 from detector.config import DetectorConfig
+from detector.stages import stages
 from tests.unit.checks_kit import Story
+from tests.unit.test_session_checks import NOW_S, said, version
 
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
 
@@ -50,10 +55,9 @@ def load(folder: Path, **settings: Any) -> tuple[Plugin, ...]:
     return load_plugins(DetectorConfig(checks_dir=str(folder), **settings))
 
 
-def example() -> str:
-    found = re.search(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    assert found is not None
-    return found[1]
+def example(place: int = 0) -> str:
+    """Return an example of the documentation: of a trace, of a session."""
+    return str(re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[place])
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, *, entry: str = "unapproved_refund") -> None:
@@ -72,13 +76,33 @@ def test_the_documented_check_runs_from_a_folder_with_its_settings(tmp_path: Pat
     (tmp_path / "refunds.py").write_text(example())
     (tmp_path / "_shared.py").write_text("raise RuntimeError('not a check')")
     plugins = load(tmp_path, plugins={"unapproved_refund": {"max_usd": 250}})
-    checks = Checks(ChecksConfig(), Telemetry(), extra=[plugin.check for plugin in plugins])
+    checks = Checks(ChecksConfig(), Telemetry(), extra=[check for each in plugins for check in each.trace_check])
     outcomes = []
     for amount in (250, 251):
         story = Story()
         story.tool("refund", story.root().span_id, arguments=json.dumps({"amount_usd": amount}))
         outcomes.append(checks.inspect(story.trace()).answers["unapproved_refund"])
     assert outcomes == ["clear", "found"]
+
+
+@pytest.mark.parametrize(("turns", "found"), [(10, False), (11, True)])
+def test_the_documented_check_of_sessions_is_asked_of_conversations(tmp_path: Path, turns: int, found: bool) -> None:
+    (tmp_path / "long.py").write_text(example(1))
+    made = stages(DetectorConfig(), Telemetry(), plugins=load(tmp_path))
+    processor = made["sessions"].processor(0, {topics.TRACES: 1, topics.FINDINGS: 1})
+    for number in range(turns):
+        turn = version(number, said(f"question {number}", f"answer {number}"))
+        record = StoredRecord(
+            topic=topics.TRACES,
+            partition=0,
+            offset=number,
+            log_time_ms=int(turn.closed_at_s * 1000),
+            value=msgspec.msgpack.encode(turn),
+        )
+        processor.process([record])
+    produced = processor.tick(NOW_S + 86_400).produce
+    checks = [msgspec.msgpack.decode(record.value, type=FindingRecord) for record in produced]
+    assert [each.check for each in checks if isinstance(each, Finding)] == ["long_conversation"] * found
 
 
 def test_an_installed_package_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,10 +146,13 @@ def test_everything_that_cannot_be_used_is_named_at_once_with_its_file_and_reaso
     (tmp_path / "f_dimension.py").write_text(MINIMAL.format(name="mine").replace("Dimension.EXECUTION", "'taste'"))
     (tmp_path / "g_twice.py").write_text(MINIMAL.format(name="ours"))
     (tmp_path / "h_twice.py").write_text(MINIMAL.format(name="ours"))
+    (tmp_path / "j_speaks.py").write_text(
+        MINIMAL.format(name="speaks").replace("    dim", "    speaks_of = 'x'\n    dim")
+    )
     (tmp_path / "i_settings.py").write_text(MINIMAL.format(name="set"))
     with pytest.raises(PluginError) as caught:
         load(tmp_path, plugins={"set": {"limit": 3}, "nobody": {}})
-    said = caught.value.problems
+    problems = caught.value.problems
     for file, reason in (
         ("a_syntax.py", "SyntaxError"),
         ("b_raises.py", "ZeroDivisionError: division by zero (line 3)"),
@@ -135,10 +162,11 @@ def test_everything_that_cannot_be_used_is_named_at_once_with_its_file_and_reaso
         ("f_dimension.py", "`dimension` must be a Dimension"),
         ("h_twice.py", "g_twice.py"),
         ("i_settings.py", "detector.plugins.set: limit: Extra inputs are not permitted"),
+        ("j_speaks.py", "`speaks_of` must be"),
         ("detector.plugins.nobody", "no such check"),
     ):
-        assert any(file in line and reason in line for line in said), (file, said)
-    assert len(said) == 9
+        assert any(file in line and reason in line for line in problems), (file, problems)
+    assert len(problems) == 10
     assert not any(name.startswith("clearwatch_checks_") and name.endswith("raises") for name in sys.modules)
 
 

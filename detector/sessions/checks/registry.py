@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 from core.model.finding import Dimension, Finding
 from core.telemetry import Series, Telemetry
+from detector.checks.port import answered
 from detector.checks.registry import FAILED
 from detector.sessions.checks.config import SessionChecksConfig
 from detector.sessions.checks.defaults import DEFAULT_SESSION_CHECKS
@@ -50,7 +51,7 @@ class SessionChecks:
         answers: list[Series] = []
         for check in self._checks:
             try:
-                answer = check.inspect(conversation)
+                answer = answered(check.inspect(conversation))
             except Exception:  # noqa: BLE001 - third parties write checks; one that fails must not cost the session
                 self._failed(check.name, conversation)
                 answers.append(self._series(check.name, FAILED))
