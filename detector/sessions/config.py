@@ -19,7 +19,7 @@ class SessionsConfig(BaseModel):
     max_open: int = Field(default=50_000, ge=1)
     """Sessions kept in one partition; beyond it the one unseen for longest is closed."""
 
-    max_turns: int = Field(default=20, ge=1)
+    max_turns: int = Field(default=50, ge=1)
     """Turns of one part whose texts are kept, the latest ones."""
     compared_turns: int = Field(default=8, ge=1)
     """How many earlier turns a turn is compared with."""
