@@ -13,6 +13,8 @@ import msgspec
 
 # a schema nested deeper, or refering to itself, is taken as fitted
 _MAX_DEPTH: Final = 16
+# schemas that are looked at for one value: forms that refer to each other multiply
+_MAX_STEPS: Final = 5_000
 # items of an array that are looked at
 _MAX_ITEMS: Final = 100
 _COMPOSED: Final = ("anyOf", "oneOf")
@@ -32,11 +34,19 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.detail} at {self.path}" if self.path else self.detail
 
 
+class _Walk:
+    """One value on its way through a schema."""
+
+    def __init__(self, whole: object) -> None:
+        self.whole = whole
+        self.steps = 0
+
+
 def violation(value: object, schema: object) -> Violation | None:
     """Return the first violation of a schema by a value, or None."""
     if _fits_plainly(value, schema):
         return None
-    return _violation(value, schema, schema, "", 0)
+    return _violation(value, schema, _Walk(schema), "", 0)
 
 
 def _fits_plainly(value: object, schema: object) -> bool:
@@ -57,27 +67,28 @@ def _fits_plainly(value: object, schema: object) -> bool:
     return required is None or (type(required) is list and all(name in value for name in required))
 
 
-def _violation(value: object, schema: object, whole: object, path: str, depth: int) -> Violation | None:
-    if not isinstance(schema, dict) or depth > _MAX_DEPTH:
+def _violation(value: object, schema: object, walk: _Walk, path: str, depth: int) -> Violation | None:
+    walk.steps += 1
+    if not isinstance(schema, dict) or depth > _MAX_DEPTH or walk.steps > _MAX_STEPS:
         return None
     if "$ref" in schema:
-        return _violation(value, _referred(schema["$ref"], whole), whole, path, depth + 1)
+        return _violation(value, _referred(schema["$ref"], walk.whole), walk, path, depth + 1)
     if value is None and (schema.get("nullable") is True or "default" in schema):
         return None
     for part in _schemas(schema.get("allOf")):
-        wrong = _violation(value, part, whole, path, depth + 1)
+        wrong = _violation(value, part, walk, path, depth + 1)
         if wrong is not None:
             return wrong
     for keyword in _COMPOSED:
         choices = _schemas(schema.get(keyword))
-        tried = [_violation(value, choice, whole, path, depth + 1) for choice in choices]
+        tried = [_violation(value, choice, walk, path, depth + 1) for choice in choices]
         if tried and None not in tried:
             return tried[0] if len(tried) == 1 else _wrong_type(path, "none of the allowed forms")
     return (
         _of_type(value, schema.get("type"), path)
         or _of_values(value, schema, path)
-        or _of_object(value, schema, whole, path, depth)
-        or _of_items(value, schema, whole, path, depth)
+        or _of_object(value, schema, walk, path, depth)
+        or _of_items(value, schema, walk, path, depth)
     )
 
 
@@ -162,7 +173,7 @@ def _of_values(value: object, schema: Mapping[str, Any], path: str) -> Violation
     return Violation(kind="a value that is not allowed", path=path, detail="none of the allowed values")
 
 
-def _of_object(value: object, schema: Mapping[str, Any], whole: object, path: str, depth: int) -> Violation | None:
+def _of_object(value: object, schema: Mapping[str, Any], walk: _Walk, path: str, depth: int) -> Violation | None:
     if not isinstance(value, Mapping):
         return None
     properties = schema.get("properties")
@@ -177,7 +188,7 @@ def _of_object(value: object, schema: Mapping[str, Any], whole: object, path: st
                 return Violation(kind="a property that is not known", path=path, detail=f"{name!r} is not known")
     for name, inner in known.items():
         if name in value:
-            wrong = _violation(value[name], inner, whole, f"{path}.{name}" if path else name, depth + 1)
+            wrong = _violation(value[name], inner, walk, f"{path}.{name}" if path else name, depth + 1)
             if wrong is not None:
                 # null for what may be left out is how many models leave it out
                 if value[name] is None and name not in _names(schema.get("required")):
@@ -190,12 +201,12 @@ def _names(found: object) -> Iterable[str]:
     return [name for name in found if isinstance(name, str)] if isinstance(found, list) else ()
 
 
-def _of_items(value: object, schema: Mapping[str, Any], whole: object, path: str, depth: int) -> Violation | None:
+def _of_items(value: object, schema: Mapping[str, Any], walk: _Walk, path: str, depth: int) -> Violation | None:
     items = schema.get("items")
     if not isinstance(value, list) or not isinstance(items, dict):
         return None
     for item in value[:_MAX_ITEMS]:
-        wrong = _violation(item, items, whole, f"{path}[]", depth + 1)
+        wrong = _violation(item, items, walk, f"{path}[]", depth + 1)
         if wrong is not None:
             return wrong
     return None

@@ -1,5 +1,6 @@
 """json_schema: what surely does not fit, and all that is let pass."""
 
+import time
 from typing import Any
 
 import pytest
@@ -100,3 +101,10 @@ def test_plain_types_that_only_nearly_fit_are_read_in_full() -> None:
     assert violation({"n": 1, "b": "true"}, schema) is None
     assert violation({"n": True}, schema) is not None
     assert violation({"b": True}, schema) is not None
+
+
+def test_forms_that_refer_to_each_other_end_soon_and_fit() -> None:
+    forms: dict[str, Any] = {"anyOf": [{"type": "string"}, *({"$ref": "#"} for _ in range(20))]}
+    started_s = time.process_time()
+    violation({"a": 1}, forms)
+    assert time.process_time() - started_s < 1
