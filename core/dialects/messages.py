@@ -183,7 +183,7 @@ def _system(value: Any) -> list[Message]:
 def _is_message(value: dict[str, Any]) -> bool:
     if isinstance(value.get("role"), str):
         return True
-    kind = value.get("type")
+    kind = _type(value)
     if "lc" in value and isinstance(value.get("kwargs"), dict):
         return "content" in value["kwargs"]
     if kind in _MESSAGE_TYPES:
@@ -203,15 +203,19 @@ def _is_part(value: dict[str, Any]) -> bool:
     return not kind and any(key in value for key in ("text", "toolUse", "toolResult")) and "type" not in value
 
 
+def _type(item: Mapping[str, Any]) -> str:
+    kind = item.get("type")
+    return kind if isinstance(kind, str) else ""
+
+
 def _kind(part: Mapping[str, Any]) -> str:
-    kind = part.get("type")
-    return kind.replace("-", "_") if isinstance(kind, str) else ""
+    return _type(part).replace("-", "_")
 
 
 def _message(item: dict[str, Any], default: str, *, forced: str = "") -> Iterator[Message]:
     """Yield what one message says, then the results of tools that stand within it."""
     role = forced or _role(item, default)
-    inner = item.get("kwargs") if "lc" in item else item.get("data") if item.get("type") in _MESSAGE_TYPES else None
+    inner = item.get("kwargs") if "lc" in item else item.get("data") if _type(item) in _MESSAGE_TYPES else None
     if isinstance(inner, dict) and "content" in inner:
         item = inner
     kind = _kind(item)
@@ -264,11 +268,9 @@ def _part(part: Any, texts: list[str], results: list[Message], asked: list[Any])
         return
     kind = _kind(part)
     if kind in _CALLS or "toolUse" in part or "function_call" in part or "functionCall" in part:
-        asked.append(part.get("toolUse") or part.get("function_call") or part.get("functionCall") or part)
+        asked.append(_inner(part, "toolUse", "function_call", "functionCall"))
     elif kind in _RESULTS or "toolResult" in part or "function_response" in part or "functionResponse" in part:
-        results.append(
-            _result(part.get("toolResult") or part.get("function_response") or part.get("functionResponse") or part)
-        )
+        results.append(_result(_inner(part, "toolResult", "function_response", "functionResponse")))
     # Gemini marks reasoning so
     elif kind in _TEXTS and part.get("thought") is not True:
         said = next((part[key] for key in ("content", "text", "refusal") if part.get(key) is not None), None)
@@ -276,10 +278,14 @@ def _part(part: Any, texts: list[str], results: list[Message], asked: list[Any])
             texts.append(said)
 
 
+def _inner(part: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    return next((part[key] for key in keys if isinstance(part.get(key), dict)), part)
+
+
 def _role(item: Mapping[str, Any], default: str) -> str:
     role = item.get("role")
     if not isinstance(role, str) or not role:
-        kind = item.get("type")
+        kind = _type(item)
         kwargs = item.get("kwargs")
         names = item.get("id")
         if "lc" in item and isinstance(names, list) and names:

@@ -83,7 +83,7 @@ def _repr(words: str) -> dict[str, Any] | None:
 def _result(output: str) -> str | None:
     """Return a tool's result, out of the envelopes of LangChain's callbacks."""
     opened = tool_result(output)
-    if opened != output:
+    if isinstance(opened, str) and opened != output:
         return opened
     found = structure(output) if output[:10] == '{"output":' else None
     return text(found["output"]) if isinstance(found, dict) and set(found) <= {"output", "kwargs"} else output

@@ -254,12 +254,13 @@ def structure(value: Value) -> Any:
     return value if isinstance(value, list | dict) else None
 
 
-def tool_result(value: str | None) -> str | None:
+def tool_result(value: Any) -> Any:
     """Return a tool's result, out of LangChain's envelope (which holds the id of the call) where it has one.
 
-    A message that is marked as an error stays one: `{"status": "error", "content": …}`.
+    What is no text (an answer that another dialect has read) stays as it is. A message that is marked as an error stays
+    one: `{"status": "error", "content": …}`.
     """
-    if value is None or value[:1] != "{" or '"content"' not in value:
+    if not isinstance(value, str) or value[:1] != "{" or '"content"' not in value:
         return value
     found = structure(value)
     if not isinstance(found, dict):
