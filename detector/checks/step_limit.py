@@ -26,6 +26,8 @@ _SENTENCE: Final = re.compile(
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
+# an answer that is such a sentence is short; messages within JSON may be anywhere
+_SENTENCE_CHARACTERS: Final = 400
 _READ_CHARACTERS: Final = 200_000
 
 
@@ -45,7 +47,7 @@ class StepLimit:
 
     Unknown where no agent, root or LLM call sent its output.
 
-    Not findings: text that speaks of iterations in the middle of a sentence.
+    Not findings: text that speaks of iterations in the middle of a sentence, or at length.
     """
 
     name = "step_limit"
@@ -65,6 +67,8 @@ class StepLimit:
             output = span.output
             if output.state is _PRESENT:
                 is_sent, text = True, output.text
+                if len(text) > _SENTENCE_CHARACTERS and text[0] not in "[{":
+                    continue
                 # one of these words stands in each of the sentences; no loop, which would cost more than the search
                 if "steps" in text or "iteration" in text or "turns" in text:
                     found_in = _SENTENCE.search(text, max(0, len(text) - _READ_CHARACTERS))
