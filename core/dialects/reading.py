@@ -214,7 +214,7 @@ def _span(
         tool,
         content_in,
         content_out,
-        stopped or finish,
+        finish if stopped is None else stopped,
         usage,
         cost,
         first_token_s,

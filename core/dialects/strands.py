@@ -11,7 +11,7 @@ import json
 from core.dialects import otel_genai
 from core.dialects.table import Dialect, Field, Reading
 from core.dialects.values import structure, text
-from core.model.span import SpanKind
+from core.model.span import FinishReason, SpanKind
 from core.otlp.slim import Value
 
 
@@ -24,6 +24,8 @@ def read(reading: Reading) -> None:
     """Read as OTel GenAI; a tool's result in an attribute wins over its events, and its schema is its definition."""
     found = reading.found
     otel_genai.read(reading)
+    if reading.kind is SpanKind.LLM:
+        _unanswered(reading)
     if reading.kind is not SpanKind.TOOL:
         return
     if found[Field.TOOL_RESULT] is not None:
@@ -32,6 +34,17 @@ def read(reading: Reading) -> None:
     if isinstance(schema, dict):
         tool = {"name": found[Field.TOOL_NAME] or "", "parameters": schema}
         found[Field.TOOL_DEFINITIONS] = json.dumps([tool], ensure_ascii=False)
+
+
+def _unanswered(reading: Reading) -> None:
+    """Take back what is only the default of an answer that never came: no tokens, no text, `end_turn`."""
+    found, output = reading.found, reading.output
+    said_nothing = output is not None and not output.text and not output.tool_calls
+    if said_nothing and found[Field.INPUT_TOKENS] == 0 and found[Field.OUTPUT_TOKENS] == 0:
+        found[Field.INPUT_TOKENS] = found[Field.OUTPUT_TOKENS] = None
+        reading.output, reading.finish = None, FinishReason.UNKNOWN
+        # every model is read as a stream
+        found[Field.IS_STREAM] = True
 
 
 DIALECT = Dialect(

@@ -100,6 +100,8 @@ _WORDS: Final[Mapping[FinishReason, tuple[str, ...]]] = {
         "error", "failed", "malformed_model_output", "unexpected_tool_call", "insufficient_system_resource", "abort",
         "aborted", "cancelled", "canceled", "user_cancel", "time_limit",
     ),
+    # said, and no reason: Vercel AI of a stream that broke, while its messages say "stop"
+    FinishReason.UNKNOWN: ("other", "unknown", "finish_reason_unspecified"),
     FinishReason.MALFORMED_CALL: ("malformed_function_call", "malformed_tool_use"),
 }  # fmt: skip
 _FINISH: Final[Mapping[str, FinishReason]] = {word: reason for reason, words in _WORDS.items() for word in words}
@@ -186,15 +188,16 @@ def provider(value: Value) -> str | None:
 
 
 def finish(value: Value) -> FinishReason | None:
-    """Return the finish reason said by a word, a list of words, or either of them in JSON; None where it is unknown.
+    """Return the finish reason said by a word, a list of words, or either in JSON; None where no word is known.
 
-    Of several choices the first that is known counts.
+    Of several choices the first that says something counts.
     """
     if isinstance(value, str) and value in _FINISH:
         return _FINISH[value]
     for _ in range(MAX_JSON_DEPTH):
         if isinstance(value, list):
-            return next((known for item in value if item != value and (known := finish(item))), None)
+            said = [finish(item) for item in value if item != value]
+            return next((known for known in said if known), next((none for none in said if none is not None), None))
         if isinstance(value, dict):
             # Vercel AI 7: {unified, raw}
             value = next((value[key] for key in ("unified", "type", "reason", "raw") if value.get(key)), None)
@@ -207,7 +210,7 @@ def finish(value: Value) -> FinishReason | None:
     if not isinstance(value, str):
         return None
     word = value.lower().replace("-", "_").replace(" ", "_").rpartition(".")[2]
-    return _FINISH.get(word) or _FINISH.get(word.removeprefix("finish_reason_"))
+    return _FINISH.get(word, _FINISH.get(word.removeprefix("finish_reason_")))
 
 
 def boolean(value: Value) -> bool | None:

@@ -135,6 +135,16 @@ def test_an_agent_names_its_tools_and_carries_the_sum_of_usage() -> None:
     assert Usage(37, 21, 5) == Usage(span.usage.input_tokens, span.usage.output_tokens, span.usage.cached_tokens)
 
 
+def test_an_answer_that_never_came_is_absent_not_empty() -> None:
+    nothing = {key: 0 for key in USAGE if "cache" not in key}
+    choice = ("gen_ai.choice", {"finish_reason": "end_turn", "message": "[]"})
+    span = read_span(CHAT | nothing, scope=SCOPE, status=1, events=[choice])
+    assert (span.usage, span.output.state) == (None, ContentState.ABSENT)
+    assert (span.finish_reason, span.details.is_stream) == (FinishReason.UNKNOWN, True)
+    counted = read_span(CHAT, scope=SCOPE, status=1, events=[choice])
+    assert (counted.output.state, counted.finish_reason) == (ContentState.PRESENT, FinishReason.STOP)
+
+
 def test_a_result_that_is_a_block_of_json_is_read() -> None:
     events = [("gen_ai.choice", {"message": '[{"json": {"temp": 18}}]', "id": "call_1"})]
     span = read_span(TOOL, scope=SCOPE, events=events)

@@ -240,6 +240,16 @@ def test_version_7_has_a_wrapper_steps_and_chats() -> None:
     assert wrapper.usage == chat.usage == Usage(10, 4)
 
 
+def test_version_7_stream_that_broke_has_no_finish_reason() -> None:
+    message = [{"role": "assistant", "parts": [{"type": "text", "content": "It is 18"}], "finish_reason": "stop"}]
+    attributes = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.response.finish_reasons": ["other"],
+        "gen_ai.output.messages": json.dumps(message),
+    }
+    assert read_span(attributes, scope="gen_ai").finish_reason is FinishReason.UNKNOWN
+
+
 def test_version_7_failure_carries_its_code() -> None:
     attributes = V7 | {"gen_ai.operation.name": "chat", "http.response.status_code": 429, "error.type": "APICallError"}
     error = read_span(attributes, scope="gen_ai", status=2, message="Rate limit reached").error
