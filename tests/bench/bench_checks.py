@@ -109,7 +109,7 @@ def _text_scan(sound: Sequence[Sequence[Span]]) -> list[tuple[str, float, str]]:
     conversation = sum(len(span.input.text) for span in calls) / 1024
     return [
         ("text scan, sound traces", a_span, "µs/span"),
-        ("text scan, sound traces (bar: 6)", a_span * sum(map(len, sound)) / kilobytes, "µs/KB"),
+        ("text scan, sound traces (bar: 4)", a_span * sum(map(len, sound)) / kilobytes, "µs/KB"),
         ("text scan, 50 calls of one conversation", _us_a_span([calls], scan_of) * len(calls) / conversation, "µs/KB"),
     ]
 

@@ -160,3 +160,20 @@ def test_lone_surrogates_and_broken_escapes_do_not_stop_a_scan() -> None:
     scan = scan_of(story.trace())
     assert scan.of(PERSONAL, ANSWER)
     assert not scan.of(SECRET, PROMPT | RESULT)
+
+
+def test_of_a_state_that_an_answer_is_sent_in_only_what_the_assistant_said_is_its_answer() -> None:
+    state = {"messages": [{"type": "human", "content": CARD}, {"type": "ai", "content": "I can't help with that."}]}
+    story = Story()
+    story.root(input=present("hi"), output=present(json.dumps(state)))
+    trace = story.trace()
+    (passage,) = scan_of(trace).passages
+    assert passage.text == "I can't help with that."
+    assert Refusal(RefusalConfig()).inspect(trace).outcome is Outcome.FOUND
+
+
+def test_an_answer_in_json_is_read_as_it_is() -> None:
+    story = Story()
+    story.llm(input=present("[]"), output=present(json.dumps({"note": CARD})))
+    (passage,) = scan_of(story.trace()).passages
+    assert passage.text == json.dumps({"note": CARD})

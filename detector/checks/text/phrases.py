@@ -120,17 +120,16 @@ OVERRIDES: Final[dict[str, tuple[str, ...]]] = {
         (
             r"\b(?:ignore|disregard|forget) (?:all|everything|anything)(?: that)?(?: you(?: were|"
             r" have been|'ve been))? "
-            r"(?:above|before this|said above|told before|told so far|(?:were|been) told)\b"
+            r"(?:above|before this|said above|told|(?:were|been) told)\b"
         ),
         (
             rf"\b(?:ignore|disregard|forget|override) (?:all )?(?:of )?(?:your|the) (?:system )?{_ORDERS} "
             r"(?:and|above|given|you (?:were|have)|from now)\b"
         ),
         (
-            r"\b(?:ignorier(?:e|en sie)?|vergiss|vergessen sie|missachte(?:n sie)?) (?:bitte"
-            r" )?(?:alle |sämtliche |die |deine |"
-            r"ihre ){1,2}(?:vorherigen|bisherigen|vorigen|obigen|früheren|vorangegangenen|vorangehenden) "
-            r"(?:anweisungen|instruktionen|befehle|regeln|vorgaben)"
+            r"\b(?:ignoriere|ignorieren sie|vergiss|vergessen sie|missachte) "
+            r"(?:bitte )?(?:alle|sämtliche|die|deine|ihre)"
+            r" (?:deine |ihre )?(?:vor|bis|frü|obi)\S{2,16} (?:anweisungen|instruktionen|befehle|regeln|vorgaben)"
         ),
         (
             r"\b(?:ignore[zr]?|oublie[zr]?) (?:toutes )?(?:les|tes|vos) (?:instructions|consignes|directives|règles) "
@@ -157,8 +156,24 @@ OVERRIDES: Final[dict[str, tuple[str, ...]]] = {
         ),
         r"(?:忽略|无视|忘记|忽視|無視)(?:掉)?(?:所有|之前|以上|上面|先前|前面|一切|你|的){1,4}(?:指令|指示|说明|提示|规则|說明|規則)",
         r"(?:これまで|以前|上記|前|今まで)の(?:すべての|全ての)?(?:指示|命令|ルール)(?:を|は)(?:すべて|全て)?(?:無視|忘れ)",
+        (
+            rf"\b(?:ignore|disregard|forget|override|bypass)(?: all)?(?: of)? your (?:system |safety |current |own )?"
+            rf"(?:{_ORDERS[3:-1]}|programming|training)\b"
+        ),
+        (
+            r"\b(?:ignore|disregard|forget)(?: all of| everything)? the (?:above|foregoing"
+            r"|preceding)(?: text)?(?:,|\.| and| instead)"
+        ),
+        rf"\b(?:do not|don't|stop) follow(?:ing)?(?: the| any| your)? {_EARLIER} {_ORDERS}\b",
     ),
     "words of a known attack": (
+        (
+            r"\b(?:you are|act as|pretend to be|answer as)(?: now)?(?: an?)?(?: unrestricted)?"
+            r" (?:ai|assistant|model|llm|chatbot)"
+            r" (?:with no|without(?: any)?|free of|that has no) (?:restrictions|rules|filters"
+            r"|limits|limitations|guidelines)"
+        ),
+        r"\bdo anything now\b",
         r"\bbefore you can solve the task (?:that )?i gave you\b",
         r"\byou are now (?:in )?(?:developer|dan|jailbreak|jailbroken|god|unrestricted|sudo) ?(?:mode)?\b",
         r"\b(?:enable|enter|activate) (?:developer|dan|jailbreak|god|unrestricted) mode\b",
@@ -186,6 +201,7 @@ HINTS: Final[dict[str, tuple[str, ...]]] = {
         ),
     ),
     "instructions to an agent": (
+        r"\bsystem override\b|(?:#{2,}|\[) ?system(?: (?:prompt|message|override|instructions?|note))? ?(?:\]|:)",
         r"\b(?:your )?(?:new|updated|real|actual) (?:system )?(?:instructions|orders) ?(?:are|:)",
         (
             r"\b(?:important|urgent|special) (?:message|instructions?|notice|note) (?:for|to) (?:the "

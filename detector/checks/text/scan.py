@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 import pydantic
 
-from core.dialects.messages import input_messages
+from core.dialects.messages import input_messages, messages_of
 from core.model.span import Content, ContentState, Span, SpanKind
 from core.model.trace import Trace
 from detector.checks.text.needles import (
@@ -150,8 +150,7 @@ class _Reader:
             families = _FAMILIES[side]
             whole = texts[0][1] if len(texts) == 1 else "\n\n".join([text for _, text in texts])
             if any(NEEDLES[needle].family & families for needle, _ in sightings(encoded(whole))):
-                read = self._messages(texts, families) if side == PROMPT else ((s, "", t) for s, t in texts)
-                passages += self._passages(side, families, read)
+                passages += self._passages(side, families, self._parts(texts, side, families))
         return TextScan(passages=tuple(passages), unread=self._unread, unread_characters=self._unread_characters)
 
     def _collect(
@@ -251,6 +250,18 @@ class _Reader:
                 if message.text and key not in self._seen:
                     self._seen.add(key)
                     yield span, message.role, self._within(message.text)
+
+    def _parts(self, texts: list[tuple[Span, str]], side: int, families: int) -> Iterator[tuple[Span, str, str]]:
+        """Yield what of a side is looked at one by one: (span, role, text)."""
+        if side == PROMPT:
+            yield from self._messages(texts, families)
+            return
+        for span, text in texts:
+            said: list[str] = []
+            if side == ANSWER and text[:1] in ("{", "["):
+                # some clients send an answer within a graph's whole state
+                said = [m.text for m in messages_of(span.output, role="assistant") if m.role == "assistant" and m.text]
+            yield from ((span, "", self._within(part)) for part in said or (text,))
 
     def _within(self, text: str) -> str:
         """Return a message as far as its prompt was read, which has counted what was not."""
