@@ -12,20 +12,37 @@ LLM call did and the root has no answer: what was recovered from is no end.
 from collections.abc import Sequence
 from typing import Final
 
-from core.dialects.messages import input_messages, is_readable, messages_of
-from core.model.span import NO_DETAILS, Content, ContentState, Evaluation, Message, Span, SpanKind
+import msgspec
+
+from core.dialects.messages import MAX_CHARS, input_messages, is_readable, messages_of
+from core.model.span import NO_DETAILS, Content, ContentState, Evaluation, Span, SpanKind
 from core.model.trace import Trace, Turn
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT, _TRUNCATED, _ABSENT = ContentState.PRESENT, ContentState.TRUNCATED, ContentState.ABSENT
 _TALKING: Final = frozenset({SpanKind.AGENT, SpanKind.CHAIN, SpanKind.LLM, SpanKind.UNKNOWN})
 _HOLDING: Final = frozenset({SpanKind.AGENT, SpanKind.CHAIN})
+_NOTHING_SAID: Final = frozenset({"[]", "{}", "null", "None", '""'})
 # as JSON writes them, and as the last bytes of a flattened attribute
 _USER_WORDS: Final = ('"user"', '"human"', '"HumanMessage"')
 _USERS: Final = (b"user", b"human")
 # what a reader of a turn needs of them; an evaluator that runs on every span writes many
 _MAX_EVALUATIONS: Final = 16
 _MAX_NAME_CHARACTERS: Final = 200
+
+
+class _Part(msgspec.Struct, gc=False):
+    type: str
+    content: str
+
+
+class _Said(msgspec.Struct, gc=False):
+    role: str
+    parts: list[_Part]
+
+
+# the usual form (OTel GenAI) and nothing but text: five times as fast as the reader of all forms
+_decode_plain: Final = msgspec.json.Decoder(list[_Said]).decode
 
 
 def turn_of(trace: Trace, *, chars: int) -> Turn | None:
@@ -82,18 +99,16 @@ def _question(
     """Return the user's last message, its state, its span, how long its history is, and whether the turn goes on."""
     plain = ""
     if speaker is not None and speaker.kind is not SpanKind.LLM and speaker.input.state is _PRESENT:
-        messages = input_messages(trace, speaker)
-        asked = _last_of_user(messages)
-        if asked is not None and (len(messages) > 1 or asked.text != speaker.input.text):
-            return asked.text, _PRESENT, speaker, _history(calls[0].input if calls else speaker.input), False
+        asked, _ = _asked(trace, speaker)
+        if asked and asked != speaker.input.text:
+            return asked, _PRESENT, speaker, _history(calls[0].input if calls else speaker.input), False
         plain = speaker.input.text
     first = calls[0] if calls else None
     if first is not None and is_readable(first.input):
-        messages = input_messages(trace, first)
-        asked = _last_of_user(messages)
-        if asked is not None:
-            text = plain if plain and plain in asked.text else asked.text
-            return text, first.input.state, first, _history(first.input), messages[-1].role == "tool"
+        asked, goes_on = _asked(trace, first)
+        if asked:
+            text = plain if plain and plain in asked else asked
+            return text, first.input.state, first, _history(first.input), goes_on
     if plain:
         return plain, _PRESENT, speaker, 0, False
     state = first.input.state if first is not None else speaker.input.state if speaker is not None else _ABSENT
@@ -110,8 +125,22 @@ def _history(given: Content) -> int:
     return max(map(given.text.count, _USER_WORDS))
 
 
-def _last_of_user(messages: Sequence[Message]) -> Message | None:
-    return next((m for m in reversed(messages) if m.role == "user" and m.text), None)
+def _asked(trace: Trace, span: Span) -> tuple[str, bool]:
+    """Return the last text of a user in a span's input, and whether the input ends with the result of a tool."""
+    text = span.input.text
+    if text.startswith('[{"role"') and len(text) <= MAX_CHARS:
+        try:
+            said = _decode_plain(text)
+        except (msgspec.DecodeError, UnicodeError):
+            said = []
+        if said and all(part.type == "text" for one in said for part in one.parts):
+            found = ("\n".join(part.content for part in one.parts) for one in reversed(said) if one.role == "user")
+            return next(filter(None, found), ""), said[-1].role == "tool"
+    messages = input_messages(trace, span)
+    asked = next((m.text for m in reversed(messages) if m.role == "user" and m.text), "")
+    if asked in _NOTHING_SAID:
+        asked = ""
+    return asked, bool(messages) and messages[-1].role == "tool"
 
 
 def _answer(speaker: Span | None, calls: Sequence[Span]) -> tuple[str, ContentState, Span | None]:

@@ -90,6 +90,33 @@ def test_a_call_after_tool_results_goes_on_with_its_turn() -> None:
     assert (digest(second).calls_only, digest(second).goes_on) == (False, True)
 
 
+def otel(*messages: tuple[str, dict[str, Any]]) -> Content:
+    return present(json.dumps([{"role": role, "parts": [part]} for role, part in messages]))
+
+
+TEXT = {"type": "text", "content": "When?"}
+SYSTEM = {"type": "text", "content": "Be brief."}
+
+
+@pytest.mark.parametrize(
+    ("given", "question", "goes_on"),
+    [
+        (otel(("system", SYSTEM), ("user", TEXT)), "When?", False),
+        (otel(("user", TEXT), ("tool", {"type": "tool_call_response", "id": "c", "response": "9"})), "When?", True),
+        (otel(("user", TEXT), ("assistant", {"type": "reasoning", "content": "hm"})), "When?", False),
+        (otel(("user", {"type": "blob", "modality": "image", "content": "aGk="})), "", False),
+        (present('[{"role": "user", "parts": [{"type": "text", "content": "cut off'), "", False),
+        (present('[{"role": "user"}]'), "", False),
+        (present("[]"), "", False),
+    ],
+)
+def test_messages_of_the_convention_are_read_in_every_form(given: Content, question: str, goes_on: bool) -> None:
+    story = Story()
+    story.llm(input=given, output=present("At nine."))
+    turn = digest(story)
+    assert (turn.question, turn.goes_on) == (question, goes_on)
+
+
 def test_what_a_turn_recovered_from_is_not_its_end() -> None:
     story = Story()
     root = story.root(input=chat(("user", "When?")), output=present("At nine."))
