@@ -197,15 +197,18 @@ class Windows:
         kept.window.forget(now_s)
         if kept.window.calls < config.least_calls or (value := kept.window.value()) <= config.max:
             return []
-        episode = kept.episode
+        episode, is_shown = kept.episode, _weight(config.metric, worst) > _least_weight(config)
         if episode is None:
+            # a trace that has no part in it shows nothing: the next one that has is as good
+            if not is_shown:
+                return []
             kept.episode = episode = _Episode(worst.started_ns, worst.ended_ns, now_s, now_s, value, (worst.trace_id,))
             self._lasting[key] = None
             return [_finding(config, key, worst, value), _shift(config, key, episode)]
         episode.last_excess_s = now_s
         episode.last_ns = max(episode.last_ns, worst.ended_ns)
         episode.worst = max(episode.worst, value)
-        if now_s - episode.told_s < config.repeat_s:
+        if not is_shown or now_s - episode.told_s < config.repeat_s:
             return []
         episode.told_s = now_s
         episode.trace_ids = (*episode.trace_ids, worst.trace_id)[-_MAX_TRACES:]
@@ -226,6 +229,13 @@ class Windows:
         kept.window.forget(now_s)
         since = _figure(limit.config.metric, kept.window.value()) if kept.window.calls else ""
         return _shift(limit.config, key, episode, since=since, has_ended=True)
+
+
+def _least_weight(config: LimitConfig) -> float:
+    """Return the weight above which a measurement has a part in an excess."""
+    if config.metric in QUANTILES:
+        return config.max
+    return -1.0 if config.metric is Metric.CALLS else 0.0
 
 
 def _weight(metric: Metric, m: Measurement) -> float:

@@ -18,12 +18,15 @@ from core.model.measurement import Measurement, MeasurementBatch
 from core.model.span import SpanKind
 from core.telemetry import Telemetry
 from detector.assemble.measuring import PartedBy
+from detector.baselines.stage import BaselinesStage
 from detector.catalogue import catalogue
 from detector.config import DetectorConfig
 from detector.rules.limits import parted_by
+from detector.rules.limits_stage import LimitsStage
 from detector.rules.window import SLICES, Window
 from detector.stages import stages
 from tests.unit.dialect_spans import encoded
+from tests.unit.test_issues_registry import Issues
 
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
 START_S = 1_700_000_000.0
@@ -67,7 +70,9 @@ class Limits:
 
     def restart(self) -> None:
         """Go on from the committed state; what was not committed is read again."""
-        self.processor = stages(self.config, self.telemetry)["baselines"].processor(0, ONE)
+        within = BaselinesStage(config=self.config.baselines, telemetry=self.telemetry)
+        stage = LimitsStage(within, self.config.limits, self.telemetry)
+        self.processor = stage.processor(0, ONE)
         self.processor.restore(list(self.state.items()))
 
     def take(self, *rows: Measurement, at_s: float, origin: str = topics.ORIGIN_LIVE) -> list[FindingRecord]:
@@ -322,7 +327,10 @@ def test_bad_limits_are_refused_each_with_its_key(tmp_path: Path) -> None:
 
 
 def test_limits_run_where_latency_is_not_asked_for() -> None:
-    limits = Limits(ERRORS, dimensions=["execution"])
+    limits = Limits(ERRORS, dimensions=["safety"])
+    assert "baselines" not in stages(limits.config, limits.telemetry)
+    limits = Limits({**ERRORS, "dimension": "safety"}, dimensions=["safety"])
+    limits.processor = stages(limits.config, limits.telemetry)["baselines"].processor(0, ONE)
     assert kinds(limits.calls(range(15), failed=True)) == ["finding", "began"]
 
 
@@ -369,3 +377,37 @@ def test_all_that_a_window_is_of_stands_in_one_partition(by: Any, expected: Part
                     places.setdefault(m.service, set()).add(record.partition)
     assert all((len(found) == 1) is (expected is not PartedBy.OPERATION) for found in places.values())
     assert (len(set.union(*places.values())) == 1) is (expected is PartedBy.ROUTING_KEY)
+
+
+def test_each_excess_is_an_episode_of_one_issue_that_recovers() -> None:
+    limits = Limits(ERRORS)
+    said = [
+        *limits.calls(range(20), failed=True),
+        *limits.calls(range(20, 200)),
+        *limits.calls(range(200, 220), failed=True),
+        *limits.calls(range(220, 400)),
+    ]
+    issues = Issues()
+    events = issues.take(*said, at_s=START_S + 400)
+    assert [event.kind for event in events if event.kind in ("opened", "recovered")] == [
+        "opened",
+        "recovered",
+        "recovered",
+    ]
+    (issue,) = issues.processor.issues
+    assert (issue.check, issue.episodes, issue.trace_count) == ("many_errors", 2, 2)
+    description = events[-1].issue.description
+    assert re.search(r"Recovered at .*; from .*: error rate of shop 35.7 % at its worst, now 0 %", description), (
+        description
+    )
+    assert "It is episode 2." in description
+
+
+def test_the_trace_that_is_shown_has_a_part_in_the_excess() -> None:
+    limits = Limits(ERRORS)
+    limits.calls(range(8), failed=True)
+    # the tenth call makes it enough calls to speak of, and did not fail
+    assert limits.calls(range(8, 12)) == []
+    finding, _ = limits.calls([12], failed=True)
+    assert isinstance(finding, Finding)
+    assert finding.trace_id == f"{12:032x}"
