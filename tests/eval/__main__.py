@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.harness import Up
-from tests.eval.latency import report
+from tests.eval.delays import Delay
+from tests.eval.latency import report, report_live
 from tests.eval.scenarios import logs_of, samples_in, table, tally
 
 CORPORA = (
@@ -67,6 +68,7 @@ def main() -> int:
     if "nezha-ts.dev" in names:
         print("== nezha-ts.dev with added delay", flush=True)
         report(data / "nezha-ts.dev.otlp.jsonl.gz")
+        report_live(data / "nezha-ts.dev.otlp.jsonl.gz", seed=0, delay=Delay(ms=200), **QUICK)
     pair = [templates.get(f"trail-{dialect}.dev") for dialect in ("openinference", "genai")]
     if all(pair):
         counts = [len(rules or []) for rules in pair]

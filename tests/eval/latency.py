@@ -6,8 +6,11 @@ positive where a span of it was delayed, and flagged where it carries a finding 
 the whole recording. An episode and an issue count for the window in which their first trace began.
 """
 
+import gzip
+import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -23,6 +26,7 @@ from detector.assemble.measuring import Measurer
 from detector.assemble.summary import summary
 from detector.baselines.config import BaselinesConfig
 from detector.baselines.stage import BaselinesStage
+from tests.e2e.harness import Up
 from tests.eval.delays import Delay, Window, delayed, windows_of
 from tests.eval.offline import read_corpus
 
@@ -127,6 +131,44 @@ def outcome_of(traces: Sequence[Trace], windows: Sequence[Window], config: Basel
         findings=len(in_positive),
         strange=sum(not any(window.has(shift.began_ns) for window in windows) for shift in began),
     )
+
+
+def write_delayed(corpus: Path, traces: Iterable[Trace], to: Path) -> None:
+    """Write a corpus with the times of these traces, each request as it was recorded."""
+    times = {span.span_id: (span.start_ns, span.end_ns) for trace in traces for span in trace.spans}
+    with gzip.open(corpus) as lines, gzip.open(to, "wb", compresslevel=1) as out:
+        for line in lines:
+            request = json.loads(line)
+            for resource in request["resourceSpans"]:
+                for span in (span for scope in resource["scopeSpans"] for span in scope["spans"]):
+                    start_ns, end_ns = times[span["spanId"]]
+                    span["startTimeUnixNano"], span["endTimeUnixNano"] = str(start_ns), str(end_ns)
+            out.write(json.dumps(request).encode() + b"\n")
+
+
+def report_live(corpus: Path, *, seed: int, delay: Delay, **settings: str) -> None:
+    """Print the figures of a recording with delay that was sent to a running monitor at once."""
+    traces = sorted(read_corpus(corpus).values(), key=lambda trace: trace.started_ns)
+    windows = windows_of(traces, seed=seed, count=WINDOWS, delay=delay)
+    changed = [delayed(trace, windows) for trace in traces]
+    positive = {trace.trace_id for trace, spans in changed if spans}
+    with tempfile.TemporaryDirectory(prefix="clearwatch-eval-") as work, Up(Path(work) / "data", **settings) as up:
+        file = Path(work) / "delayed.otlp.jsonl.gz"
+        write_delayed(corpus, (trace for trace, _ in changed), file)
+        up.start()
+        up.send(file)
+        up.wait_until_idle(timeout_s=600)
+        rows = [row for row in up.export("findings") if row["category"] == "latency"]
+        issues = [row for row in up.export("issues") if row["category"] == "latency"]
+    flagged = {row["trace_id"] for row in rows}
+    hit = len(flagged & positive)
+    print(
+        f"sent to a running monitor, seed {seed}: precision {hit / max(1, len(flagged)):.2f}, "
+        f"recall {hit / max(1, len(positive)):.2f} of {len(positive)} traces in {len(windows)} windows "
+        f"on {len({window.service for window in windows})} services; {len(issues)} issues of latency"
+    )
+    for issue in issues:
+        print(f"  {issue['trace_count']:4} traces  {issue['title']}: {issue['description'].splitlines()[2]}")
 
 
 def main() -> int:
