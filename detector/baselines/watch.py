@@ -23,8 +23,12 @@ _PRIOR_TRACES: Final = 20
 # a share below it is not told from it in a few traces; one above it cannot rise enough to be seen
 _LEAST: Final = 0.01
 _MOST: Final = 0.6
+# so that one quick call does not end an episode in which all were slow
+_MOST_IN_EPISODE: Final = 0.95
 # the mean of the share forgets beyond as many traces
 _REMEMBERED: Final = 500
+# what a value that its key has had before (in a hundredth of its calls) says for a run, compared with one that is new
+_SEEN_BEFORE: Final = 0.5
 # suspects kept: a run that takes longer to convince has enough to show with its last ones
 _SUSPECTS: Final = 16
 # what an episode shows of itself
@@ -94,11 +98,14 @@ def observed(
     if episode is None:
         risen = risen_share(usual, risen_to)
     else:
-        risen = min(max(episode.rate, risen_share(usual, min(risen_to, 0.25))), 0.95)
+        # a share that falls back makes the sum fall no slower than the rise that was tested for
+        risen = min(max(episode.rate, risen_share(usual, risen_to)), _MOST_IN_EPISODE)
         episode = msgspec.structs.replace(
             episode, rate=episode.rate + (is_high - episode.rate) / 10, seen=episode.seen + 1
         )
-    step = math.log(risen / usual) if is_high else math.log((1 - risen) / (1 - usual))
+    step = math.log((1 - risen) / (1 - usual))
+    if suspect is not None:
+        step = math.log(risen / usual) * (1.0 if suspect.value > suspect.usual else _SEEN_BEFORE)
     evidence = min(max(watch.evidence + step, 0.0), needed)
     if episode is not None:
         return Watch(watch.seen, watch.rate, evidence, (), (), episode)
