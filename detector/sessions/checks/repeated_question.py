@@ -53,10 +53,17 @@ class RepeatedQuestion:
         if not conversation.shows_questions:
             return UNKNOWN
         blamed: dict[str, Finding] = {}
+        telling = [turn.asked.telling for turn in conversation.turns]
         for place, turn in enumerate(conversation.turns):
             if not turn.question or turn.asked.polarity or len(turn.asked.all) > self._config.max_words:
                 continue
-            for earlier in conversation.before(place):
+            own = telling[place]
+            for at in range(place - 1, max(0, place - conversation.compared_turns) - 1, -1):
+                other = telling[at]
+                # nearly all pairs end here
+                if not (other <= own or own <= other):
+                    continue
+                earlier = conversation.turns[at]
                 if self._is_asked_again(earlier, turn):
                     # of several repetitions the first one tells
                     blamed.setdefault(earlier.trace_id, self._finding(conversation, earlier, turn))
