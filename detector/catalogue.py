@@ -56,14 +56,15 @@ class CheckInfo(msgspec.Struct, frozen=True, kw_only=True):
 class _OfBaselines(msgspec.Struct, frozen=True):
     measure: Measure
     summary: str
+    needs: tuple[Need, ...] = ()
 
 
 _BASELINES: Final = (
     _OfBaselines(OWN, "A call is slow compared with its own past"),
     _OfBaselines(REST, "A whole trace is slow compared with its own past, and no one group of calls explains it"),
-    _OfBaselines(FIRST, "The first token of a model comes late compared with its own past"),
-    _OfBaselines(TOKENS, "A call or a trace uses far more tokens than before"),
-    _OfBaselines(COST, "A call costs far more than before, and its tokens do not explain it"),
+    _OfBaselines(FIRST, "The first token of a model comes late compared with its own past", (Need.TIME_TO_FIRST,)),
+    _OfBaselines(TOKENS, "A call or a trace uses far more tokens than before", (Need.USAGE,)),
+    _OfBaselines(COST, "A call costs far more than before, and its tokens do not explain it", (Need.COST, Need.USAGE)),
     _OfBaselines(ERRORS, "A share of calls fails that is higher than before"),
 )
 
@@ -101,6 +102,7 @@ def catalogue(config: DetectorConfig, *, plugins: Sequence[Plugin] = ()) -> tupl
             group=Group.BASELINES,
             dimension=each.measure.category,
             summary=each.summary,
+            needs=each.needs,
             enabled=each.measure.category in wanted,
             thresholds=thresholds_of(config.baselines),
         )

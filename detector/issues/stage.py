@@ -86,6 +86,8 @@ class IssuesProcessor:
         if isinstance(found, Shift):
             issue = self._registry.issue_named(found.routing_key, found.fingerprint)
             return self._suppressions.hold_back_shift(found, issue)
+        if isinstance(found, Withdrawal) and not self._registry.knows(found.finding_id):
+            return self._suppressions.has_held_back(found.routing_key, found.fingerprint)
         return False
 
     def tick(self, now_s: float) -> Work:

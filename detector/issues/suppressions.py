@@ -119,10 +119,14 @@ class Suppressions:
         if not self._compiled:
             return False
         if issue is None:
-            return (shift.routing_key, shift.fingerprint) in self._held_back
+            return self.has_held_back(shift.routing_key, shift.fingerprint)
         if issue.episode_began_ns == shift.began_ns:
             return False
         return any(shift.began_ns / 1e9 < until_s and fits(issue) for until_s, fits, _ in self._compiled)
+
+    def has_held_back(self, routing_key: str, fingerprint: str) -> bool:
+        """Return whether, as far as is remembered, a finding of this fingerprint was held back since the start."""
+        return (routing_key, fingerprint) in self._held_back
 
     def _remember(self, finding: Finding) -> None:
         """Note whose findings were held back: what is told of an issue that was never made is no loss."""

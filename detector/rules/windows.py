@@ -255,7 +255,7 @@ def _weight(metric: Metric, m: Measurement) -> float:
 
 def _finding(config: LimitConfig, key: Key, m: Measurement, value: float) -> Finding:
     target, fingerprint = _target(key), _fingerprint(config, key)
-    figures = f"{_figure(config.metric, value)} in {_lasting(config.length_s)}"
+    figures = f"{_figure(config.metric, value)} in {_length(config.length_s)}"
     return Finding(
         finding_id=finding_id_of(unit=m.trace_id, check=config.name, culprit=m.span_id, fingerprint=fingerprint),
         check=config.name,
@@ -280,7 +280,7 @@ def _finding(config: LimitConfig, key: Key, m: Measurement, value: float) -> Fin
 
 
 def _shift(config: LimitConfig, key: Key, episode: _Episode, *, since: str = "", has_ended: bool = False) -> Shift:
-    limit = f"the limit is {_figure(config.metric, config.max)} in {_lasting(config.length_s)}"
+    limit = f"the limit is {_figure(config.metric, config.max)} in {_length(config.length_s)}"
     worst = f"{config.words.lower()} of {_target(key) or key.routing_key} {_figure(config.metric, episode.worst)}"
     text = f"{worst}; {limit}"
     if has_ended:
@@ -313,7 +313,7 @@ def _figure(metric: Metric, value: float) -> str:
     return f"{value:,.0f} {metric}"
 
 
-def _lasting(seconds: float) -> str:
+def _length(seconds: float) -> str:
     if seconds % 3_600 == 0:
         return f"{seconds / 3_600:g} h"
     return f"{seconds / 60:g} min" if seconds % 60 == 0 else f"{seconds:g} s"

@@ -13,7 +13,7 @@ import yaml
 from clearwatch.config import ConfigError, load
 from clearwatch.ops.checks import checks_shape
 from core.log.port import StoredRecord
-from core.model.finding import Finding, Severity, Shift
+from core.model.finding import Finding, Severity, Shift, Withdrawal
 from core.model.issue import IssueEvent
 from core.telemetry import Telemetry
 from core.topics import FINDINGS, headers
@@ -22,7 +22,7 @@ from detector.config import DetectorConfig
 from detector.issues.config import IssuesConfig
 from detector.issues.stage import IssuesProcessor
 from sinks.records.views import Series
-from tests.unit.test_issues_registry import DAY_S, NOW_S, finding
+from tests.unit.test_issues_registry import DAY_S, NOW_S, finding, withdrawal
 
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
 UNTIL = datetime.datetime.fromtimestamp(NOW_S, datetime.UTC).isoformat()
@@ -56,7 +56,7 @@ class Stage:
         self.config = DetectorConfig.model_validate({"suppressions": given})
         self.processor = self._made()
 
-    def take(self, *findings: Finding | Shift, at_s: float = NOW_S) -> list[IssueEvent]:
+    def take(self, *findings: Finding | Shift | Withdrawal, at_s: float = NOW_S) -> list[IssueEvent]:
         records = [
             StoredRecord(
                 topic=FINDINGS,
@@ -214,3 +214,12 @@ def test_the_end_of_an_episode_that_was_told_of_is_told() -> None:
     stage.take(observed(1, 10.0), shift(10.0))
     stage.restart({"check": "failed_span"})
     assert [event.kind for event in stage.take(shift(10.0, ended=True))] == ["recovered"]
+
+
+def test_what_is_taken_back_of_a_suppressed_finding_is_no_loss() -> None:
+    stage = Stage({"check": "failed_span"})
+    held_back = observed(1, 10.0)
+    assert stage.take(held_back, withdrawal(held_back)) == []
+    assert stage.telemetry.total("clearwatch.dropped") == 0
+    told = observed(2, 0.0)
+    assert [event.kind for event in stage.take(told, withdrawal(told))] == ["opened", "corrected"]
