@@ -67,6 +67,14 @@ def cost(value: Value) -> float | None:
     return decimal(found.get("total_cost")) if isinstance(found, dict) else decimal(value)
 
 
+def linked_prompt(value: Value) -> str | None:
+    """Return the first prompt of the registry that a span names: name and version, a line each."""
+    found = structure(value)
+    first = found[0] if isinstance(found, list) and found else None
+    named = name(first.get("name")) if isinstance(first, dict) else None
+    return f"{named}\n{text(first.get('version')) or ''}" if named and isinstance(first, dict) else None
+
+
 def only_finish(output: str) -> FinishReason:
     """Return the finish reason in a chain's output, where there is one and no more: that of the call it made.
 
@@ -81,6 +89,9 @@ def only_finish(output: str) -> FinishReason:
 def read(reading: Reading) -> None:
     """Fill the answer of LLM spans; a tool is named by its span, its arguments and result are input and output."""
     found = reading.found
+    prompt = found[Field.PROMPT_NAME]
+    if prompt and "\n" in prompt:
+        found[Field.PROMPT_NAME], _, found[Field.PROMPT_VERSION] = prompt.partition("\n")
     if reading.kind is SpanKind.LLM:
         answer = answers.from_response(found[Field.OUTPUT]) if found[Field.OUTPUT] is not None else None
         if reading.events and (answer is None or not (answer.content.text or answer.content.tool_calls)):
@@ -123,6 +134,7 @@ DIALECT = Dialect(
         (Field.USAGE, usage, ("mlflow.chat.tokenUsage",)),
         (Field.COST, cost, ("mlflow.llm.cost",)),
         (Field.TOOL_DEFINITIONS, unquoted, ("mlflow.chat.tools",)),
+        (Field.PROMPT_NAME, linked_prompt, ("mlflow.linkedPrompts",)),
         (Field.SESSION, unquoted_name, ("mlflow.trace.session",)),
         (Field.USER, unquoted_name, ("mlflow.trace.user",)),
     ),

@@ -55,6 +55,7 @@ _DIFFERENT: Final = {
 # hand-made spans: (dialect, name of the span, fact) -> why what MLflow says is not what is so
 _REASONS: Final = {
     ("OTel GenAI, 1.37 and later", "work", "kind"): "it does not know the operation `retrieval`",
+    ("OpenLLMetry", "vector_db_retrieve R", "kind"): "it takes the task; the operation is a retriever's",
     ("OpenLLMetry before 0.5", "openai.chat", "usage"): "it does not read cache_read_input_tokens",
     ("LangSmith", "ChatOpenAI", "usage"): "cached tokens stand in input_token_details, a Python repr",
     ("Pydantic AI", "chat gpt-4o-mini", "usage"): "cached tokens stand in usage.details",

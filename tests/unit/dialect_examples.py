@@ -159,7 +159,15 @@ MLFLOW_LLM: dict[str, Any] = {
     "mlflow.spanType": '"CHAT_MODEL"',
     "mlflow.llm.model": '"gpt-4o-mini"',
     "mlflow.llm.provider": '"openai"',
-    "mlflow.spanInputs": json.dumps({"messages": [{"role": "user", "content": "weather?"}], "max_tokens": 300}),
+    "mlflow.spanInputs": json.dumps(
+        {
+            "messages": [{"role": "user", "content": "weather?"}],
+            "max_tokens": 300,
+            "stream": True,
+            "response_format": {"type": "json_object"},
+        }
+    ),
+    "mlflow.linkedPrompts": '[{"name": "greeting", "version": "3"}]',
     "mlflow.spanOutputs": json.dumps(
         {"choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": "It is 18 °C."}}]}
     ),
@@ -210,6 +218,15 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
             "get_weather.tool",
         ),
         Example({"traceloop.span.kind": "agent", "traceloop.entity.name": "travel"}, "travel.agent"),
+        Example(
+            {
+                "traceloop.span.kind": "task",
+                "gen_ai.operation.name": "vector_db_retrieve",
+                "traceloop.entity.input": '{"query": "q", "tags": []}',
+                "traceloop.entity.output": '{"documents": [{"page_content": "x"}], "count": 1}',
+            },
+            "vector_db_retrieve R",
+        ),
         Example(GENAI_CHAT, scope="opentelemetry.instrumentation.openai.v1", status=2, events=(FAILED,)),
     ),
     "OpenLLMetry before 0.5": (

@@ -62,7 +62,7 @@ NOT_SENT: Final[Mapping[str, str]] = {
         "arguments, result, tools offered, stream, cached, cache written, reasoning, cost, session, user, first token, "
         "documents, retries, prompt version"
     ),
-    "OpenLLMetry": "call id, cost, documents, retries",
+    "OpenLLMetry": "call id, cost, retries",
     "OpenLLMetry before 0.5": (
         "call id, format asked, cache written, reasoning, cost, documents, retries, prompt version"
     ),
@@ -71,7 +71,7 @@ NOT_SENT: Final[Mapping[str, str]] = {
         "model, provider, call id, tools offered, format asked, limits, stream, tokens, cached, cache written, "
         "reasoning, cost, finish, session, user, first token, documents, retries, prompt version"
     ),
-    "MLflow": "agent, stream, reasoning, retries, prompt version",
+    "MLflow": "agent, reasoning, retries",
     "Langfuse": "provider, call id, stream, finish, retries",
     "LangSmith": "format asked, cost, first token, retries",
     "Pydantic AI": "stream, cache written, user, documents, prompt version",
@@ -101,7 +101,6 @@ IN_LOGS: Final[Mapping[str, str]] = {
     "Codex CLI": "input",
 }
 NOT_SUPPORTED: Final[Mapping[str, str]] = {
-    "MLflow": "format asked",
     "Langfuse": "format asked",
     "LangSmith": "cache written",
     "Logfire": "cache written",

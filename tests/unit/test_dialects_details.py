@@ -407,3 +407,9 @@ def test_mlflow_chain_tells_the_finish_that_its_models_span_dropped() -> None:
     assert read_span(_mlflow("CHAIN", Outputs=message)).finish_reason is FinishReason.LENGTH
     assert read_span(_mlflow("CHAIN", Outputs=[message, message])).finish_reason is FinishReason.UNKNOWN
     assert read_span(_mlflow("CHAIN", Outputs="finish_reason")).finish_reason is FinishReason.UNKNOWN
+
+
+def test_mlflow_names_the_prompt_that_was_loaded() -> None:
+    linked = {"mlflow.linkedPrompts": json.dumps([{"name": "greeting", "version": "3"}])}
+    details = read_span(_mlflow("CHAT_MODEL") | linked).details
+    assert (details.prompt_name, details.prompt_version) == ("greeting", "3")
