@@ -16,6 +16,8 @@ _ABOUT_ATTACKS: Final = re.compile(
     r"|attack(?:er|s)?\b|vulnerabilit|malicious|guardrail|chat template|tokeni[sz]er",
     re.IGNORECASE,
 )
+# how CrewAI ends a run that took too many steps, in a user's message
+_OF_FRAMEWORKS: Final = re.compile(r"absolute best final answer", re.IGNORECASE)
 _INVISIBLE: Final = ("hidden characters of Unicode's tag block", "a run of invisible characters")
 
 
@@ -45,8 +47,9 @@ class PromptInjection:
     of chat templates), unless it hides characters. Unknown where nothing was found and a result was not sent, or not
     read to its end.
 
-    Not findings: the application's own instructions (system, developer) and the assistant's words; the flags of
-    England, Scotland and Wales, emoji and Persian words, which hold single invisible characters.
+    Not findings: the application's own instructions (system, developer) and the assistant's words; a framework's order
+    to stop and answer, which CrewAI writes as the user; the flags of England, Scotland and Wales, emoji and Persian
+    words, which hold single invisible characters.
     """
 
     name = "prompt_injection"
@@ -106,7 +109,7 @@ def _proof(passage: Passage) -> str | None:
     hidden = next((n.label for n in needles if n.label in _INVISIBLE), None)
     if hidden is not None:
         return hidden
-    if _ABOUT_ATTACKS.search(passage.text):
+    if _ABOUT_ATTACKS.search(passage.text) or (passage.role == "user" and _OF_FRAMEWORKS.search(passage.text)):
         return None
     weak = {n.label for n in needles if n.is_weak}
     return strong or (" and ".join(sorted(weak)) if len(weak) > 1 else None)
