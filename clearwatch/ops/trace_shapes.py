@@ -18,6 +18,17 @@ MAX_TEXT: Final = 4_000
 MAX_MESSAGES: Final = 50
 MAX_SPANS: Final = 2_000
 MAX_DOCUMENTS: Final = 50
+# an answer of some megabytes, however many spans there are: characters and messages of all of them
+_CHARS_OF_ALL: Final = 400_000
+_MESSAGES_OF_ALL: Final = 2_000
+_LEAST_CHARS, _LEAST_MESSAGES = 200, 3
+
+
+class _Limits(msgspec.Struct, frozen=True):
+    """How much is shown of each span."""
+
+    chars: int
+    messages: int
 
 
 class MessageShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +49,7 @@ class ContentShape(msgspec.Struct, frozen=True, kw_only=True):
     chars: int = 0
     """Length of the text before it was cut."""
     messages: tuple[MessageShape, ...] = ()
-    """The newest, at most 50, of a conversation; empty where it is plain text."""
+    """The newest, at most 50, of a conversation; empty where it is plain text. Fewer and shorter in large traces."""
     message_count: int = 0
     tool_calls: tuple[ToolCall, ...] = ()
     refusal: str = ""
@@ -108,6 +119,10 @@ def trace_shape(detail: TraceDetail, trace: Trace | None, *, note: str = "") -> 
         if finding.span_ids:
             culprits.setdefault(finding.span_ids[0], []).append(finding.finding_id)
     shown = _shown(trace, culprits)
+    limits = _Limits(
+        chars=min(MAX_TEXT, max(_LEAST_CHARS, _CHARS_OF_ALL // max(len(shown), 1))),
+        messages=min(MAX_MESSAGES, max(_LEAST_MESSAGES, _MESSAGES_OF_ALL // max(len(shown), 1))),
+    )
     expected = detail.trace.span_count
     if len(trace.spans) < expected:
         note = f"{expected - len(trace.spans)} of {expected} spans are not kept any more"
@@ -118,7 +133,7 @@ def trace_shape(detail: TraceDetail, trace: Trace | None, *, note: str = "") -> 
     return TraceShape(
         trace=detail.trace,
         findings=detail.findings,
-        spans=tuple(_span(span, trace.started_ns, culprits.get(span.span_id, ())) for span in shown),
+        spans=tuple(_span(span, trace.started_ns, culprits.get(span.span_id, ()), limits) for span in shown),
         spans_note=note,
     )
 
@@ -142,7 +157,7 @@ def _shown(trace: Trace, culprits: Mapping[str, Sequence[str]]) -> Sequence[Span
     return [span for span in trace.spans if span.span_id in wanted]
 
 
-def _span(span: Span, started_ns: int, finding_ids: Sequence[str]) -> SpanShape:
+def _span(span: Span, started_ns: int, finding_ids: Sequence[str], limits: _Limits) -> SpanShape:
     error, details = span.error, span.details
     documents = details.documents
     return SpanShape(
@@ -168,17 +183,17 @@ def _span(span: Span, started_ns: int, finding_ids: Sequence[str]) -> SpanShape:
         else ErrorShape(
             error_class=error.error_class,
             error_type=error.error_type,
-            message=error.message[:MAX_TEXT],
+            message=error.message[: limits.chars],
             status_code=error.status_code,
         ),
-        tool=None if span.tool is None else _call(span.tool),
-        input=_content(span.input, role="user"),
-        output=_content(span.output, role="assistant"),
+        tool=None if span.tool is None else _call(span.tool, limits),
+        input=_content(span.input, limits, role="user"),
+        output=_content(span.output, limits, role="assistant"),
         session_id=span.session_id,
         user_id=span.user_id,
         data_source=span.data_source,
-        query=details.query[:MAX_TEXT],
-        documents=None if documents is None else tuple(_document(found) for found in documents[:MAX_DOCUMENTS]),
+        query=details.query[: limits.chars],
+        documents=None if documents is None else tuple(_document(found, limits) for found in documents[:MAX_DOCUMENTS]),
         evaluations=details.evaluations[:MAX_DOCUMENTS],
         attempt=details.attempt,
         dropped_attributes=span.dropped_attributes,
@@ -186,39 +201,39 @@ def _span(span: Span, started_ns: int, finding_ids: Sequence[str]) -> SpanShape:
     )
 
 
-def _content(content: Content, *, role: str) -> ContentShape:
+def _content(content: Content, limits: _Limits, *, role: str) -> ContentShape:
     messages = messages_of(content, role=role)
     # one message of the same text says nothing that the text does not
     is_plain = len(messages) == 1 and messages[0].text == content.text
     return ContentShape(
         state=content.state,
-        text=content.text[:MAX_TEXT],
+        text=content.text[: limits.chars],
         chars=len(content.text),
         messages=()
         if is_plain
         else tuple(
             MessageShape(
                 role=message.role,
-                text=message.text[:MAX_TEXT],
-                tool_calls=tuple(map(_call, message.tool_calls)),
+                text=message.text[: limits.chars],
+                tool_calls=tuple(_call(call, limits) for call in message.tool_calls),
                 tool_call_id=message.tool_call_id,
                 name=message.name,
             )
-            for message in messages[-MAX_MESSAGES:]
+            for message in messages[-limits.messages :]
         ),
         message_count=len(messages),
-        tool_calls=tuple(map(_call, content.tool_calls)),
-        refusal=content.refusal[:MAX_TEXT],
+        tool_calls=tuple(_call(call, limits) for call in content.tool_calls),
+        refusal=content.refusal[: limits.chars],
     )
 
 
-def _call(call: ToolCall) -> ToolCall:
-    if len(call.arguments) <= MAX_TEXT:
+def _call(call: ToolCall, limits: _Limits) -> ToolCall:
+    if len(call.arguments) <= limits.chars:
         return call
-    return ToolCall(name=call.name, call_id=call.call_id, arguments=call.arguments[:MAX_TEXT])
+    return ToolCall(name=call.name, call_id=call.call_id, arguments=call.arguments[: limits.chars])
 
 
-def _document(found: Document) -> Document:
-    if len(found.text) <= MAX_TEXT:
+def _document(found: Document, limits: _Limits) -> Document:
+    if len(found.text) <= limits.chars:
         return found
-    return Document(document_id=found.document_id, score=found.score, text=found.text[:MAX_TEXT])
+    return Document(document_id=found.document_id, score=found.score, text=found.text[: limits.chars])

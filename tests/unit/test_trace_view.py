@@ -258,6 +258,15 @@ def test_of_too_many_spans_those_that_tell_most_are_kept_with_the_line_above_the
     assert "more spans (`--json` has them)" in _shown(shape)
 
 
+def test_what_is_answered_stays_small_however_much_the_spans_say() -> None:
+    talk = msgspec.json.encode([{"role": "user", "content": "x" * 5_000}] * 60).decode()
+    spans = [_span(n, kind=SpanKind.LLM, input=Content(ContentState.PRESENT, talk)) for n in range(1, 501)]
+    detail = TraceDetail(trace=trace(span_count=len(spans)), findings=())
+    shape = trace_shape(detail, Trace(trace_id=TRACE, spans=spans))
+    assert len(msgspec.json.encode(shape)) < 5_000_000
+    assert [shape.spans[0].input.message_count, len(shape.spans[0].input.messages)] == [60, 4]
+
+
 def test_parents_that_go_round_in_a_circle_are_drawn_once() -> None:
     shown = _view(_span(1, 2, name="one"), _span(2, 1, name="two"))
     assert shown.count("one") == shown.count("two") == 1
