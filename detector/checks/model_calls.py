@@ -4,7 +4,7 @@ from core.model.span import FinishReason, Span, SpanKind
 from core.model.trace import Trace
 
 # members of an enum cost 100 ns to look up in Python 3.11
-_CHAIN, _UNKNOWN = SpanKind.CHAIN, FinishReason.UNKNOWN
+_CHAIN, _LLM, _UNKNOWN = SpanKind.CHAIN, SpanKind.LLM, FinishReason.UNKNOWN
 
 
 def finish_of(trace: Trace, span: Span) -> FinishReason:
@@ -20,4 +20,4 @@ def finish_of(trace: Trace, span: Span) -> FinishReason:
 
 def is_wrapper(trace: Trace, span: Span) -> bool:
     """Return whether an LLM span has an LLM span below it: some clients write a wrapper that repeats its facts."""
-    return any(child.kind is SpanKind.LLM for child in trace.children.get(span.span_id, ()))
+    return span.kind is _LLM and any(child.kind is _LLM for child in trace.children.get(span.span_id, ()))

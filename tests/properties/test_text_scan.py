@@ -32,7 +32,7 @@ CHECKS = Checks(ChecksConfig(), Telemetry())
 
 
 @given(TEXTS)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_no_text_makes_a_check_raise(text: str) -> None:
     story = Story(provider="openai")
     story.tool("web_search", arguments=text, output=present(text))
@@ -42,7 +42,7 @@ def test_no_text_makes_a_check_raise(text: str) -> None:
 
 
 @given(TEXTS, TEXTS)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_finders_take_any_text_and_mask_what_they_find(text: str, other: str) -> None:
     shown = {found.raw: found.masked for found in personal_data(text, PERSONAL_KINDS)}
     shown |= {found.raw: found.masked for found in credentials(text, KINDS)}

@@ -177,3 +177,12 @@ def test_an_answer_in_json_is_read_as_it_is() -> None:
     story.llm(input=present("[]"), output=present(json.dumps({"note": CARD})))
     (passage,) = scan_of(story.trace()).passages
     assert passage.text == json.dumps({"note": CARD})
+
+
+def test_what_an_agent_returns_is_its_answer_where_its_model_calls_do_not_tell() -> None:
+    story = Story()
+    root = story.root(input=present("What is my card?"), output=present(CARD))
+    story.llm(root.span_id, input=Content(state=ContentState.REDACTED), output=Content(state=ContentState.REDACTED))
+    (finding,) = PiiInOutput(PiiInOutputConfig()).inspect(story.trace()).findings
+    assert finding.span_ids == (root.span_id,)
+    assert finding.title == "Agent travel-agent gives out personal data: payment card number"

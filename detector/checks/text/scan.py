@@ -1,7 +1,8 @@
 """The one scan of a trace that all checks of text share: which texts hold a needle, by side and role.
 
 Four sides are read: answers of LLM calls; their prompts; arguments of tools; results of tools and retrieved documents.
-Where a trace has no LLM call with an answer, what its root returned is the answer and what it was given the prompt.
+Where a trace has no LLM call with an answer, what its agents and its root returned are answers, and what its root was
+given is the prompt.
 
 The texts of a side are scanned at once, as they were sent; most traces hold no needle, and that is all. Otherwise each
 text is scanned by itself, a prompt message by message, each distinct message once: calls repeat the conversation.
@@ -197,17 +198,19 @@ class _Reader:
     def _others(
         self, answers: list[tuple[Span, str]], prompts: list[tuple[Span, str]], results: list[tuple[Span, str]]
     ) -> None:
-        """Gather retrieved documents, and what a root says where no LLM call says anything."""
+        """Gather retrieved documents, and what agents say where no LLM call says anything."""
         for span in self._trace.spans:
             if span.kind is _RETRIEVER:
                 documents = span.details.documents
                 texts = [d.text for d in documents if d.text] if documents else []
                 results += [(span, text) for text in texts or [span.output.text] if text]
+        if answers:
+            return
         root = self._trace.root
-        if not answers and root is not None and (root.kind is _AGENT or root.kind is _CHAIN) and root.output.text:
-            answers.append((root, root.output.text))
-            if root.input.text and not prompts:
-                prompts.append((root, root.input.text))
+        speaking = (s for s in self._trace.spans if s.kind is _AGENT or (s is root and s.kind is _CHAIN))
+        answers += [(span, span.output.text) for span in speaking if span.output.text]
+        if root is not None and root.input.text and not prompts and answers:
+            prompts.append((root, root.input.text))
 
     def _flat(self, content: Content) -> str:
         """Return the flattened messages that no call before had, still encoded."""
