@@ -108,6 +108,8 @@ def _names(model: str, provider: str) -> Iterator[str]:
     """Yield the names under which a model may stand in the table, the one that says most first."""
     provider = provider.lower().partition(".chat")[0].partition(".responses")[0]
     prefixes = _PROVIDERS.get(provider, (provider,) if provider else ())
+    if not model:
+        return
     name = model.strip().lower().removeprefix("models/").removeprefix("litellm_proxy/")
     tails = [name]
     while "/" in tails[-1]:

@@ -73,13 +73,13 @@ async def chunks_of(version: TraceVersion, log: ReadsAt) -> list[bytes]:
 
 def trace_of(version: TraceVersion, chunks: Sequence[bytes], prices: PriceTable | None) -> Trace:
     """Return the trace as the checks saw it; spans that cannot be decoded are left out."""
+    slices = [item for chunk in chunks for item in read_spans(chunk)[0]]
     spans = []
-    for chunk in chunks:
-        for item in read_spans(chunk)[0]:
-            try:
-                spans.append(dialects.decode(item))
-            except (ClearwatchError, ValueError):
-                _log.debug("a span of trace %s cannot be decoded", version.trace_id, exc_info=True)
+    for item in slices:
+        try:
+            spans.append(dialects.decode(item))
+        except (ClearwatchError, ValueError):
+            _log.debug("a span of trace %s cannot be decoded", version.trace_id, exc_info=True)
     trace = Trace(
         trace_id=version.trace_id,
         spans=spans,
@@ -90,5 +90,5 @@ def trace_of(version: TraceVersion, chunks: Sequence[bytes], prices: PriceTable 
         close_reason=version.close_reason,
     )
     if prices is not None:
-        fill_in_costs(trace, prices)
+        fill_in_costs(trace, prices, slices)
     return trace

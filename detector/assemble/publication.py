@@ -243,7 +243,11 @@ class Publisher:
             is_fragment=trace.is_fragment,
             close_reason=due.reason,
         )
-        if self._prices is not None and (unknown := fill_in_costs(job.seen, self._prices)) and not trace.published:
+        if (
+            self._prices is not None
+            and (unknown := fill_in_costs(job.seen, self._prices, job.slices))
+            and not trace.published
+        ):
             self._telemetry.count("clearwatch.dropped", unknown.total(), reason="model_without_price")
 
     def _inspect(self, job: "_Job") -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from clearwatch.prices import PricesError, load_prices
+from core.dialects import decode
 from core.model.span import Span, SpanKind, Usage
 from core.model.trace import Trace
+from core.otlp.wire import read_spans
 from core.prices import PriceTable, price_table
 from detector.assemble.pricing import fill_in_costs
 from detector.assemble.summary import summary
+from tests.unit.dialect_spans import encoded
 
 TABLE = price_table(
     json.dumps(
@@ -140,6 +143,28 @@ def test_models_without_a_price_are_named_and_cost_nothing_known() -> None:
     )
     assert fill_in_costs(trace, TABLE) == {"my-own": 2}
     assert summary(trace).cost_usd is None
+
+
+@pytest.mark.parametrize(
+    ("said", "usd"),
+    [
+        ({"gen_ai.response.model": "gpt-4o-mini-2024-07-18"}, 2e-3),
+        ({"llm.response.model_name": "gpt-4o-mini"}, 2e-3),
+        ({"gen_ai.response.model": "my-own"}, None),
+        ({"other": "gen_ai.response.model"}, None),
+    ],
+)
+def test_a_deployment_costs_what_the_model_costs_that_answered(said: dict[str, str], usd: float | None) -> None:
+    asked = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "my-deployment",
+        "gen_ai.system": "azure.ai.openai",
+    }
+    (piece,), _ = read_spans(encoded(asked | {"gen_ai.usage.input_tokens": 1000} | said))
+    trace = Trace(trace_id="t", spans=[decode(piece)])
+    unknown = fill_in_costs(trace, TABLE, [piece])
+    assert trace.spans[0].cost_usd == (None if usd is None else pytest.approx(usd))
+    assert unknown == ({"my-deployment": 1} if usd is None else {})
 
 
 def test_parents_that_go_round_in_a_circle_end() -> None:
