@@ -16,7 +16,7 @@ class IssueShape(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     status: IssueStatus
     state: str
-    """regressed, escalating, new, quiet or ongoing."""
+    """regressed, escalating, recovered, new, quiet or ongoing."""
     category: Dimension
     severity: Severity
     kind: FindingKind

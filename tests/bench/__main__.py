@@ -9,7 +9,7 @@ import platform
 import sys
 import time
 
-PARTS = ("log", "collector", "decode", "checks", "assemble", "sessions", "records")
+PARTS = ("log", "collector", "decode", "checks", "assemble", "sessions", "baselines", "records")
 # these need Java and Maven, for a broker
 ON_KAFKA = ("kafka-collector", "kafka-scale")
 LONG = ("memory", "delay")
