@@ -44,6 +44,9 @@ from detector.baselines.words import finding_of, shift_of
 
 # an operation counts as slow in a trace where this share of its calls is: single retransmissions do not make a run
 _MOST_CALLS: Final = 2 / 3
+_EXPLAINING: Final = frozenset({OWN, INPUT, OUTPUT})
+_EXPLAINED: Final = frozenset({FIRST, COST})
+_WATCHES: Final = {measure: f"watch:{measure.name}" for measure in (OWN, FIRST, INPUT, OUTPUT, COST, ERRORS)}
 # an episode of latency is tested against nearly every trace being slow, one of errors against a twentieth failing
 _RISEN: Final = 0.75
 _RISEN_ERRORS: Final = 0.05
@@ -89,40 +92,43 @@ class Judge:
         return said + self._judge_trace(rows)
 
     def _judge_trace(self, rows: list[Measurement]) -> list[Finding | Shift]:
-        units: dict[tuple[Key, str], list[_Value]] = {}
-        outcomes: dict[Key, Measurement] = {}
-        measures: dict[str, Measure] = {}
+        units: dict[tuple[str, str, str, bool, Measure], list[_Value]] = {}
+        outcomes: dict[tuple[str, str, str], Measurement] = {}
+        wanted, has_errors = self._dimensions, self._has_errors
         for m in rows:
-            group = m.operation if m.is_trace else group_of(m.kind.value, m.operation, m.service)
+            kind, is_trace = m.kind.value, m.is_trace
+            group = m.operation if is_trace else group_of(kind, m.operation, m.service)
             explained = False
             for measure, value in measures_of(m):
-                if measure.category not in self._dimensions:
+                if measure.category not in wanted:
                     continue
-                if explained and measure in (FIRST, COST):
+                if explained and measure in _EXPLAINED:
                     explained = False
                     continue
-                taken = self._taken(m, measure, value)
+                taken = self._taken(m, kind, measure, value)
                 if taken is None:
                     continue
-                explained = measure in (OWN, INPUT, OUTPUT) and (taken.is_high or taken.is_single)
-                watch_key = Key(m.routing_key, m.service, group, "trace" if m.is_trace else "", "", measure.name)
-                units.setdefault((watch_key, measure.name), []).append(taken)
-                measures[measure.name] = measure
-            if self._has_errors and not m.is_trace:
-                error_key = Key(m.routing_key, m.service, group, "", "", f"watch:{ERRORS.name}")
-                before = outcomes.get(error_key)
+                explained = measure in _EXPLAINING and (taken.is_high or taken.is_single)
+                units.setdefault((m.routing_key, m.service, group, is_trace, measure), []).append(taken)
+            if has_errors and not is_trace:
+                where = (m.routing_key, m.service, group)
+                before = outcomes.get(where)
                 if before is None or (m.is_fault and not before.is_fault):
-                    outcomes[error_key] = m
+                    outcomes[where] = m
         said: list[Finding | Shift] = []
-        for (watch_key, name), values in units.items():
-            said += self._judge_unit(watch_key, measures[name], values)
-        for error_key, m in outcomes.items():
-            said += self._judge_outcome(error_key, m)
+        for (routing_key, service, group, is_trace, measure), values in units.items():
+            if is_trace:
+                said += self._judge_whole(measure, values)
+            else:
+                watch_key = Key(routing_key, service, group, "", "", _WATCHES[measure])
+                said += self._judge_unit(watch_key, measure, values)
+        for (routing_key, service, group), m in outcomes.items():
+            said += self._judge_outcome(Key(routing_key, service, group, "", "", _WATCHES[ERRORS]), m)
         return said
 
-    def _taken(self, m: Measurement, measure: Measure, value: float) -> _Value | None:
+    def _taken(self, m: Measurement, kind: str, measure: Measure, value: float) -> _Value | None:
         """Return the value with what its limits say; None where its key is still learned, which it then helps."""
-        key = key_of(m, measure)
+        key = Key(m.routing_key, m.service, m.operation, "trace" if m.is_trace else kind, m.model, measure.name)
         baseline = self._memory.baseline(key)
         config = self._config
         if len(baseline) < config.min_observations:
@@ -137,16 +143,37 @@ class Judge:
             is_single = value > config.factor * usual and value - usual > min_excess
         return _Value(m, value, key, baseline, is_high, is_single)
 
-    def _judge_unit(self, group: Key, measure: Measure, values: list[_Value]) -> Iterator[Finding | Shift]:
+    def _judge_whole(self, measure: Measure, values: list[_Value]) -> list[Finding | Shift]:
+        """Judge a measure of a whole trace, and learn it: only by itself, since runs are told of groups."""
+        single = [v for v in values if v.is_single]
+        suspects = [self._suspect(v, is_told=True) for v in single]
+        for v in values:
+            self._learn(v)
+        return [finding_of(measure, suspects, self._config)] if suspects else []
+
+    def _judge_unit(self, watch_key: Key, measure: Measure, values: list[_Value]) -> Iterable[Finding | Shift]:
         """Judge the values of one group in one trace, and learn them."""
+        watch = self._memory.watch(watch_key)
+        if watch.episode is not None or watch.evidence or any(v.is_high or v.is_single for v in values):
+            return self._judge_odd(watch_key, watch, measure, values)
+        # nearly all of them: nothing is high, nothing was
+        drifts = [(v, drift) for v in values if (drift := self._learn(v)) is not None]
+        m = values[0].measurement
+        watch = self._observed(watch, None, m, _RISEN)
+        said: list[Finding | Shift] = []
+        if drifts:
+            watch, said = self._begun(watch, measure, m, drifts)
+        self._memory.put(watch_key, watch)
+        return said
+
+    def _judge_odd(
+        self, watch_key: Key, watch: Watch, measure: Measure, values: list[_Value]
+    ) -> Iterator[Finding | Shift]:
         config = self._config
         high = _mostly_high(values)
         single = [v for v in values if v.is_single]
-        is_watched = not values[0].measurement.is_trace
-        watch_key = msgspec.structs.replace(group, measure=f"watch:{measure.name}")
-        watch = self._memory.watch(watch_key) if is_watched else Watch()
         culprits = sorted(high or single, key=lambda v: v.value, reverse=True)
-        suspects = [self._suspect(v, is_told=bool(single)) for v in culprits[:1]]
+        suspects = [self._suspect(v, is_told=bool(single), has_median=watch.episode is None) for v in culprits[:1]]
         held = watch.episode is not None and not watch.episode.by_level
         drifts: list[tuple[_Value, Drift]] = []
         for v in values:
@@ -154,10 +181,6 @@ class Judge:
                 v.baseline.hold(v.value)
             elif (drift := self._learn(v)) is not None:
                 drifts.append((v, drift))
-        if not is_watched:
-            if single:
-                yield finding_of(measure, suspects, config)
-            return
         watch = self._observed(watch, suspects[0] if high else None, values[0].measurement, _RISEN)
         span_ids = [v.measurement.span_id for v in culprits]
         if watch.episode is None:
@@ -177,9 +200,10 @@ class Judge:
     def _learn(self, v: _Value) -> Drift | None:
         return v.baseline.learn(min(v.value, self._config.factor * v.baseline.usual) if v.is_high else v.value)
 
-    def _suspect(self, v: _Value, *, is_told: bool) -> Suspect:
+    def _suspect(self, v: _Value, *, is_told: bool, has_median: bool = True) -> Suspect:
         b = v.baseline
-        return Suspect(v.measurement, v.value, b.median, b.usual, len(b), is_told)
+        # a median is sorted for: what joins an episode needs none
+        return Suspect(v.measurement, v.value, b.median if has_median else 0.0, b.usual, len(b), is_told)
 
     def _observed(self, watch: Watch, suspect: Suspect | None, m: Measurement, risen_to: float) -> Watch:
         config = self._config

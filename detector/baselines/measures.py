@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
-import msgspec
-
 from core.model.finding import Dimension
 from core.model.measurement import Measurement
 from core.model.span import SpanKind
@@ -29,14 +27,15 @@ TIMED_KINDS: Final = frozenset(
 _LLM: Final = SpanKind.LLM
 
 
-class Measure(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is measured. `verb` joins what was measured to a value."""
+class Measure:
+    """One thing that is measured, known by identity. `verb` joins what was measured to a value."""
 
-    name: str
-    check: str
-    category: Dimension
-    unit: str
-    verb: str
+    def __init__(self, *, name: str, check: str, category: Dimension, unit: str, verb: str) -> None:
+        self.name = name
+        self.check = check
+        self.category = category
+        self.unit = unit
+        self.verb = verb
 
 
 OWN: Final = Measure(name="own", check="slow_span", category=Dimension.LATENCY, unit="ms", verb="took")

@@ -90,6 +90,10 @@ def observed(
     `at_ns` is when the trace started, `needed` caps the sum, `risen_to` is the share that a rise is tested against;
     a run that has a gap is none.
     """
+    if suspect is None and watch.evidence == 0.0 and watch.episode is None:
+        # nearly all of them
+        weight = min(watch.seen, _REMEMBERED) + _PRIOR_TRACES + 1
+        return Watch(watch.seen + 1, watch.rate - watch.rate / weight)
     if watch.run and watch.episode is None and at_ns - watch.last_ns > gap_ns:
         watch = learned(watch, watch.run)
     is_high = suspect is not None
