@@ -212,4 +212,4 @@ class Selection:
             return False
         if self._kinds and not self._of_traces and measurement.kind not in self._kinds:
             return False
-        return all(pattern.match(getattr(measurement, name)) for name, pattern in self._patterns)
+        return not self._patterns or all(p.match(getattr(measurement, name)) for name, p in self._patterns)

@@ -45,9 +45,10 @@ class Window:
     def add(self, measurement: Measurement, now_s: float) -> None:
         """Count a measurement at its log time."""
         number = int(now_s // self._slice_s)
-        if not self.slices or self.slices[-1].number < number:
-            self.slices.append(Slice(number=number))
-        current = self.slices[-1]
+        current = self.slices[-1] if self.slices else None
+        if current is None or current.number < number:
+            current = Slice(number=number)
+            self.slices.append(current)
         current.calls += 1
         current.failed += measurement.failed
         current.tokens += measurement.input_tokens + measurement.output_tokens

@@ -28,6 +28,8 @@ PREFIX: Final = b"\xc1"
 _POSITION: Final = PREFIX + b"position"
 
 _MAX_TRACES: Final = 5
+# keys that are remembered by what they are made of: operations with ids in their names are many
+_MAX_FACTS: Final = 20_000
 
 Said: TypeAlias = Finding | Shift
 
@@ -77,16 +79,20 @@ class _Limit:
         by = frozenset(config.by)
         # an operation is one of its service
         self._by = by | {By.SERVICE} if By.OPERATION in by else by
+        self._keys: dict[tuple[str, str, str, str], Key] = {}
 
     def key_of(self, m: Measurement) -> Key:
-        by = self._by
-        return Key(
-            self.config.name,
-            m.routing_key,
-            m.service if By.SERVICE in by else "",
-            m.operation if By.OPERATION in by else "",
-            m.model if By.MODEL in by else "",
-        )
+        facts = (m.routing_key, m.service, m.operation, m.model)
+        key = self._keys.get(facts)
+        if key is None:
+            if len(self._keys) >= _MAX_FACTS:
+                self._keys.clear()
+            by = self._by
+            service = m.service if By.SERVICE in by else ""
+            operation = m.operation if By.OPERATION in by else ""
+            model = m.model if By.MODEL in by else ""
+            key = self._keys[facts] = Key(self.config.name, m.routing_key, service, operation, model)
+        return key
 
 
 class Windows:
@@ -123,7 +129,7 @@ class Windows:
             if known.episode is not None:
                 self._lasting[named] = None
 
-    def take(self, measurements: Iterable[Measurement], *, offset: int, now_s: float) -> list[Said]:
+    def take(self, measurements: Sequence[Measurement], *, offset: int, now_s: float) -> list[Said]:
         """Count the measurements of a record at its log time, and say what they change.
 
         A record that was counted already changes nothing.
@@ -132,18 +138,21 @@ class Windows:
             return []
         self._position = offset
         said = self.settle(now_s)
-        touched: dict[Key, Measurement] = {}
-        for m in measurements:
-            for limit in self._limits.values():
-                if limit.selection.takes(m):
-                    key = limit.key_of(m)
-                    self._window(limit, key).add(m, now_s)
-                    if key not in touched or _weight(limit.config.metric, m) > _weight(
-                        limit.config.metric, touched[key]
-                    ):
-                        touched[key] = m
-        for key, worst in touched.items():
-            said += self._judged(key, worst, now_s)
+        for limit in self._limits.values():
+            metric, takes = limit.config.metric, limit.selection.takes
+            # window, weight of the gravest measurement, that measurement
+            touched: dict[Key, tuple[Window, float, Measurement]] = {}
+            for m in measurements:
+                if not takes(m):
+                    continue
+                key, weight = limit.key_of(m), _weight(metric, m)
+                seen = touched.get(key)
+                window = self._window(limit, key) if seen is None else seen[0]
+                window.add(m, now_s)
+                if seen is None or weight > seen[1]:
+                    touched[key] = window, weight, m
+            for key, (_, _, worst) in touched.items():
+                said += self._judged(key, worst, now_s)
         return said
 
     def settle(self, now_s: float) -> list[Said]:

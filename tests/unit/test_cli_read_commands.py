@@ -78,6 +78,7 @@ def test_checks_are_listed_with_what_they_need_and_what_they_answered(cli: Cli) 
     for outcome, times in (("found", 3), ("clear", 1_039), ("unknown", 7), ("failed", 1)):
         telemetry.count("clearwatch.check.answers", times, check="tool_failure", outcome=outcome)
     telemetry.count("clearwatch.findings", 4, check="tool_failure")
+    telemetry.count("clearwatch.check.answers", 2, check="of_another_process", outcome="found")
     records.save_counters("another", telemetry.snapshot(), now_s=NOW_S)
     records.close()
     by_name = {check["name"]: check for check in msgspec.json.decode(cli.run("checks", "--json").stdout)["checks"]}
@@ -86,6 +87,11 @@ def test_checks_are_listed_with_what_they_need_and_what_they_answered(cli: Cli) 
     assert (found["findings"], found["needs"], found["dimension"]) == (4, ["tools", "content"], "execution")
     assert found["thresholds"] == {"read_results": True}
     assert by_name["slow_span"]["group"] == "baselines"
+    # what only the counts know of is not left out
+    assert (by_name["of_another_process"]["group"], by_name["of_another_process"]["answers"]) == (
+        "elsewhere",
+        {"found": 2},
+    )
     shown = cli.run("checks")
     assert (shown.exit_code, "1,039" in shown.stdout, "slow_trace" in shown.stdout) == (0, True, True)
 
