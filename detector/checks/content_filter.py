@@ -28,7 +28,7 @@ class ContentFilter:
 
     Severity: medium; the filter did its work, and what it stopped needs a look.
 
-    Not findings: refusals in the model's own words (good behaviour as a rule; a judge's matter); guardrails of the
+    Not findings: refusals in the model's own words (`refusal`); guardrails of the
     application that tripped (`guardrail_tripped`).
     """
 

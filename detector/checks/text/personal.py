@@ -81,7 +81,9 @@ _TEST_IBANS: Final = frozenset(
     }
 )  # fmt: skip
 _EMAIL: Final = re.compile(
-    r"(?<![\w.+\-@/])[A-Za-z0-9_][A-Za-z0-9_.+\-]{0,63}@(?:[A-Za-z0-9\-]{1,63}\.){1,5}[A-Za-z]{2,24}\b"
+    r"(?<![\w.+\-@/])[A-Za-z0-9_][A-Za-z0-9_.+\-]{0,63}@(?:[A-Za-z0-9\-]{1,63}\.){1,5}"
+    # logo@2x.png is a file
+    r"(?!(?:png|jpe?g|gif|svg|webp|css|js|ts|py|json|html?|txt|zip|tgz|gz|pdf)\b)[A-Za-z]{2,24}\b"
 )
 _EXAMPLE_DOMAIN: Final = re.compile(
     r"(?:^|\.)(?:example|test|invalid|localhost)(?:\.|$)|^(?:(?:your|my|some|any)?-?(?:domain|company|email|mail|website|site"
@@ -139,7 +141,7 @@ _IDS: Final = (
     # its last letter is no check character: the shape is all there is
     _id(r"national insurance|\bnino\b", r"[A-CEGHJ-PR-TW-Z]{2} ?\d{2} ?\d{2} ?\d{2} ?[A-D]", lambda _: True),
     _id(r"\bnhs\b", r"\d{3}[ \-]?\d{3}[ \-]?\d{4}", stdnum.gb.nhs.is_valid),
-    _id(r"social insurance n|\bsin\b", r"\d{3}[ \-]?\d{3}[ \-]?\d{3}", stdnum.ca.sin.is_valid),
+    _id(r"social insurance n", r"\d{3}[ \-]?\d{3}[ \-]?\d{3}", stdnum.ca.sin.is_valid),
     _id(r"steuer-?id", r"\d{2} ?\d{3} ?\d{3} ?\d{3}", stdnum.de.idnr.is_valid),
     _id(
         r"s[eé]curit[eé] sociale|\bnir\b", r"[12] ?\d{2} ?\d{2} ?[\dAB]{2} ?\d{3} ?\d{3} ?\d{2}", stdnum.fr.nir.is_valid
