@@ -107,18 +107,43 @@ def read(reading: Reading) -> None:
         answer = answers.from_response(output)
         reading.output, reading.finish = answer.content, answer.finish
     if reading.kind is SpanKind.LLM:
-        given = found[Field.INPUT]
-        # the wrapper of OpenAI's client keeps the tools beside the messages
-        if found[Field.TOOL_DEFINITIONS] is None and isinstance(given, str) and '"tools"' in given:
-            request = structure(given)
-            tools = request.get("tools") if isinstance(request, dict) else None
-            found[Field.TOOL_DEFINITIONS] = text(tools) if isinstance(tools, list) else None
+        _offered(reading)
     elif reading.kind is SpanKind.TOOL:
         found[Field.TOOL_NAME] = found[Field.TOOL_NAME] or reading.name
     elif reading.kind is SpanKind.RETRIEVER:
         read_retrieval(reading)
     elif reading.kind is SpanKind.AGENT and found[Field.AGENT] is None:
         found[Field.AGENT] = name(reading.name)
+
+
+def _offered(reading: Reading) -> None:
+    """Take the tools that were offered out of the input.
+
+    The wrapper of OpenAI's client keeps them beside the messages; the handler for LangChain writes each as a message of
+    role `tool`, which none has said.
+    """
+    found = reading.found
+    given = found[Field.INPUT]
+    if found[Field.TOOL_DEFINITIONS] is not None or not isinstance(given, str):
+        return
+    if '"tools"' not in given and '"function"' not in given:
+        return
+    asked = structure(given)
+    if isinstance(asked, dict):
+        tools = asked.get("tools")
+        found[Field.TOOL_DEFINITIONS] = text(tools) if isinstance(tools, list) else None
+    elif isinstance(asked, list):
+        tools = [message["content"] for message in asked if _defines(message)]
+        if tools:
+            found[Field.TOOL_DEFINITIONS] = text(tools)
+            found[Field.INPUT] = text([message for message in asked if not _defines(message)])
+
+
+def _defines(message: Any) -> bool:
+    if not isinstance(message, dict) or message.get("role") != "tool":
+        return False
+    content = message.get("content")
+    return isinstance(content, dict) and isinstance(content.get("function"), dict)
 
 
 def _mapping(found: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.dialects.messages import definitions
+from core.dialects.messages import definitions, messages_of
 from core.model.span import ContentState, Document, FinishReason, Span, SpanKind, ToolCall, Usage
 from tests.unit.dialect_spans import START_NS, read_span
 
@@ -100,6 +100,17 @@ def test_tools_that_stand_beside_the_messages_are_offered() -> None:
     given = {"tools": [{"type": "function", "function": {"name": "t"}}], "messages": [{"role": "user", "content": "q"}]}
     span = observed("generation", {OBSERVED + "input": json.dumps(given)})
     assert list(definitions(span.details)) == ["t"]
+
+
+def test_tools_that_stand_as_messages_are_offered_and_said_by_none() -> None:
+    tool = {"type": "function", "function": {"name": "t", "parameters": {"type": "object"}}}
+    given = [{"role": "user", "content": "q"}, {"role": "tool", "content": tool}]
+    span = observed("generation", {OBSERVED + "input": json.dumps(given)})
+    assert list(definitions(span.details)) == ["t"]
+    assert [(m.role, m.text) for m in messages_of(span.input)] == [("user", "q")]
+    told = [{"role": "user", "content": "q"}, {"role": "tool", "content": "18", "tool_call_id": "c"}]
+    span = observed("generation", {OBSERVED + "input": json.dumps(told)})
+    assert [m.role for m in messages_of(span.input)] == ["user", "tool"]
 
 
 def test_a_tool_is_named_by_its_span() -> None:

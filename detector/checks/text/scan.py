@@ -21,6 +21,7 @@ import pydantic
 from core.dialects.messages import input_messages, messages_of
 from core.model.span import Content, ContentState, Span, SpanKind
 from core.model.trace import Trace
+from detector.checks.model_calls import is_wrapper
 from detector.checks.text.needles import (
     CONTACT,
     INJECTION,
@@ -260,6 +261,9 @@ class _Reader:
             yield from self._messages(texts, families)
             return
         for span, text in texts:
+            if side == ANSWER and is_wrapper(self._trace, span):
+                # its answer is that of the call below it, which is the one to report
+                continue
             said: list[str] = []
             if side == ANSWER and text[:1] in ("{", "["):
                 # some clients send an answer within a graph's whole state
