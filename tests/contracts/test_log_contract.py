@@ -294,6 +294,14 @@ async def test_read_at_returns_what_exists_in_order(subject: Subject) -> None:
     assert list(await reader.read_at(topics.SPANS, 1, [])) == []
 
 
+async def test_the_log_itself_reads_at_offsets_without_any_group(subject: Subject) -> None:
+    await subject.log.append([record(b"%d" % n, partition=1) for n in range(3)])
+    groups = dict(await subject.log.lag())
+    found = await subject.log.read_at(topics.SPANS, 1, [0, 2, 7])
+    assert [(r.offset, r.value) for r in found] == [(0, b"0"), (2, b"2")]
+    assert dict(await subject.log.lag()) == groups
+
+
 async def test_read_at_does_not_move_the_reader(subject: Subject) -> None:
     await subject.log.append([record(b"a"), record(b"b")])
     reader = await subject.reader("g")
