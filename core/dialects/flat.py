@@ -147,7 +147,8 @@ def _put(message: dict[str, Any], leaf: str, value: Any) -> None:
         message.setdefault("calls", {}).setdefault(number, {})[name] = value
     elif leaf.startswith("contents."):
         number, _, rest = leaf[len("contents.") :].partition(".")
-        name = rest.removeprefix("message_content.")
+        # OpenInference, of Anthropic's blocks: a call stands here and among the calls
+        name = rest.removeprefix("message_content.").removeprefix("tool_call.").removeprefix("function.")
         message.setdefault("contents", {}).setdefault(number, {})[name] = value
 
 
@@ -157,7 +158,8 @@ def _finished(message: dict[str, Any]) -> dict[str, Any]:
         message["tool_calls"] = [calls[number] for number in sorted(calls, key=_number)]
     contents = message.pop("contents", {})
     if contents and "content" not in message:
-        message["content"] = [contents[number] for number in sorted(contents, key=_number)]
+        parts = (contents[number] for number in sorted(contents, key=_number))
+        message["content"] = [part for part in parts if not (calls and part.get("type") == "tool_use")]
     return message
 
 

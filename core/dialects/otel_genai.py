@@ -225,7 +225,11 @@ DIALECT = Dialect(
             ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
         ),
         (Field.COST, decimal, ("operation.cost", "gen_ai.cost.total", "gen_ai.usage.cost")),
-        (Field.FINISH, finish, ("gen_ai.response.finish_reasons", "gen_ai.response.finish_reason")),
+        (
+            Field.FINISH,
+            finish,
+            ("gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "anthropic.message.stop_reason"),
+        ),
         (
             Field.FIRST_TOKEN_S,
             seconds,

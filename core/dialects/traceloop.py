@@ -114,6 +114,7 @@ DIALECT = Dialect(
         "opentelemetry.instrumentation.langchain",
         "opentelemetry.instrumentation.llamaindex",
         "opentelemetry.instrumentation.openai_agents.",
+        "opentelemetry.instrumentation.anthropic",
         "opentelemetry.instrumentation.bedrock",
         "opentelemetry.instrumentation.cohere",
         "opentelemetry.instrumentation.groq",

@@ -1,10 +1,11 @@
 """Which LLM spans are calls, and which only wrap one."""
 
-from core.model.span import FinishReason, Span, SpanKind
+from core.model.span import ContentState, FinishReason, Span, SpanKind
 from core.model.trace import Trace
 
 # members of an enum cost 100 ns to look up in Python 3.11
-_CHAIN, _LLM, _UNKNOWN = SpanKind.CHAIN, SpanKind.LLM, FinishReason.UNKNOWN
+_CHAIN, _LLM = SpanKind.CHAIN, SpanKind.LLM
+_UNKNOWN, _ABSENT = FinishReason.UNKNOWN, ContentState.ABSENT
 
 
 def finish_of(trace: Trace, span: Span) -> FinishReason:
@@ -19,5 +20,16 @@ def finish_of(trace: Trace, span: Span) -> FinishReason:
 
 
 def is_wrapper(trace: Trace, span: Span) -> bool:
-    """Return whether an LLM span has an LLM span below it: some clients write a wrapper that repeats its facts."""
-    return span.kind is _LLM and any(child.kind is _LLM for child in trace.children.get(span.span_id, ()))
+    """Return whether an LLM span has an LLM span below it that tells as much of how it ended: wrappers repeat that.
+
+    A span that says neither why it stopped nor what came out (some clients trace their own HTTP call so) repeats
+    nothing of one that does.
+    """
+    return any(
+        child.kind is _LLM and (_tells_its_end(child) or not _tells_its_end(span))
+        for child in trace.children.get(span.span_id, ())
+    )
+
+
+def _tells_its_end(span: Span) -> bool:
+    return bool(span.finish_reason) or span.error is not None or span.output.state is not _ABSENT

@@ -148,3 +148,10 @@ def test_an_answer_is_cut_where_the_chain_that_called_the_model_says_so() -> Non
     chain = story.add(finish_reason=FinishReason.LENGTH)
     story.llm(chain.span_id, output=present("and then"))
     assert outcome(CUT, story) is Outcome.FOUND
+
+
+def test_a_call_below_that_says_nothing_of_its_end_makes_no_wrapper() -> None:
+    story = Story()
+    outer = story.llm(finish_reason=FinishReason.LENGTH, output=present("and then"))
+    story.llm(outer.span_id)
+    assert outcome(CUT, story) is Outcome.FOUND

@@ -413,3 +413,17 @@ def test_mlflow_names_the_prompt_that_was_loaded() -> None:
     linked = {"mlflow.linkedPrompts": json.dumps([{"name": "greeting", "version": "3"}])}
     details = read_span(_mlflow("CHAT_MODEL") | linked).details
     assert (details.prompt_name, details.prompt_version) == ("greeting", "3")
+
+
+def test_openinference_calls_that_stand_among_the_contents_too_are_read_once() -> None:
+    start = "llm.output_messages.0.message"
+    call = {"id": "c1", "function.name": "weather", "function.arguments": "{}"}
+    contents = {
+        f"{start}.contents.0.message_content.type": "reasoning",
+        f"{start}.contents.0.message_content.text": "I must look it up.",
+        f"{start}.contents.1.message_content.type": "tool_use",
+    } | {f"{start}.contents.1.tool_call.{key}": value for key, value in call.items()}
+    calls = {f"{start}.tool_calls.0.tool_call.{key}": value for key, value in call.items()}
+    for said in (contents | calls, contents):
+        output = read_span(LLM | said).output
+        assert (output.text, output.tool_calls) == ("", (ToolCall("weather", "c1", "{}"),))
