@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from core.dialects import answers
 from core.dialects.documents import read_retrieval
+from core.dialects.mlflow import only_finish
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
 from core.dialects.values import count, decimal, kinds, name, structure, text
@@ -112,6 +113,9 @@ def read(reading: Reading) -> None:
         found[Field.TOOL_NAME] = found[Field.TOOL_NAME] or reading.name
     elif reading.kind is SpanKind.RETRIEVER:
         read_retrieval(reading)
+    elif reading.kind is SpanKind.CHAIN and isinstance(output, str):
+        # LangChain: its chain's output is the message that the call's span tells without its reason
+        reading.finish = only_finish(output)
     elif reading.kind is SpanKind.AGENT and found[Field.AGENT] is None:
         found[Field.AGENT] = name(reading.name)
 

@@ -137,7 +137,7 @@ its client. CrewAI's own telemetry (`crewai.telemetry`) repeats it without times
 where they are span attributes.""",
     "Langfuse": """Its processor stamps `langfuse.environment` and `langfuse.trace.*` on the spans of other libraries:
 only `langfuse.observation.*` makes a span Langfuse's. A finish reason is found only where the output is a whole
-response. Scores go to Langfuse's API, not over OTLP.""",
+response, or in the output of LangChain's chain around the call. Scores go to Langfuse's API, not over OTLP.""",
     "LangSmith": """`langsmith.trace.session_name` and `session_id` are the project and never taken for a session. Kinds
 are those of the run, for a retriever's operation is "embeddings" and a prompt's "chat". Tokens stand on parents too.
 The status has no message; the real error is read out of the exception event.""",

@@ -150,3 +150,8 @@ def test_finish_reasons_stand_only_in_whole_responses() -> None:
     whole = {"choices": [{"finish_reason": "length", "message": {"content": "one, two"}}]}
     assert observed("generation", {OBSERVED + "output": json.dumps(whole)}).finish_reason is FinishReason.LENGTH
     assert observed("generation", {}).output.state is ContentState.ABSENT
+
+
+def test_the_chain_that_called_a_model_tells_why_it_stopped() -> None:
+    message = {"content": "one, two", "response_metadata": {"finish_reason": "length"}, "type": "ai"}
+    assert observed("chain", {OBSERVED + "output": json.dumps(message)}).finish_reason is FinishReason.LENGTH
