@@ -52,6 +52,7 @@ class By(enum.StrEnum):
 
 
 QUANTILES: Final = {Metric.P50_MS: 0.5, Metric.P95_MS: 0.95, Metric.P99_MS: 0.99}
+_FAILURES: Final = frozenset({Metric.ERROR_RATE, Metric.ERRORS})
 _SUMS: Final = frozenset({Metric.ERRORS, Metric.CALLS, Metric.TOKENS, Metric.COST_USD})
 _DIMENSION: Final = {
     Metric.ERROR_RATE: Dimension.EXECUTION,
@@ -119,6 +120,11 @@ class LimitConfig(BaseModel):
         if self.of is not None:
             return self.of is Of.TRACES
         return self.by == (By.SERVICE,) and not (self.kind or self.operation or self.model)
+
+    @property
+    def counts_faults(self) -> bool:
+        """Return whether only deepest failures count: among all calls of a service, callers repeat what failed."""
+        return self.metric in _FAILURES and not self.of_traces and By.OPERATION not in self.by
 
     @property
     def kinds(self) -> frozenset[SpanKind]:

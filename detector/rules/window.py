@@ -42,15 +42,15 @@ class Window:
         self._quantile = QUANTILES.get(metric)
         self.slices: deque[Slice] = deque(slices or ())
 
-    def add(self, measurement: Measurement, now_s: float) -> None:
-        """Count a measurement at its log time."""
+    def add(self, measurement: Measurement, now_s: float, *, failed: bool) -> None:
+        """Count a measurement at its log time; `failed` where it counts as a failure."""
         number = int(now_s // self._slice_s)
         current = self.slices[-1] if self.slices else None
         if current is None or current.number < number:
             current = Slice(number=number)
             self.slices.append(current)
         current.calls += 1
-        current.failed += measurement.failed
+        current.failed += failed
         current.tokens += measurement.input_tokens + measurement.output_tokens
         current.cost_usd += measurement.cost_usd or 0.0
         if self._quantile is not None and not measurement.failed:

@@ -140,19 +140,21 @@ class Windows:
         said = self.settle(now_s)
         for limit in self._limits.values():
             metric, takes = limit.config.metric, limit.selection.takes
+            counts_faults = limit.config.counts_faults
             # window, weight of the gravest measurement, that measurement
             touched: dict[Key, tuple[Window, float, Measurement]] = {}
             for m in measurements:
                 if not takes(m):
                     continue
-                key, weight = limit.key_of(m), _weight(metric, m)
+                failed = m.is_fault if counts_faults else m.failed
+                key, weight = limit.key_of(m), _weight(metric, m, failed=failed)
                 seen = touched.get(key)
                 window = self._window(limit, key) if seen is None else seen[0]
-                window.add(m, now_s)
+                window.add(m, now_s, failed=failed)
                 if seen is None or weight > seen[1]:
                     touched[key] = window, weight, m
-            for key, (_, _, worst) in touched.items():
-                said += self._judged(key, worst, now_s)
+            for key, (_, weight, worst) in touched.items():
+                said += self._judged(key, worst, weight, now_s)
         return said
 
     def settle(self, now_s: float) -> list[Said]:
@@ -197,7 +199,7 @@ class Windows:
         self._changed[key] = None
         return kept.window
 
-    def _judged(self, key: Key, worst: Measurement, now_s: float) -> list[Said]:
+    def _judged(self, key: Key, worst: Measurement, weight: float, now_s: float) -> list[Said]:
         """Return what an excess of a key that was just counted means; `worst` is the gravest of what was counted."""
         config = self._limits[key.limit].config
         kept = self._limits[key.limit].kept.get(key)
@@ -206,7 +208,7 @@ class Windows:
         kept.window.forget(now_s)
         if kept.window.calls < config.least_calls or (value := kept.window.value()) <= config.max:
             return []
-        episode, is_shown = kept.episode, _weight(config.metric, worst) > _least_weight(config)
+        episode, is_shown = kept.episode, weight > _least_weight(config)
         if episode is None:
             # a trace that has no part in it shows nothing: the next one that has is as good
             if not is_shown:
@@ -247,7 +249,7 @@ def _least_weight(config: LimitConfig) -> float:
     return -1.0 if config.metric is Metric.CALLS else 0.0
 
 
-def _weight(metric: Metric, m: Measurement) -> float:
+def _weight(metric: Metric, m: Measurement, *, failed: bool) -> float:
     """Return how much a measurement has to do with an excess: the gravest is shown."""
     if metric in QUANTILES:
         return -1.0 if m.failed else m.duration_ms
@@ -259,7 +261,7 @@ def _weight(metric: Metric, m: Measurement) -> float:
         case Metric.CALLS:
             return 0.0
         case _:
-            return float(m.failed)
+            return float(failed)
 
 
 def _finding(config: LimitConfig, key: Key, m: Measurement, value: float) -> Finding:

@@ -223,7 +223,7 @@ def test_a_quantile_is_right_within_one_per_cent(share: float) -> None:
     window = Window(limit.metric, limit.length_s)
     durations = [1.07**n for n in range(200)]
     for number, duration_ms in enumerate(durations):
-        window.add(measured(number, number * 0.1, duration_ms=duration_ms), START_S)
+        window.add(measured(number, number * 0.1, duration_ms=duration_ms), START_S, failed=False)
     exact = durations[round(share * 200) - 1]
     assert window.value() == pytest.approx(exact, rel=0.011)
 
@@ -256,7 +256,7 @@ def test_keys_have_windows_of_their_own() -> None:
 
 def test_a_limit_says_of_which_calls_it_is() -> None:
     limits = Limits({**ERRORS, "of": "calls", "kind": "tool", "service": "sh*", "operation": ["search", "book_*"]})
-    rows = {"is_trace": False, "failed": True, "kind": SpanKind.TOOL, "operation": "book_flight"}
+    rows = {"is_trace": False, "failed": True, "is_fault": True, "kind": SpanKind.TOOL, "operation": "book_flight"}
     assert limits.calls(range(15), **{**rows, "kind": SpanKind.LLM}) == []
     assert limits.calls(range(15), **{**rows, "operation": "cancel"}) == []
     assert limits.calls(range(15), **{**rows, "service": "mail"}) == []
@@ -298,7 +298,7 @@ def test_a_window_forgets_in_slices() -> None:
     )
     window = Window(limit.limits[0].metric, 60.0)
     for at_s in range(120):
-        window.add(measured(at_s, at_s), START_S + at_s)
+        window.add(measured(at_s, at_s), START_S + at_s, failed=False)
         window.forget(START_S + at_s)
     assert 55 <= window.value() <= 60
     assert len(window.slices) == SLICES
@@ -411,3 +411,19 @@ def test_the_trace_that_is_shown_has_a_part_in_the_excess() -> None:
     finding, _ = limits.calls([12], failed=True)
     assert isinstance(finding, Finding)
     assert finding.trace_id == f"{12:032x}"
+
+
+def test_among_all_calls_of_a_service_one_failure_is_counted_once() -> None:
+    errors = {"name": "faults", "metric": "errors", "max": 2, "of": "calls"}
+    failing = [
+        {"is_trace": False, "failed": True, "is_fault": is_fault, "operation": operation}
+        for operation, is_fault in (("agent", False), ("chain", False), ("search", True))
+    ]
+    of_service, of_operation = Limits(errors), Limits({**errors, "by": "operation"})
+    for number in range(3):
+        rows = [measured(number, number, **facts) for facts in failing]
+        found = [each for each in of_service.take(*rows, at_s=number) if isinstance(each, Finding)]
+        assert len(found) == (number == 2)
+        # each operation by itself did fail three times
+        assert kinds(of_operation.take(*rows, at_s=number)).count("finding") == (3 if number == 2 else 0)
+    assert found[0].span_ids
