@@ -65,14 +65,16 @@ class Price(msgspec.Struct, frozen=True, gc=False):
 
     def cost_usd(self, usage: Usage) -> float:
         """Return what a call cost: cached and written tokens are part of the input, reasoning part of the output."""
-        rates = self.rates
+        rates, fresh, said = self.rates, usage.input_tokens, usage.output_tokens
         for tokens, dearer in self.above:
-            if usage.input_tokens > tokens:
+            if fresh > tokens:
                 rates = dearer
                 break
         cached, written, thought = usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens
-        fresh = usage.input_tokens - cached - written
-        said = usage.output_tokens - thought
+        if not cached and not written and not thought:
+            return fresh * rates.fresh + said * rates.output
+        fresh -= cached + written
+        said -= thought
         return (
             (fresh if fresh > 0 else 0) * rates.fresh
             + cached * rates.cached
@@ -95,8 +97,9 @@ class PriceTable:
     def price(self, model: str, provider: str) -> Price | None:
         """Return the price of a model as a client named it, or None."""
         key = (model, provider)
-        if key in self._found:
-            return self._found[key]
+        known = self._found.get(key)
+        if known is not None or key in self._found:
+            return known
         found = next((self._prices[name] for name in _names(model, provider) if name in self._prices), None)
         if len(self._found) >= _REMEMBERED:
             self._found.clear()

@@ -248,7 +248,7 @@ class Publisher:
             and (unknown := fill_in_costs(job.seen, self._prices, job.slices))
             and not trace.published
         ):
-            self._telemetry.count("clearwatch.dropped", unknown.total(), reason="model_without_price")
+            self._telemetry.count("clearwatch.dropped", sum(unknown.values()), reason="model_without_price")
 
     def _inspect(self, job: "_Job") -> None:
         job.findings, job.answers = self._inspected(job.seen, job.trace.origin)

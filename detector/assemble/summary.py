@@ -41,8 +41,11 @@ def summary(trace: Trace) -> Summary:
         if span.cost_usd is not None:
             with_cost.append(span)
     models.discard("")
-    usages = [span.usage for span in usage_spans(trace) if span.usage is not None]
-    costs = [span.cost_usd for span in deepest(trace, with_cost) if span.cost_usd is not None]
+    counted = usage_spans(trace)
+    usages = [span.usage for span in counted if span.usage is not None]
+    # as a rule cost stands where usage is counted: the same objects, so comparing them costs next to nothing
+    carrying = with_cost if with_cost == counted else deepest(trace, with_cost)
+    costs = [span.cost_usd for span in carrying if span.cost_usd is not None]
     return Summary(
         started_ns=started_ns,
         ended_ns=ended_ns,
