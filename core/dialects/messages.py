@@ -1,4 +1,4 @@
-"""Conversations read out of `Content`, and tool definitions out of `Details`, in whichever shape a client wrote them.
+"""Conversations read out of `Content`, in whichever shape a client wrote them.
 
 Read are: lists of messages with `content` (OpenAI, Anthropic, Vercel AI, LangChain's dumps and batches of them), with
 `parts` (OTel GenAI, Gemini), with blocks (Bedrock, Strands), the items of OpenAI's Responses API, requests that hold
@@ -13,15 +13,17 @@ from typing import Any, Final
 import msgspec
 
 from core.dialects import flat
+from core.dialects.definitions import definitions
 from core.dialects.values import structure
-from core.model.span import Content, ContentState, Details, Message, Span, ToolCall
+from core.model.span import Content, ContentState, Message, Span, ToolCall
 from core.model.trace import Trace
 from core.otlp.stamp import is_scrubbed
+
+__all__ = ["MAX_CHARS", "definitions", "input_messages", "is_readable", "messages_of", "tool_call"]
 
 # parsing costs about 2 ns a character: 2 ms at this size, which is beyond any context window of today but a handful
 MAX_CHARS: Final = 1_000_000
 _MAX_DEPTH: Final = 6
-_MAX_TOOLS: Final = 2_000
 
 _PRESENT, _TRUNCATED = ContentState.PRESENT, ContentState.TRUNCATED
 
@@ -110,20 +112,6 @@ def input_messages(trace: Trace, span: Span) -> tuple[Message, ...]:
         if told and not any(message.role == "system" for message in found[:1]):
             found = (*messages_of(Content(_PRESENT, told), role="system"), *found)
         read[span.span_id] = found
-    return found
-
-
-def definitions(details: Details) -> Mapping[str, Mapping[str, Any] | None]:
-    """Return the tools that a call was offered: name -> JSON Schema of its parameters, None where it was not sent.
-
-    Empty where nothing was said, and where what was said has no known shape or more than `MAX_CHARS` characters: ask
-    nothing of an empty answer.
-    """
-    raw = details.tool_definitions
-    if not raw or len(raw) > MAX_CHARS:
-        return {}
-    found: dict[str, Mapping[str, Any] | None] = {}
-    _define(structure(raw), found, 0)
     return found
 
 
@@ -396,57 +384,3 @@ def _named(messages: list[Message]) -> tuple[Message, ...]:
         named = names.get(message.tool_call_id) if message.role == "tool" and message.tool_call_id else None
         found.append(msgspec.structs.replace(message, name=named) if named and named != message.name else message)
     return tuple(found)
-
-
-def _define(value: Any, found: dict[str, Mapping[str, Any] | None], depth: int) -> None:
-    if depth > _MAX_DEPTH or len(found) >= _MAX_TOOLS:
-        return
-    if isinstance(value, str):
-        # a tool within a list may be JSON again (Vercel AI), or a bare name (Strands)
-        inner = structure(value)
-        if inner is not None:
-            _define(inner, found, depth + 1)
-        elif value:
-            found.setdefault(value, None)
-    elif isinstance(value, list):
-        for item in value:
-            _define(item, found, depth + 1)
-    elif isinstance(value, dict):
-        _define_one(value, found, depth)
-
-
-def _define_one(tool: dict[str, Any], found: dict[str, Mapping[str, Any] | None], depth: int) -> None:
-    for key in (
-        "function_declarations",
-        "functionDeclarations",
-        "function_tools",
-        "tools",
-        "tool.json_schema",
-        "json_schema",
-    ):
-        if isinstance(tool.get(key), list | str | dict) and "name" not in tool and tool[key]:
-            _define(tool[key], found, depth + 1)
-            return
-    for key in ("function", "toolSpec", "tool_spec"):
-        if isinstance(tool.get(key), dict):
-            tool = tool[key]
-            break
-    name = tool.get("name") or tool.get("tool.name") or tool.get("type")
-    if isinstance(name, str) and name:
-        found[name] = _schema(tool)
-    elif tool and all(isinstance(item, dict) for item in tool.values()):
-        # Vercel AI 4: tools by their names
-        for key, item in tool.items():
-            found[key] = _schema(item)
-
-
-def _schema(tool: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    for key in ("parameters", "input_schema", "inputSchema", "parameters_json_schema", "parametersJsonSchema", "args"):
-        value = tool.get(key)
-        if isinstance(value, str):
-            value = structure(value)
-        if isinstance(value, dict):
-            # Bedrock: {"json": schema}; Vercel AI: {"jsonSchema": schema}
-            inner = value.get("json", value.get("jsonSchema"))
-            return inner if isinstance(inner, dict) else value
-    return None
