@@ -16,16 +16,17 @@ from detector.language.words import plain
 _EVALUATOR: Final = SpanKind.EVALUATOR
 # what people say, as clients name it; anything else is an evaluator's, whose scale only its author knows
 _OF_USERS: Final = re.compile(
-    r"feedback|thumb|rating|user.?score|satisf|csat|nps|vote|reaction|like|bewertung|zufrieden|avis|opinion|valoracion|"
-    r"avaliacao|valutazione|beoordeling",
-    re.IGNORECASE,
+    r"feedback|thumb|satisf|zufrieden|(?<![a-z])(?:ratings?|stars?|user.?scores?|csat|nps|votes?|reactions?|likes?|"
+    r"bewertung|avis|opinion|valoracion|avaliacao|valutazione|beoordeling)(?![a-z])"
 )
+_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 # evaluators that ask whether something is wrong: their yes is bad
 _OF_FAULTS: Final = re.compile(
-    r"halluc|toxic|bias|harm|hate|injection|jailbreak|pii|leak|violat|offens|profan|unsafe|stereotyp|misuse|error|refus|"
-    r"contradict|repetit|frustrat|irrelevan|off.?topic|fraud|nsfw|violence|self.?harm|insecur|vulnerab",
-    re.IGNORECASE,
+    r"halluc|toxic|(?<![a-z])bias|harm(?!less)|(?<![a-z])hate|injection|jailbreak|(?<![a-z])pii|leak|violat|offens|profan|unsafe|"
+    r"stereotyp|misuse|(?<![a-z])errors?(?![a-z])|refus|contradict|repetit|frustrat|irrelevan|off.?topic|fraud|nsfw|"
+    r"violence|insecur|vulnerab"
 )
+_FREE_OF_IT: Final = re.compile(r"(?<![a-z])(?:non|not|no|without|free)(?![a-z])")
 _MAX_NAME_CHARACTERS: Final = 60
 
 
@@ -91,11 +92,13 @@ class NegativeFeedback:
 
 def is_negative(said: Evaluation) -> bool:
     """Return whether an evaluation is clearly a bad one."""
-    is_of_user = _OF_USERS.search(said.name) is not None
+    # user rating, userRating and Bewertung alike
+    name = plain(_CAMEL.sub("_", said.name))
+    is_of_user = _OF_USERS.search(name) is not None
     if said.label:
         if is_bad(said.label):
             return True
-        asks_for_fault = not is_of_user and _OF_FAULTS.search(said.name) is not None
+        asks_for_fault = not is_of_user and _OF_FAULTS.search(name) is not None and not _FREE_OF_IT.search(name)
         if is_agreement(said.label) if asks_for_fault else is_refusal(said.label):
             return True
     elif is_of_user and said.score is not None and said.score <= 0:
