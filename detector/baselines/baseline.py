@@ -93,8 +93,15 @@ class Baseline:
         return found
 
     def hold(self, value: float) -> None:
-        """Keep a value of an episode aside: it is learned only if the episode turns out to be the new usual."""
+        """Keep a value of a run or an episode aside, until it is known what it was."""
         self._held.append(_logged(value))
+
+    def settle(self, factor: float) -> None:
+        """Learn what was held, each value at most `factor` times the usual one: it was no episode."""
+        held = tuple(self._held)
+        self._held.clear()
+        for value in held:
+            self.learn(min(math.exp(value), factor * self.usual))
 
     def release(self, *, learn: bool) -> None:
         """End an episode: what was held is from now on what is usual, or nothing."""

@@ -11,8 +11,9 @@
 
 **Single values** far above a quantile are findings of low severity. **A run** of traces in which most calls of an
 operation are high, or a shift of its level (ADWIN), begins an *episode* of the issue, told once with figures before
-and after, and once when it ends; each trace in it is a finding of that issue. In an episode of a run high values are
-not learned: the limit stays what it was, until the episode has lasted for so long that it is the new usual.
+and after, and once when it ends; each trace in it is a finding of that issue. High values of a run are not learned
+before it is known to be none, nor in its episode: the limit stays what it was, until the episode has lasted for so long
+that it is the new usual.
 
 Not findings: a slow call among quick ones of the same operation in a trace, unless it is far above the quantile (a
 retransmission); whatever is high while its key is learned; improvement.
@@ -44,8 +45,8 @@ from detector.baselines.words import finding_of, shift_of
 
 # an operation counts as slow in a trace where this share of its calls is: single retransmissions do not make a run
 _MOST_CALLS: Final = 2 / 3
-_EXPLAINING: Final = frozenset({OWN, INPUT, OUTPUT})
-_EXPLAINED: Final = frozenset({FIRST, COST})
+# what is high and, with it, what that explains
+_EXPLAINS: Final = {OWN: FIRST, INPUT: COST, OUTPUT: COST}
 _WATCHES: Final = {measure: f"watch:{measure.name}" for measure in (OWN, FIRST, INPUT, OUTPUT, COST, ERRORS)}
 # an episode of latency is tested against nearly every trace being slow, one of errors against a twentieth failing
 _RISEN: Final = 0.75
@@ -98,17 +99,15 @@ class Judge:
         for m in rows:
             kind, is_trace = m.kind.value, m.is_trace
             group = m.operation if is_trace else group_of(kind, m.operation, m.service)
-            explained = False
+            told: set[Measure] = set()
             for measure, value in measures_of(m):
-                if measure.category not in wanted:
-                    continue
-                if explained and measure in _EXPLAINED:
-                    explained = False
+                if measure.category not in wanted or measure in told:
                     continue
                 taken = self._taken(m, kind, measure, value)
                 if taken is None:
                     continue
-                explained = measure in _EXPLAINING and (taken.is_high or taken.is_single)
+                if (taken.is_high or taken.is_single) and measure in _EXPLAINS:
+                    told.add(_EXPLAINS[measure])
                 units.setdefault((m.routing_key, m.service, group, is_trace, measure), []).append(taken)
             if has_errors and not is_trace:
                 where = (m.routing_key, m.service, group)
@@ -174,14 +173,18 @@ class Judge:
         single = [v for v in values if v.is_single]
         culprits = sorted(high or single, key=lambda v: v.value, reverse=True)
         suspects = [self._suspect(v, is_told=bool(single), has_median=watch.episode is None) for v in culprits[:1]]
-        held = watch.episode is not None and not watch.episode.by_level
+        is_run = watch.episode is None or not watch.episode.by_level
         drifts: list[tuple[_Value, Drift]] = []
         for v in values:
-            if held and v.is_high:
+            # a run must not become its own usual before it has convinced
+            if v.is_high and is_run and (watch.episode is not None or (high and v.key == culprits[0].key)):
                 v.baseline.hold(v.value)
             elif (drift := self._learn(v)) is not None:
                 drifts.append((v, drift))
+        before = watch.suspects
         watch = self._observed(watch, suspects[0] if high else None, values[0].measurement, _RISEN)
+        if before and watch.episode is None and not watch.run:
+            self._settle(before, measure)
         span_ids = [v.measurement.span_id for v in culprits]
         if watch.episode is None:
             watch, said = self._begun(watch, measure, values[0].measurement, drifts)
@@ -196,6 +199,11 @@ class Judge:
             watch, ended = self._ended(watch, measure, values[0].measurement, drifts)
             yield from ended
         self._memory.put(watch_key, watch)
+
+    def _settle(self, suspects: Iterable[Suspect], measure: Measure) -> None:
+        """Learn, capped, what was held of a run that was none."""
+        for key in dict.fromkeys(key_of(suspect.measurement, measure) for suspect in suspects):
+            self._memory.settle(key, factor=self._config.factor)
 
     def _learn(self, v: _Value) -> Drift | None:
         return v.baseline.learn(min(v.value, self._config.factor * v.baseline.usual) if v.is_high else v.value)
@@ -237,6 +245,8 @@ class Judge:
                     break
         if episode is None:
             return watch, []
+        if episode.by_level:
+            self._settle(watch.suspects, measure)
         for suspect in suspects:
             episode = joined(episode, suspect)
         said: list[Finding | Shift] = [

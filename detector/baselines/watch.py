@@ -29,6 +29,8 @@ _MOST_IN_EPISODE: Final = 0.95
 _REMEMBERED: Final = 500
 # what a value that its key has had before (in a hundredth of its calls) says for a run, compared with one that is new
 _SEEN_BEFORE: Final = 0.5
+# times the quantile of single values above which one is new: the quantile of a few hundred values is that uncertain
+_NEW: Final = 1.5
 # suspects kept: a run that takes longer to convince has enough to show with its last ones
 _SUSPECTS: Final = 16
 # what an episode shows of itself
@@ -109,7 +111,7 @@ def observed(
         )
     step = math.log((1 - risen) / (1 - usual))
     if suspect is not None:
-        step = math.log(risen / usual) * (1.0 if suspect.value > suspect.usual else _SEEN_BEFORE)
+        step = math.log(risen / usual) * (1.0 if suspect.value > _NEW * suspect.usual else _SEEN_BEFORE)
     evidence = min(max(watch.evidence + step, 0.0), needed)
     if episode is not None:
         return Watch(watch.seen, watch.rate, evidence, (), (), episode)
