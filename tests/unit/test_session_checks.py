@@ -13,9 +13,11 @@ from core.model.span import ContentState
 from core.model.trace import CloseReason, TraceRecord, TraceVersion, TraceWithdrawal, Turn
 from core.telemetry import Telemetry
 from core.topics import FINDINGS, TRACES, headers
+from detector.checks.defaults import DEFAULT_CHECKS
 from detector.checks.port import Answer
 from detector.sessions.checks.config import SessionChecksConfig
 from detector.sessions.checks.registry import SessionChecks
+from detector.sessions.checks.unanswered import UnansweredConfig
 from detector.sessions.config import SessionsConfig
 from detector.sessions.conversation import Conversation
 from detector.sessions.said import Said
@@ -299,6 +301,11 @@ def test_what_is_not_shown_or_not_over_is_not_unanswered(turn: Turn) -> None:
 def test_what_a_check_of_the_trace_found_is_not_told_again() -> None:
     silent = version(0, said("What is the weather?", ""), answers={"empty_output": "found"})
     assert Sessions().take(silent).close().found == []
+
+
+def test_checks_that_explain_others_exist() -> None:
+    known = {check.name for check in DEFAULT_CHECKS}
+    assert set(UnansweredConfig().explained_by) <= known
 
 
 def test_a_provisional_version_says_nothing_of_the_answer() -> None:

@@ -20,6 +20,14 @@ class UnansweredConfig(CheckConfig):
     explained_by: tuple[str, ...] = (
         *("failed_span", "tool_failure", "zero_documents", "empty_output", "incomplete_stream", "output_cut"),
         *("content_filter", "refusal", "canned_answer", "guardrail_tripped", "step_limit"),
+        *(
+            "repeated_tool_call",
+            "call_loop",
+            "similar_calls",
+            "runaway_trace",
+            "invalid_tool_arguments",
+            "unknown_tool",
+        ),
     )
     """Checks of traces: what one of them found in the same trace is not told again."""
 
