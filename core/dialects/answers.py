@@ -103,7 +103,8 @@ class _Gathered:
         else:
             # a message that says its content is null has been seen whole: it is empty, not absent
             self.has_text = self.has_text or "content" in message
-        for call in message.get("tool_calls") or ():
+        calls = message.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
             self.call(call)
         refusal = message.get("refusal")
         if isinstance(refusal, str) and refusal:
@@ -210,7 +211,8 @@ def from_chunks(chunks: Iterable[Any]) -> Answer | None:
         gathered.stopped(choice)
         if isinstance(delta.get("content"), str):
             texts.append(delta["content"])
-        for at, call in enumerate(delta.get("tool_calls") or ()):
+        begun = delta.get("tool_calls")
+        for at, call in enumerate(begun if isinstance(begun, list) else ()):
             if isinstance(call, dict):
                 index, inner = call.get("index"), call.get("function")
                 held = calls.setdefault(index if isinstance(index, int) else at, {"arguments": ""})

@@ -215,7 +215,8 @@ class _Addition:
                 parts.append({"type": "tool_call_response", "id": said.get("id"), "response": content})
             else:
                 parts += content if isinstance(content, list) else [{"type": "text", "content": content}]
-        for call in said.get("tool_calls") or ():
+        calls = said.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
             if isinstance(call, dict):
                 function = call.get("function")
                 named = function if isinstance(function, dict) else call
