@@ -17,7 +17,7 @@ from typing import Any
 from tests.e2e.harness import Up
 from tests.eval.delays import Delay
 from tests.eval.latency import report, report_live
-from tests.eval.scenarios import logs_of, samples_in, table, tally
+from tests.eval.scenarios import Tally, logs_of, samples_in, table, tally
 
 CORPORA = (
     "trail-openinference.dev",
@@ -49,7 +49,7 @@ def main() -> int:
     templates: dict[str, Any] = {}
     for name in names:
         with tempfile.TemporaryDirectory(prefix="clearwatch-eval-") as work, Up(Path(work) / "data", **QUICK) as up:
-            up.start()
+            up.start(timeout_s=180)
             up.send(data / f"{name}.otlp.jsonl.gz")
             status = up.wait_until_idle(timeout_s=600)
             findings = Path(work) / "findings.jsonl"
@@ -77,12 +77,15 @@ def main() -> int:
 
 
 def _scenarios(data: Path) -> int:
-    """Send the framework samples, each to a monitor of its own, print what was found; return what was lost."""
-    tallies = []
+    """Send the framework samples, print what was found; return what was lost.
+
+    Each has a monitor of its own: the samples are one application's, and their session ids repeat from one to the next.
+    """
+    tallies: list[Tally] = []
     lost = 0
     for sample in samples_in(data):
         with tempfile.TemporaryDirectory(prefix="clearwatch-eval-") as work, Up(Path(work) / "data", **QUICK) as up:
-            up.start()
+            up.start(timeout_s=180)
             up.send(*(file for file in (logs_of(sample), sample) if file is not None))
             lost += int(up.wait_until_idle(timeout_s=120)["dead_letters"])
             tallies.append(tally(sample, up.export("findings")))
