@@ -15,8 +15,9 @@ from collections import deque
 from typing import Final
 
 import msgspec
-from river.drift import ADWIN
 from river.stats import RollingQuantile
+
+from detector.baselines.drift import ADWIN
 
 # less than any client resolves (a microsecond, a thousandth of a token); a logarithm needs more than 0
 _LEAST: Final = 1e-3
