@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from clearwatch import sending
+from detector.baselines.measures import CHECKS as ADAPTIVE
 from tests.e2e.harness import Up
 
 DATA = Path(os.environ.get("CLEARWATCH_EVAL_DATA", "/nonexistent"))
@@ -51,8 +52,10 @@ def test_both_trail_dialects_give_the_same_issues(tmp_path: Path) -> None:
         assert status["traces"]["closed"] == 60
         assert status["dead_letters"] == 0
         assert status["dropped"] == {}
-        # what is slow depends on the order in which traces close; what is wrong does not
-        faults = [f for f in findings if f["category"] != "latency"]
-        seen.append(sorted((f["issue_id"], f["trace_id"], f["span_ids"][0], f["title"], f["severity"]) for f in faults))
+        # what is slow or costs much depends on the order in which traces close; what is wrong does not
+        faults = [f for f in findings if f["check"] not in ADAPTIVE]
+        # one of an issue that is not published yet has no issue
+        rows = [(f["issue_id"] or "", f["trace_id"], f["span_ids"][:1], f["title"], f["severity"]) for f in faults]
+        seen.append(sorted(rows))
     assert len(seen[0]) > 90
     assert seen[0] == seen[1]

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from detector.baselines.measures import CHECKS as ADAPTIVE
 from tests.e2e import traffic
 from tests.e2e.harness import Up
 from tests.integration.mlflow_server import RunningMlflow
@@ -47,8 +48,8 @@ def outcome(up: Up, *, adaptive: bool) -> dict[str, Any]:
     """
     with sqlite3.connect(f"file:{up.data_dir / 'records.sqlite3'}?mode=ro", uri=True) as records:
         versions = dict(records.execute("SELECT trace_id, version FROM traces"))
-    findings = [f for f in up.export("findings") if adaptive or f["category"] != "latency"]
-    issues = [i for i in up.export("issues") if adaptive or i["category"] != "latency"]
+    findings = [f for f in up.export("findings") if adaptive or f["check"] not in ADAPTIVE]
+    issues = [i for i in up.export("issues") if adaptive or i["check"] not in ADAPTIVE]
     return {
         "versions": versions,
         "findings": {(f["trace_id"], f["check"], f["span_ids"][0], f["fingerprint"], f["issue_id"]) for f in findings},
