@@ -12,11 +12,13 @@ from core.model.trace import Trace
 from core.telemetry import Telemetry
 from detector.checks.causes import RULES, with_causes
 from detector.checks.config import ChecksConfig
+from detector.checks.defaults import DEFAULT_CHECKS
 from detector.checks.finding import finding
 from detector.checks.port import Check
 from detector.checks.registry import Checks
 from detector.checks.steps import asker_of
 from detector.checks.tool_failure import ToolFailure, ToolFailureConfig
+from detector.rules.budgets import OVER_BUDGET
 from tests.unit.checks_kit import Story, failed, present
 
 
@@ -186,3 +188,8 @@ def test_the_registry_counts_what_it_leaves_out(causes_first: bool) -> None:
 
 def test_no_rule_makes_a_check_its_own_cause() -> None:
     assert not any(rule.causes & rule.consequences for rule in RULES)
+
+
+def test_every_check_that_a_rule_names_ships() -> None:
+    shipped = {check.name for check in DEFAULT_CHECKS} | {OVER_BUDGET}
+    assert {name for rule in RULES for name in rule.causes | rule.consequences} <= shipped
