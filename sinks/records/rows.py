@@ -186,7 +186,7 @@ class Rows:
             "session_id": session_id,
             "provisional": int(trace.provisional),
             "seen_at_s": change.log_time_ms / 1000,
-            "body": self._encode(msgspec.structs.replace(trace, partition=change.partition, offset=change.offset)),
+            "body": self._encode(_placed(trace, change)),
         }
         self._traces.append(("trace", row))
         if trace.session_id:
@@ -257,3 +257,10 @@ class Rows:
             return
         for kind, run in groupby(self._traces, key=itemgetter(0)):
             yield (upserts.trace if kind == "trace" else upserts.leave_key), [row for _, row in run]
+
+
+def _placed(trace: TraceVersion, change: Change) -> TraceVersion:
+    """Return a version with where it stands in the log, so that its spans can be read back from there."""
+    if change.partition < 0:
+        return trace
+    return msgspec.structs.replace(trace, partition=change.partition, offset=change.offset)
