@@ -23,7 +23,7 @@ from core.telemetry import Telemetry
 from tests.broker.kafka import Broker
 from tests.e2e.chaos import send
 from tests.e2e.cluster import Cluster, running
-from tests.e2e.failing import QUICK, trace_body, trace_id_of
+from tests.e2e.failing import QUICK, issues_of, trace_body, trace_id_of
 from tests.e2e.harness import Up, wait_for
 
 RESTARTED_S = 15.0
@@ -100,7 +100,7 @@ def test_a_killed_detector_is_back_within_15_s_and_replaced_within_45_s(
         assert taken_over_s < TAKEN_OVER_S * busy
         victim.launch()
         cluster.wait_until_idle()
-        issues = cluster.sinks["records"].export("issues")
+        issues = issues_of(cluster.sinks["records"])
         assert [issue["trace_count"] for issue in issues] == [3 * TRACES]
 
 
@@ -121,7 +121,7 @@ def test_detectors_that_are_replaced_one_by_one_lose_nothing(kafka_broker: Broke
         sent += send_all(cluster, "after")
         wait_for_all(cluster, sent, timeout_s=2 * TAKEN_OVER_S)
         status = cluster.wait_until_idle()
-        issues = cluster.sinks["records"].export("issues")
+        issues = issues_of(cluster.sinks["records"])
         assert [issue["trace_count"] for issue in issues] == [len(sent)]
         assert status["dead_letters"] == 0
 
@@ -186,7 +186,7 @@ def test_an_upgrade_beside_the_old_release_loses_nothing_and_dead_letters_nothin
         status = cluster.wait_until_idle()
         assert status["dead_letters"] == 0
         assert "stopped" not in status
-        assert [i["trace_count"] for i in records.export("issues")] == [len(sent) + 1 + len(behind)]
+        assert [i["trace_count"] for i in issues_of(records)] == [len(sent) + 1 + len(behind)]
 
 
 def is_in(name: str, partition: int) -> bool:

@@ -29,6 +29,7 @@ from tests.e2e.failing import (
     fill,
     in_threads,
     insist,
+    issues_of,
     metric,
     post,
     small_disk,
@@ -178,7 +179,7 @@ def test_mlflow_away_at_first_and_again_later_costs_nothing_but_time(
         status = up.wait_until_idle()
         assert status["dead_letters"] == 0
         assert not status["dropped"]
-        (issue,) = up.export("issues")
+        (issue,) = issues_of(up)
         assert up.stop() == 0
     of_issue = sorted(linked(mlflow_server, issue["mlflow_issue_id"]))
     assert of_issue == sorted(f"tr-{trace_id_of(name)}" for name in ("away-first", "away-again"))
