@@ -25,7 +25,7 @@ def is_wrapper(trace: Trace, span: Span) -> bool:
     A span that says neither why it stopped nor what came out (some clients trace their own HTTP call so) repeats
     nothing of one that does.
     """
-    return any(
+    return span.kind is _LLM and any(
         child.kind is _LLM and (_tells_its_end(child) or not _tells_its_end(span))
         for child in trace.children.get(span.span_id, ())
     )
