@@ -8,12 +8,12 @@ import msgspec
 import pydantic
 
 from core.model.finding import Dimension, Finding, FindingKind, Severity
-from core.model.span import ContentState, Span
+from core.model.span import Span
 from core.model.trace import Trace
+from detector.checks.asked_calls import arguments_of
 from detector.checks.finding import finding, quoted, target_of
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 
-_PRESENT: Final = ContentState.PRESENT
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 _NUMBER: Final = re.compile(r"\d+")
 # longer arguments are documents or code, not questions: a search query of 600 characters has 100 words
@@ -67,7 +67,7 @@ class SimilarCalls:
         for tool, spans in by_tool.items():
             if len(spans) < self._config.min_similar or not tool:
                 continue
-            told = [(span, text) for span in spans if (text := _arguments_of(span))]
+            told = [(span, text) for span in spans if (text := arguments_of(span))]
             are_sent = are_sent and bool(told)
             group = self._alike(told[: self._config.max_calls])
             if group:
@@ -127,12 +127,6 @@ class SimilarCalls:
             target=target_of(first[0]),
             publish_at_once=False,
         )
-
-
-def _arguments_of(span: Span) -> str:
-    if span.tool is not None and span.tool.arguments:
-        return span.tool.arguments
-    return span.input.text if span.input.state is _PRESENT else ""
 
 
 def _free_text(arguments: str) -> str:
