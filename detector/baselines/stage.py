@@ -24,6 +24,7 @@ from detector.baselines.config import BaselinesConfig
 from detector.baselines.judging import Judge
 from detector.baselines.measures import DIMENSIONS
 from detector.baselines.memory import Key, Memory
+from detector.said import record_of
 
 STORE: Final = "state.baselines"
 
@@ -102,14 +103,7 @@ class BaselinesProcessor:
     def _record(self, said: Finding | Shift) -> Record:
         if isinstance(said, Finding):
             self._telemetry.count("clearwatch.findings", check=said.check)
-        key = said.routing_key.encode()
-        return Record(
-            topic=topics.FINDINGS,
-            partition=topics.partition_for(key, self._finding_partitions),
-            key=key,
-            value=msgspec.msgpack.encode(said),
-            headers=topics.headers(),
-        )
+        return record_of(said, partitions=self._finding_partitions)
 
 
 class BaselinesStage:

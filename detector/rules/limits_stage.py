@@ -12,6 +12,7 @@ from core.stage import Processor, Recall, Stage
 from core.telemetry import Telemetry
 from detector.rules.limits import LimitConfig
 from detector.rules.windows import PREFIX, Said, Windows
+from detector.said import record_of
 
 
 class LimitsProcessor:
@@ -73,14 +74,7 @@ class LimitsProcessor:
     def _record(self, said: Said) -> Record:
         if isinstance(said, Finding):
             self._telemetry.count("clearwatch.findings", check=said.check)
-        key = said.routing_key.encode()
-        return Record(
-            topic=topics.FINDINGS,
-            partition=topics.partition_for(key, self._finding_partitions),
-            key=key,
-            value=msgspec.msgpack.encode(said),
-            headers=topics.headers(),
-        )
+        return record_of(said, partitions=self._finding_partitions)
 
 
 class LimitsStage:

@@ -25,6 +25,7 @@ from core.model.finding import Dimension, Finding, Withdrawal
 from core.model.trace import TraceChunk, TraceRecord, TraceVersion, TraceWithdrawal
 from core.stage import Processor, Recall
 from core.telemetry import Telemetry
+from detector.said import record_of
 from detector.sessions.checks.port import SessionCheck
 from detector.sessions.checks.registry import SessionChecks
 from detector.sessions.config import SessionsConfig
@@ -276,14 +277,7 @@ class SessionsProcessor:
             del self._standing[key]
 
     def _record(self, value: Finding | Withdrawal, origin: str) -> Record:
-        key = value.routing_key.encode()
-        return Record(
-            topic=topics.FINDINGS,
-            partition=topics.partition_for(key, self._finding_partitions),
-            key=key,
-            value=msgspec.msgpack.encode(value),
-            headers=topics.headers(origin=origin or topics.ORIGIN_LIVE),
-        )
+        return record_of(value, partitions=self._finding_partitions, origin=origin or topics.ORIGIN_LIVE)
 
     def _keep_texts_within_bounds(self, key: _Key) -> None:
         """Let go the texts of old turns of this session, and of the sessions unseen for longest."""
