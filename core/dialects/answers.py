@@ -1,12 +1,11 @@
 """Reads an LLM's answer out of the shapes that clients write it in; the answer's own text is never parsed."""
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from core.dialects.values import finish, state_of, structure
+from core.dialects.values import as_json, finish, state_of, structure
 from core.model.span import Content, ContentState, FinishReason, ToolCall
 from core.otlp.slim import Value
 
@@ -69,7 +68,7 @@ class _Gathered:
             else:
                 # Bedrock's blocks
                 if part.get("json") is not None:
-                    self.say(json.dumps(part["json"], ensure_ascii=False))
+                    self.say(as_json(part["json"]))
 
     def call(self, call: Any) -> None:
         """Add a tool call: {name, arguments|args|input, id}, or OpenAI's with a `function` inside."""
@@ -86,7 +85,7 @@ class _Gathered:
             ToolCall(
                 name=str(named.get("name") or call.get("toolName") or ""),
                 call_id=str(call.get("id") or call.get("call_id") or call.get("toolUseId") or ""),
-                arguments=arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False),
+                arguments=arguments if isinstance(arguments, str) else as_json(arguments),
             )
         )
 
@@ -191,7 +190,7 @@ def from_response(value: Value | Answer) -> Answer:
         return gathered.answer()
     if value is None:
         return Answer(Content())
-    raw = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    raw = value if isinstance(value, str) else as_json(value)
     return Answer(Content(state=state_of(raw), text=raw))
 
 

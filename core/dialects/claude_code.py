@@ -8,11 +8,10 @@ of its telemetry is logs and metrics; traces are a beta, so names may change.
 Names: MLflow 3.17's translator, the documentation of "Traces (beta)" and exports seen in public repositories.
 """
 
-import json
 from typing import Any, Final
 
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import code, count, finish, milliseconds, name, state_of, text
+from core.dialects.values import as_json, code, count, finish, milliseconds, name, state_of, text
 from core.model.span import Content, ContentState, SpanKind, Usage
 from core.otlp.slim import Value, attributes_of
 
@@ -47,7 +46,7 @@ def detail(key: str) -> Any:
     def convert(value: Value) -> str | None:
         found = text(value)
         known = found if found and state_of(found) is ContentState.PRESENT else None
-        return None if known is None else json.dumps({key: known}, ensure_ascii=False)
+        return None if known is None else as_json({key: known})
 
     return convert
 
@@ -82,7 +81,8 @@ def read(reading: Reading) -> None:
 
 def _usage(reading: Reading) -> None:
     found = reading.found
-    into, out = found[Field.RAW], found[Field.RAW_RESPONSE]
+    # another dialect's key may have filled the same field with its text
+    into, out = (said if isinstance(said := found[field], int) else None for field in (Field.RAW, Field.RAW_RESPONSE))
     if into is None and out is None:
         return
     reads, writes = found[Field.CACHED_TOKENS] or 0, found[Field.CACHE_WRITE_TOKENS] or 0

@@ -1,11 +1,10 @@
 """Gemini's shape of contents, as Google ADK and Gemini CLI write it: {role, parts: [{text | function_call | …}]}."""
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from core.dialects.answers import Answer, of_messages
-from core.dialects.values import finish
+from core.dialects.values import as_json, finish
 from core.model.span import FinishReason
 
 _CALLS: Final = ("function_call", "functionCall")
@@ -59,7 +58,7 @@ def message(content: Mapping[str, Any]) -> dict[str, Any]:
         call = next((part[key] for key in _CALLS if isinstance(part.get(key), dict)), None)
         if call is not None:
             arguments = call.get("args", {})
-            raw = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+            raw = arguments if isinstance(arguments, str) else as_json(arguments)
             calls.append({"name": call.get("name"), "id": call.get("id"), "arguments": raw})
         elif isinstance(part.get("text"), str):
             texts.append(part["text"])

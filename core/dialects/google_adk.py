@@ -4,14 +4,13 @@ Requests and responses are Gemini's JSON. `{}` stands there where content is not
 "no arguments". Names: google-adk 1.12 and 2.13, google/adk/telemetry/tracing.py.
 """
 
-import json
 import re
 from typing import Any, Final
 
 from core.dialects import gemini, otel_genai
 from core.dialects.answers import Answer
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import name, structure, text
+from core.dialects.values import as_json, name, structure, text
 from core.model.span import SpanKind
 from core.otlp.slim import Value
 
@@ -65,10 +64,10 @@ def _request(reading: Reading, request: Any) -> None:
     if not isinstance(config, dict):
         return
     if config.get("tools"):
-        found[Field.TOOL_DEFINITIONS] = json.dumps(gemini.json_schema(config["tools"]), ensure_ascii=False)
+        found[Field.TOOL_DEFINITIONS] = as_json(gemini.json_schema(config["tools"]))
     schema = config.get("response_schema") or config.get("response_json_schema")
     if isinstance(schema, dict):
-        found[Field.OUTPUT_SCHEMA] = json.dumps(gemini.json_schema(schema), ensure_ascii=False)
+        found[Field.OUTPUT_SCHEMA] = as_json(gemini.json_schema(schema))
     if config.get("response_mime_type") == "application/json":
         found[Field.OUTPUT_TYPE] = found[Field.OUTPUT_TYPE] or "json"
 

@@ -6,13 +6,12 @@ status has no message, or is even OK, and the exception event's type is always "
 one's repr, with its traceback). Names: langsmith 0.14, _internal/otel/_otel_exporter.py.
 """
 
-import json
 from typing import Any, Final
 
 from core.dialects import answers
 from core.dialects.documents import documents
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import boolean, count, decimal, kinds, name, provider, structure, text
+from core.dialects.values import as_json, boolean, count, decimal, kinds, name, provider, structure, text
 from core.model.span import SpanKind
 from core.otlp.slim import Value
 
@@ -93,7 +92,7 @@ def _arguments(value: Value) -> str | None:
     found = structure(value)
     if isinstance(found, dict) and len(found) == 1 and isinstance(found.get("input"), str):
         inner = structure(found["input"])
-        return found["input"] if inner is None else json.dumps(inner, ensure_ascii=False, default=str)
+        return found["input"] if inner is None else as_json(inner)
     return text(value)
 
 

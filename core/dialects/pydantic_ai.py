@@ -8,14 +8,13 @@ as the stream opens, and a log-like span of no length with the answer once it wa
 Names: pydantic-ai 1.0 to 2.68 (models/instrumented.py, _instrumentation.py), logfire 2 to 5 (llm_providers/openai.py).
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from core.dialects import answers, otel_genai
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import count, name, structure, text
+from core.dialects.values import as_json, count, name, structure, text
 from core.model.span import Content, ContentState, SpanKind, Usage
 from core.otlp.slim import Value
 
@@ -98,7 +97,7 @@ def _settings(reading: Reading, raw: str) -> None:
         asked = settings.get("output_object") if isinstance(settings, dict) else None
         schema = asked.get("json_schema") if isinstance(asked, dict) else None
         if isinstance(schema, dict) and settings.get("output_mode") in ("native", "prompted"):
-            found[Field.OUTPUT_SCHEMA] = json.dumps(schema, ensure_ascii=False)
+            found[Field.OUTPUT_SCHEMA] = as_json(schema)
 
 
 def _response(reading: Reading, answered: Mapping[str, Any]) -> None:
@@ -138,7 +137,7 @@ def _events(reading: Reading, events: list[Any]) -> None:
         while given and given[-1].get("role") == "assistant":
             chosen.insert(0, given.pop())
     if given and reading.found[Field.INPUT] is None:
-        reading.content_input = Content(ContentState.PRESENT, json.dumps(given, ensure_ascii=False))
+        reading.content_input = Content(ContentState.PRESENT, as_json(given))
     if chosen and reading.output is None and reading.kind in (_LLM, SpanKind.AGENT):
         answer = answers.of_messages(chosen)
         reading.output, reading.finish = answer.content, reading.finish or answer.finish

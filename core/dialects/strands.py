@@ -6,11 +6,9 @@ events, one with the input and one with the output. Usage stands on the agent's 
 "strands-agents", which provides no model. Names: strands-agents 1.62, strands/telemetry/tracer.py.
 """
 
-import json
-
 from core.dialects import otel_genai
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import structure, text
+from core.dialects.values import as_json, structure, text
 from core.model.span import FinishReason, SpanKind
 from core.otlp.slim import Value
 
@@ -33,7 +31,7 @@ def read(reading: Reading) -> None:
     schema = structure(found[Field.TOOL_DEFINITIONS])
     if isinstance(schema, dict):
         tool = {"name": found[Field.TOOL_NAME] or "", "parameters": schema}
-        found[Field.TOOL_DEFINITIONS] = json.dumps([tool], ensure_ascii=False)
+        found[Field.TOOL_DEFINITIONS] = as_json([tool])
 
 
 def _unanswered(reading: Reading) -> None:

@@ -4,7 +4,6 @@ Until 0.5x messages were flattened (`gen_ai.prompt.N.…`, `llm.request.function
 convention's; `core.dialects.otel_genai` reads either. Names: opentelemetry-semantic-conventions-ai 0.4.
 """
 
-import ast
 from typing import Any
 
 from core.dialects import otel_genai
@@ -69,14 +68,7 @@ def arguments(given: str | None) -> str | None:
 
 def _repr(words: str) -> dict[str, Any] | None:
     """Return the mapping that a Python repr, or JSON, stands for; None where it is neither."""
-    if words[:1] != "{" or len(words) > MAX_REPR_CHARS:
-        return None
-    found = structure(words)
-    if found is None:
-        try:
-            found = ast.literal_eval(words)
-        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-            return None
+    found = structure(words) if words[:1] == "{" and len(words) <= MAX_REPR_CHARS else None
     return found if isinstance(found, dict) else None
 
 

@@ -18,6 +18,12 @@ MAX_JSON_DEPTH: Final = 3
 # a Python repr longer than this is not worth parsing: ast costs about 1 µs a character
 MAX_REPR_CHARS: Final = 20_000
 
+# an escaped pair of surrogates, one alone (which is no character), any other escape
+_ESCAPE: Final = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<alone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+_SURROGATES: Final = ("\\ud", "\\uD")
 # in JSON an answer's own quotes are escaped: this stands outside of it
 STOPPED: Final = re.compile(r'"(?:finish_reason|finishReason|stop_reason)"\s*:\s*"(\w+)"')
 # members of an enum cost 100 ns to look up in Python 3.11
@@ -114,8 +120,16 @@ def text(value: Value) -> str | None:
     if value is None:
         return None
     if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
+        return as_json(value)
     return str(value)
+
+
+def as_json(value: Any) -> str:
+    """Return the JSON of what an attribute or its JSON held; nothing for what is nested too deeply to be written."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return ""
 
 
 def name(value: Value) -> str | None:
@@ -138,7 +152,7 @@ def decimal(value: Value) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # NaN is not equal to itself; no count, cost or time reaches 1e18
     return number if number == number and abs(number) < 1e18 else None
@@ -232,11 +246,44 @@ def output_type(value: Value) -> str | None:
 
 
 def loads(raw: str) -> Any:
-    """Return what JSON says; None where it is not JSON."""
+    """Return what JSON says; None where it is not JSON. Half of a surrogate pair (a cut emoji) becomes U+FFFD."""
     try:
         return _DECODE(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
+        pass
+    if not any(escape in raw for escape in _SURROGATES):
         return None
+    mended = _ESCAPE.sub(lambda found: "\\ufffd" if found["alone"] else found[0], raw)
+    try:
+        return _DECODE(mended)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return None
+
+
+def python_repr(raw: str) -> Any:
+    """Return what a Python repr stands for, as JSON could say it; None where it is none, or too long to be read."""
+    if len(raw) > MAX_REPR_CHARS:
+        return None
+    try:
+        return _as_json_says(ast.literal_eval(raw))
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return None
+
+
+def _as_json_says(value: Any) -> Any:
+    """Return a literal of Python with JSON's types alone, and without halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {str(_as_json_says(key)): _as_json_says(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json_says(item) for item in value]
+    if isinstance(value, set):
+        # in an order that does not change from process to process
+        return [_as_json_says(item) for item in sorted(value, key=repr)]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if value is None or isinstance(value, bool | int | float) else str(value)
 
 
 def structure(value: Value) -> Any:
@@ -248,12 +295,7 @@ def structure(value: Value) -> Any:
         if stripped[:1] not in ("{", "[", '"'):
             return None
         inner = loads(value)
-        if inner is None and len(value) <= MAX_REPR_CHARS:
-            try:
-                inner = ast.literal_eval(stripped)
-            except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-                return None
-        value = inner
+        value = python_repr(stripped) if inner is None else inner
     return value if isinstance(value, list | dict) else None
 
 
@@ -281,9 +323,7 @@ def tool_result(value: Any) -> Any:
     if content is None or not ("tool_call_id" in found or found.get("type") in ("tool", "ToolMessage")):
         return value
     said = text(content)
-    return (
-        json.dumps({"status": "error", "content": said}, ensure_ascii=False) if found.get("status") == "error" else said
-    )
+    return as_json({"status": "error", "content": said}) if found.get("status") == "error" else said
 
 
 def state_of(found: str | None) -> ContentState:

@@ -5,14 +5,25 @@ A call is a span with one child for each request to the model, and a child for e
 `ai.finishReason` until 3.3, `ai.usage.promptTokens` until 4, `ai.usage.inputTokens` since 5).
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from core.dialects import otel_genai
 from core.dialects.answers import of_messages
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import count, decimal, finish, kinds, milliseconds, name, provider, state_of, structure, text
+from core.dialects.values import (
+    as_json,
+    count,
+    decimal,
+    finish,
+    kinds,
+    milliseconds,
+    name,
+    provider,
+    state_of,
+    structure,
+    text,
+)
 from core.model.span import Content, ContentState, FinishReason, SpanKind, ToolCall
 from core.otlp.slim import Value
 
@@ -64,7 +75,7 @@ def output_type(value: Value) -> str | None:
 
 
 def _json(value: Any) -> str:
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
+    return "" if value is None else as_json(value)
 
 
 def read(reading: Reading) -> None:

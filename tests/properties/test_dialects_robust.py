@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,7 +59,15 @@ def _sendable(value: Any) -> Any:
     return value if isinstance(value, str | bool | int | float) else json.dumps(value)
 
 
-values = st.one_of(leaves.filter(lambda v: v is not None), shapes.map(json.dumps), shapes.map(_sendable))
+# Python's literals that are no JSON, numbers beyond all floats, halves of surrogate pairs
+_ODD = (
+    "{b'a': {1, 'b'}}", "{(1,): 2j, None: ...}", "[{'role': 'user', 'content': '\\ud800'}]", '["\\ud83d"]',
+    '{"input_tokens": 1%s}' % ("0" * 400),
+    '{"score": 1e400, "prompt_tokens": -1%s}' % ("0" * 400), "[" * 900 + "]" * 900,
+)  # fmt: skip
+values = st.one_of(
+    leaves.filter(lambda v: v is not None), st.sampled_from(_ODD), shapes.map(json.dumps), shapes.map(_sendable)
+)
 keys = st.one_of(
     st.sampled_from(_KEYS),
     st.builds(lambda prefix, leaf: prefix.decode() + leaf, st.sampled_from(PREFIXES), st.sampled_from(_LEAVES)),
@@ -108,3 +117,4 @@ def test_no_attributes_are_too_odd_to_be_read(
     messages_of(span.output, role="assistant")
     definitions(span.details)
     input_messages(Trace(trace_id=span.trace_id, spans=[span]), span)
+    assert msgspec.json.encode(span)
