@@ -126,12 +126,12 @@ class Trace:
         repeated = {span.parent_span_id for span in self.failed_spans}
         return tuple(span for span in self.failed_spans if span.span_id not in repeated)
 
-    @property
+    @functools.cached_property
     def started_ns(self) -> int:
         """Return the earliest start, nanoseconds since the epoch."""
         return min((span.start_ns for span in self.spans), default=0)
 
-    @property
+    @functools.cached_property
     def ended_ns(self) -> int:
         """Return the latest end, nanoseconds since the epoch."""
         return max((span.end_ns for span in self.spans), default=0)

@@ -36,6 +36,14 @@ def tool_spans_by_call(trace: Trace) -> Mapping[str, Span]:
     return found
 
 
+def askers(trace: Trace) -> Mapping[str, Span]:
+    """Return the LLM span that asked for a call, by the call's id."""
+    found: Mapping[str, Span] | None = trace.derived.get("askers")
+    if found is None:
+        found = trace.derived["askers"] = {call.call_id: span for span, call in asked_calls(trace) if call.call_id}
+    return found
+
+
 def arguments_of(span: Span) -> str:
     """Return the arguments of a tool span: as such, else its input (dialects that send them as plain input)."""
     if span.tool is not None and span.tool.arguments:

@@ -1,8 +1,10 @@
 """What the checks know about failed spans: how bad, whether recovered, and which words name the failure."""
 
+import bisect
+import operator
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
 
 from core.model.finding import Severity
 from core.model.span import ErrorClass, Span, SpanError, SpanKind
@@ -49,6 +51,9 @@ _ARGUMENTS: Final = re.compile(
 )
 _INVALID: Final = frozenset({"ValidationError", "ToolInputError", "InvalidToolInputError", "AI_InvalidToolInputError"})
 _MAX_READ: Final = 2_000
+_BY_START: Final = operator.attrgetter("start_ns")
+
+_Sort: TypeAlias = tuple[SpanKind, str]
 
 
 def identity_of(error: SpanError, *, of_model: bool) -> tuple[str, str]:
@@ -96,13 +101,28 @@ def recovery_of(trace: Trace, span: Span) -> Span | None:
     It started after the failure under the same parent, ended without an error, and is a call of the same tool, or for a
     model call any call of a model (a fallback counts).
     """
-    for sibling in trace.children.get(span.parent_span_id, ()) if span.parent_span_id else ():
-        if sibling.start_ns < span.end_ns or sibling.error is not None or sibling.span_id == span.span_id:
-            continue
-        same = sibling.kind is span.kind and (span.kind in MODEL_KINDS or sibling.target == span.target)
-        if same:
-            return sibling
-    return None
+    if not span.parent_span_id:
+        return None
+    alike = _sound_children(trace, span.parent_span_id).get(_sort_of(span), ())
+    at = bisect.bisect_left(alike, span.end_ns, key=_BY_START)
+    # a call without length starts at its own end
+    return next((sibling for sibling in alike[at : at + 2] if sibling.span_id != span.span_id), None)
+
+
+def _sound_children(trace: Trace, parent_id: str) -> Mapping[_Sort, Sequence[Span]]:
+    """Return the children that did not fail, in start order, by what can take the place of what; worked out once."""
+    known: dict[str, dict[_Sort, list[Span]]] = trace.derived.setdefault("sound_children", {})
+    found = known.get(parent_id)
+    if found is None:
+        found = known[parent_id] = {}
+        for child in trace.children.get(parent_id, ()):
+            if child.error is None:
+                found.setdefault(_sort_of(child), []).append(child)
+    return found
+
+
+def _sort_of(span: Span) -> _Sort:
+    return span.kind, "" if span.kind in MODEL_KINDS else span.target
 
 
 def source_of(trace: Trace, span: Span) -> Span:
@@ -114,14 +134,27 @@ def source_of(trace: Trace, span: Span) -> Span:
     """
     if span.error is None or span.kind in MODEL_KINDS or span.kind is SpanKind.TOOL:
         return span
-    for other in trace.leaf_faults:
-        if other.kind in MODEL_KINDS and other.error is not None and span.start_ns <= other.start_ns:
-            same = (other.error.error_type, other.error.message) == (span.error.error_type, span.error.message)
-            # wrapped in words of its own (OpenAI agents), it still is of the same class
-            same = same or (other.error.error_class is span.error.error_class is not ErrorClass.OTHER)
-            if same and other.end_ns <= span.end_ns:
-                return other
+    calls = _failed_calls(trace)
+    for at in range(bisect.bisect_left(calls, span.start_ns, key=_BY_START), len(calls)):
+        other = calls[at]
+        if other.start_ns > span.end_ns:
+            break
+        if other.error is None or other.end_ns > span.end_ns:
+            continue
+        # wrapped in words of its own (OpenAI agents), it still is of the same class
+        if (other.error.error_type, other.error.message) == (span.error.error_type, span.error.message) or (
+            other.error.error_class is span.error.error_class is not ErrorClass.OTHER
+        ):
+            return other
     return span
+
+
+def _failed_calls(trace: Trace) -> Sequence[Span]:
+    """Return the deepest failed spans that are model calls, in start order; worked out once."""
+    found: list[Span] | None = trace.derived.get("failed_calls")
+    if found is None:
+        found = trace.derived["failed_calls"] = [span for span in trace.leaf_faults if span.kind in MODEL_KINDS]
+    return found
 
 
 def reached_root(trace: Trace, span: Span) -> bool:

@@ -14,7 +14,7 @@ from detector.checks.finding import finding, label_of, quoted
 from detector.checks.json_schema import violation
 from detector.checks.offered_tools import offered_tools
 from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
-from detector.checks.tool_messages import tool_messages
+from detector.checks.tool_messages import told_of_calls
 from detector.checks.tool_text import decoded, error_text
 
 # members of an enum cost 100 ns to look up in Python 3.11
@@ -148,19 +148,20 @@ class InvalidToolArguments:
 
 def _ran_later(trace: Trace, tool: Span) -> bool:
     """Return whether the same tool was called again after a failed call, and did not fail."""
+    latest: dict[str, int] | None = trace.derived.get("latest_sound_calls")
+    if latest is None:
+        # in start order: the last start of each name stays
+        latest = trace.derived["latest_sound_calls"] = {
+            span.tool.name: span.start_ns for span in trace.tool_spans if span.error is None and span.tool is not None
+        }
     name = tool.tool.name if tool.tool is not None else ""
-    return any(
-        span.error is None and span.start_ns >= tool.end_ns and span.tool is not None and span.tool.name == name
-        for span in trace.tool_spans
-    )
+    return name in latest and latest[name] >= tool.end_ns
 
 
 def _told_error(trace: Trace, call: ToolCall) -> Span | None:
     """Return the LLM span that was told that this call failed: where there are no tool spans, all that tells of it."""
-    if not call.call_id:
-        return None
-    told = (message for message in tool_messages(trace) if message.call_id == call.call_id)
-    return next((message.span for message in told if error_text(message.text) is not None), None)
+    told = told_of_calls(trace).get(call.call_id)
+    return told.span if told is not None and error_text(told.text) is not None else None
 
 
 def _kept_as_invalid(trace: Trace, span: Span) -> bool:

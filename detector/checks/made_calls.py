@@ -9,7 +9,7 @@ from core.model.span import ContentState, Span
 from core.model.trace import Trace
 from detector.checks.asked_calls import AskedCall, arguments_of, asked_calls
 from detector.checks.finding import target_of
-from detector.checks.tool_messages import tool_messages
+from detector.checks.tool_messages import told_of_calls
 from detector.checks.tool_text import error_text, plain_result
 
 # members of an enum cost 100 ns to look up in Python 3.11
@@ -62,9 +62,14 @@ def calls_of_tools(tools: Iterable[Span]) -> list[MadeCall]:
 
 def calls_of_models(trace: Trace, asked: Iterable[AskedCall]) -> list[MadeCall]:
     """Return the calls that models asked for, their results as the next LLM call was told them."""
-    results = {told.call_id: told.text for told in tool_messages(trace) if told.call_id}
+    results = told_of_calls(trace)
     return [
-        MadeCall(span=span, tool=call.name, arguments=call.arguments, result=results.get(call.call_id))
+        MadeCall(
+            span=span,
+            tool=call.name,
+            arguments=call.arguments,
+            result=told.text if (told := results.get(call.call_id)) is not None else None,
+        )
         for span, call in asked
     ]
 

@@ -33,7 +33,7 @@ class RunawayTrace:
     root, only its owner knows.
 
     Not findings: many spans of other kinds (HTTP, database); loops of equal calls, which have checks of their own
-    (`repeated_tool_call`, `tool_loop`) and need far fewer calls; limits of the framework that stopped it
+    (`repeated_tool_call`, `call_loop`) and need far fewer calls; limits of the framework that stopped it
     (`failed_span`, `step_limit`).
     """
 

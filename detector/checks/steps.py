@@ -7,6 +7,7 @@ import msgspec
 
 from core.model.span import Span, SpanKind
 from core.model.trace import Trace
+from detector.checks.asked_calls import askers
 
 _DERIVED: Final = "steps"
 # members of an enum cost 100 ns to look up in Python 3.11
@@ -45,12 +46,14 @@ def asker_of(trace: Trace, span: Span) -> Span | None:
     That is the one whose answer holds the call's id, else the agent's last one before it; None where nothing tells.
     """
     call_id = span.tool.call_id if span.tool is not None else ""
-    if call_id:
-        for llm in trace.llm_spans:
-            if any(call.call_id == call_id for call in llm.output.tool_calls):
-                return llm
-    steps = steps_of(trace).get(owner_of(trace, span), ())
-    return next((step.llm for step in steps if any(done is span for done in step.work)), None)
+    asker = askers(trace).get(call_id) if call_id else None
+    if asker is not None:
+        return asker
+    before: dict[str, Span] | None = trace.derived.get("asked_before")
+    if before is None:
+        steps = (step for mine in steps_of(trace).values() for step in mine)
+        before = trace.derived["asked_before"] = {done.span_id: step.llm for step in steps for done in step.work}
+    return before.get(span.span_id)
 
 
 def _steps_of(trace: Trace) -> Mapping[str, Sequence[Step]]:

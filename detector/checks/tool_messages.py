@@ -4,6 +4,7 @@ Clients without tool spans (a bare model client in a loop) leave no other trace 
 that `core.dialects.messages` knows.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -40,6 +41,14 @@ def tool_messages(trace: Trace) -> list[ToolMessage]:
     found: list[ToolMessage] | None = trace.derived.get("tool_messages")
     if found is None:
         found = trace.derived["tool_messages"] = _tool_messages(trace)
+    return found
+
+
+def told_of_calls(trace: Trace) -> Mapping[str, ToolMessage]:
+    """Return the results by the id of the call that they answer."""
+    found: Mapping[str, ToolMessage] | None = trace.derived.get("told_of_calls")
+    if found is None:
+        found = trace.derived["told_of_calls"] = {told.call_id: told for told in tool_messages(trace) if told.call_id}
     return found
 
 

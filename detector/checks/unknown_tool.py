@@ -1,7 +1,7 @@
 """A model called a tool that it was not offered."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Final
 
 from core.model.finding import Dimension, Finding, FindingKind, Severity
@@ -12,7 +12,7 @@ from detector.checks.finding import finding, label_of, quoted
 from detector.checks.fingerprint import masked_name
 from detector.checks.offered_tools import offered_tools
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
-from detector.checks.tool_messages import tool_messages
+from detector.checks.tool_messages import told_of_calls
 from detector.checks.tool_text import error_text
 
 # how frameworks say it: LangGraph, OpenAI agents, pydantic-ai, Strands, ADK, Vercel AI, AutoGen, MCP servers
@@ -30,6 +30,8 @@ _UNKNOWN: Final = re.compile(
 # a member of an enum costs 100 ns to look up in Python 3.11
 _TOOL: Final = SpanKind.TOOL
 _READ_CHARACTERS: Final = 600
+# failed steps whose words are searched for a call that left no other trace: later ones may be missed
+_MAX_STEPS: Final = 200
 # names that frameworks give to the tool by which a model hands in a structured answer
 _ANSWERS: Final = ("final_result", "final_answer", "structured_output")
 
@@ -109,25 +111,28 @@ class UnknownTool:
 
 
 def _has_run(trace: Trace, name: str) -> bool:
-    return any(
-        span.error is None and span.tool is not None and span.tool.name == name and error_text(span.output.text) is None
-        for span in trace.tool_spans
-    )
+    ran: Set[str] | None = trace.derived.get("tools_that_ran")
+    if ran is None:
+        ran = trace.derived["tools_that_ran"] = {
+            span.tool.name
+            for span in trace.tool_spans
+            if span.error is None and span.tool is not None and error_text(span.output.text) is None
+        }
+    return name in ran
 
 
 def _answer_to(trace: Trace, call: ToolCall) -> tuple[Span, str] | None:
     """Return the span that tells how a call ended, with the text: the tool's failed one, or the LLM that was told."""
     tool = tool_spans_by_call(trace).get(call.call_id)
     if tool is None:
-        failed = (span for span in trace.tool_spans if span.tool is not None and span.tool.name == call.name)
-        tool = next(failed, None)
+        tool = _first_of(trace, call.name)
     if tool is not None:
         return tool, f"{tool.error.message if tool.error is not None else ''} {tool.output.text[:_READ_CHARACTERS]}"
-    for told in tool_messages(trace) if call.call_id else ():
-        if told.call_id == call.call_id:
-            return told.span, told.text[:_READ_CHARACTERS]
+    told = told_of_calls(trace).get(call.call_id)
+    if told is not None:
+        return told.span, told.text[:_READ_CHARACTERS]
     # OpenAI agents: the step fails, and no tool is called
-    for span in trace.failed_spans:
+    for span in trace.failed_spans[:_MAX_STEPS]:
         if (
             span.error is not None
             and call.name in (text := span.error.message[:_READ_CHARACTERS])
@@ -135,6 +140,16 @@ def _answer_to(trace: Trace, call: ToolCall) -> tuple[Span, str] | None:
         ):
             return span, text
     return None
+
+
+def _first_of(trace: Trace, name: str) -> Span | None:
+    """Return the first tool span of a name: it failed, where none of them ran."""
+    found: dict[str, Span] | None = trace.derived.get("first_tool_spans")
+    if found is None:
+        found = trace.derived["first_tool_spans"] = {
+            span.tool.name: span for span in reversed(trace.tool_spans) if span.tool is not None
+        }
+    return found.get(name)
 
 
 def _is_error(answer: tuple[Span, str]) -> bool:
