@@ -102,10 +102,13 @@ class _Gathered:
         else:
             # a message that says its content is null has been seen whole: it is empty, not absent
             self.has_text = self.has_text or "content" in message
-        calls = message.get("tool_calls")
-        for call in calls if isinstance(calls, list) else ():
-            self.call(call)
-        refusal = message.get("refusal")
+        # LangChain keeps the calls that it could not parse beside the others
+        for key in ("tool_calls", "invalid_tool_calls"):
+            calls = message.get(key)
+            for call in calls if isinstance(calls, list) else ():
+                self.call(call)
+        more = message.get("additional_kwargs")
+        refusal = message.get("refusal") or (more.get("refusal") if isinstance(more, dict) else None)
         if isinstance(refusal, str) and refusal:
             self.refusals.append(refusal)
         self.stopped(message)

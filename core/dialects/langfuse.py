@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from core.dialects import answers
 from core.dialects.documents import read_retrieval
-from core.dialects.mlflow import only_finish
+from core.dialects.mlflow import only_finish, unquoted
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import count, decimal, kinds, name, structure, text
+from core.dialects.values import count, decimal, kinds, name, provider, structure, text, tool_result
 from core.model.span import SpanKind, Usage
 from core.otlp.slim import Value
 
@@ -110,7 +110,7 @@ def read(reading: Reading) -> None:
     if reading.kind is SpanKind.LLM:
         _offered(reading)
     elif reading.kind is SpanKind.TOOL:
-        found[Field.TOOL_NAME] = found[Field.TOOL_NAME] or reading.name
+        _tool(reading)
     elif reading.kind is SpanKind.RETRIEVER:
         read_retrieval(reading)
     elif reading.kind is SpanKind.CHAIN and isinstance(output, str):
@@ -118,6 +118,27 @@ def read(reading: Reading) -> None:
         reading.finish = only_finish(output)
     elif reading.kind is SpanKind.AGENT and found[Field.AGENT] is None:
         found[Field.AGENT] = name(reading.name)
+
+
+def _tool(reading: Reading) -> None:
+    """Name a tool by its span; open what the decorator made of its arguments, and LangChain's envelope of a result."""
+    found = reading.found
+    found[Field.TOOL_NAME] = found[Field.TOOL_NAME] or reading.name
+    given, output = found[Field.INPUT], found[Field.OUTPUT]
+    if isinstance(given, str) and given.startswith('{"args":'):
+        called = structure(given)
+        if isinstance(called, dict) and called.keys() == {"args", "kwargs"} and not called["args"]:
+            found[Field.TOOL_ARGUMENTS] = text(called["kwargs"])
+    if isinstance(output, str) and '"tool_call_id"' in output:
+        message = structure(output)
+        if isinstance(message, dict):
+            found[Field.TOOL_CALL_ID] = found[Field.TOOL_CALL_ID] or name(message.get("tool_call_id"))
+        found[Field.OUTPUT] = tool_result(output)
+
+
+def ls_provider(value: Value) -> str | None:
+    """Return the provider that LangChain names in its metadata, in JSON quotes."""
+    return provider(unquoted(value))
 
 
 def _offered(reading: Reading) -> None:
@@ -173,9 +194,11 @@ DIALECT = Dialect(
     rows=(
         (Field.KIND, kinds(KINDS), (_O + "type",)),
         (Field.MODEL, name, (_O + "model.name",)),
+        (Field.PROVIDER, ls_provider, (_O + "metadata.ls_provider",)),
         (Field.INPUT, text, (_O + "input", "langfuse.trace.input")),
         (Field.OUTPUT, text, (_O + "output", "langfuse.trace.output")),
         (Field.PARAMETERS, parameters, (_O + "model.parameters",)),
+        (Field.OUTPUT_SCHEMA, text, (_O + "metadata.response_format",)),
         (Field.USAGE, usage, (_O + "usage_details",)),
         (Field.COST, cost, (_O + "cost_details",)),
         (Field.SESSION, name, ("langfuse.session.id", "langfuse.trace.session_id")),

@@ -140,6 +140,9 @@ def _events(reading: Reading, events: list[Any]) -> None:
         reading.content_input = Content(ContentState.PRESENT, as_json(given))
     if chosen and reading.output is None and reading.kind in (_LLM, SpanKind.AGENT):
         answer = answers.of_messages(chosen)
+        if answer.content.state is ContentState.ABSENT and any("content" in event for event in given):
+            # its first versions leave empty text out: where the question was sent and nothing of the answer
+            answer = answers.Answer(Content(ContentState.PRESENT), answer.finish)
         reading.output, reading.finish = answer.content, reading.finish or answer.finish
 
 

@@ -5,6 +5,7 @@ from typing import Final, TypeAlias
 
 from core.model.span import ContentState, Span, ToolCall
 from core.model.trace import Trace
+from detector.checks.tool_text import decoded
 
 AskedCall: TypeAlias = tuple[Span, ToolCall]
 
@@ -42,6 +43,24 @@ def askers(trace: Trace) -> Mapping[str, Span]:
     if found is None:
         found = trace.derived["askers"] = {call.call_id: span for span, call in asked_calls(trace) if call.call_id}
     return found
+
+
+def span_of_call(trace: Trace, call: ToolCall) -> Span | None:
+    """Return the tool span that made a call: the one that names its id; else, where spans name none, the one with its
+    tool and arguments, a failed one before others."""
+    if call.call_id and (named := tool_spans_by_call(trace).get(call.call_id)) is not None:
+        return named
+    wanted = decoded(call.arguments)
+    alike = [
+        span
+        for span in trace.tool_spans
+        if span.tool is not None
+        and span.tool.name == call.name
+        and not span.tool.call_id
+        and (arguments := arguments_of(span))
+        and (arguments == call.arguments or (wanted is not None and decoded(arguments) == wanted))
+    ]
+    return next((span for span in alike if span.error is not None), alike[0] if alike else None)
 
 
 def arguments_of(span: Span) -> str:

@@ -41,6 +41,8 @@ class Relation(enum.Enum):
 
     HERE = enum.auto()
     """It is that span, or one above it."""
+    BELOW = enum.auto()
+    """It stands below that span, and is the last of its kind there: what it did not finish is told above it."""
     CALL = enum.auto()
     """One of its spans is that span: two words for one call."""
     AFTER = enum.auto()
@@ -73,6 +75,8 @@ RULES: Final = (
         ),
         Relation.HERE,
     ),
+    # some clients end the call's span before its stream has broken, and the agent's alone tells of it
+    Rule(_FAILURES, frozenset({"empty_output", "incomplete_stream"}), Relation.BELOW, _UNAVAILABLE),
     # a budget of somebody's own says it in their figures: one slow call, one issue
     Rule(frozenset({"over_budget"}), frozenset({"slow_first_token"}), Relation.CALL),
     # trying again what fails
@@ -200,6 +204,8 @@ def _is_related(
             return source.span_id in finding.span_ids
         case Relation.HERE:
             return _is_at_or_above(trace, other, source)
+        case Relation.BELOW:
+            return _is_last_below(trace, other, source)
         case Relation.AFTER:
             if _is_at_or_above(trace, other, source):
                 return True
@@ -207,6 +213,12 @@ def _is_related(
         case Relation.MOSTLY:
             same = sum(span_id in failing[cause.fingerprint] for span_id in finding.span_ids)
             return 2 * same >= len(finding.span_ids)
+
+
+def _is_last_below(trace: Trace, other: Span, source: Span) -> bool:
+    if other is source or not _is_at_or_above(trace, source, other):
+        return False
+    return not any(span.start_ns >= other.end_ns and span.kind is other.kind for span in trace.spans)
 
 
 def _is_at_or_above(trace: Trace, other: Span, span: Span) -> bool:

@@ -9,7 +9,7 @@ from core.dialects.values import state_of
 from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import ContentState, FinishReason, Span, ToolCall
 from core.model.trace import Trace
-from detector.checks.asked_calls import arguments_of, asked_calls, tool_spans_by_call
+from detector.checks.asked_calls import arguments_of, asked_calls, span_of_call, tool_spans_by_call
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.json_schema import violation
 from detector.checks.offered_tools import offered_tools
@@ -99,7 +99,9 @@ class InvalidToolArguments:
                 return None
             schema = offered_tools(trace, span).get(call.name)
             wrong = violation(value, schema) if schema else None
-            return None if wrong is None else (_UNFIT, f"{wrong}")
+            if wrong is None or ((ran := span_of_call(trace, call)) is not None and ran.error is None):
+                return None
+            return _UNFIT, f"{wrong}"
         if span.finish_reason is _CUT_OFF or span.output.state is not _PRESENT or state_of(text) is _REDACTED:
             return None
         if text.lstrip()[:1] in ("{", "["):
@@ -112,7 +114,7 @@ class InvalidToolArguments:
         return _NOT_JSON, "they cannot be parsed"
 
     def _finding(self, trace: Trace, span: Span, call: ToolCall, kind: str, why: str) -> Finding:
-        tool = tool_spans_by_call(trace).get(call.call_id) if call.call_id else None
+        tool = span_of_call(trace, call)
         told = None if trace.tool_spans else _told_error(trace, call)
         has_failed = told is not None or (tool is not None and tool.error is not None)
         ran_later = tool is not None and _ran_later(trace, tool)

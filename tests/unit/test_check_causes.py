@@ -97,6 +97,20 @@ def test_a_bug_of_a_tool_does_not_excuse_a_refusal() -> None:
     assert with_causes(trace, made) == (tuple(made), ())
 
 
+def test_an_answer_that_broke_off_below_the_failure_is_the_failure() -> None:
+    story = Story()
+    root = story.root(error=failed("Connection error.", error_class=ErrorClass.CONNECTION))
+    earlier = story.llm(root.span_id)
+    broken = story.llm(root.span_id)
+    trace = story.trace()
+    told = one(trace, "failed_span", root)
+    stay, inhibited = with_causes(trace, [told, one(trace, "incomplete_stream", broken)])
+    assert [(f.check, f.consequences) for f in stay] == [("failed_span", ("incomplete_stream",))]
+    assert len(inhibited) == 1
+    made = (told, one(trace, "incomplete_stream", earlier))
+    assert with_causes(trace, made) == (made, ())
+
+
 def test_a_loop_of_failing_calls_is_the_failure_and_a_loop_of_sound_ones_is_not() -> None:
     story = Story()
     root = story.root()

@@ -53,6 +53,15 @@ def test_arguments_that_do_not_fit_the_definition_are_found() -> None:
     assert "'city' is missing" in finding.rationale
 
 
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_tool_span_without_the_calls_id_is_known_by_its_arguments(*, fails: bool) -> None:
+    story, llm = asking('{"town": "Lisbon"}', details=OFFERED)
+    facts = {"error": failed()} if fails else {}
+    tool = story.tool("get_weather", story.spans[0].span_id, arguments='{"town":"Lisbon"}', **facts)
+    found = CHECK.inspect(story.trace()).findings
+    assert [f.span_ids for f in found] == ([(llm.span_id, tool.span_id)] if fails else [])
+
+
 def test_a_misfit_that_no_tool_complained_of_is_low() -> None:
     story, _ = asking('{"town": "Lisbon"}', details=OFFERED)
     (finding,) = CHECK.inspect(story.trace()).findings

@@ -155,3 +155,44 @@ def test_finish_reasons_stand_only_in_whole_responses() -> None:
 def test_the_chain_that_called_a_model_tells_why_it_stopped() -> None:
     message = {"content": "one, two", "response_metadata": {"finish_reason": "length"}, "type": "ai"}
     assert observed("chain", {OBSERVED + "output": json.dumps(message)}).finish_reason is FinishReason.LENGTH
+
+
+def test_what_langchains_handler_keeps_of_a_model_is_read() -> None:
+    call = {"type": "invalid_tool_call", "id": "c1", "name": "get_weather", "args": '{"city": "Lis', "error": "…"}
+    span = observed(
+        "generation",
+        {
+            OBSERVED + "metadata.ls_provider": '"openai"',
+            OBSERVED + "output": json.dumps({"role": "assistant", "content": "", "invalid_tool_calls": [call]}),
+        },
+    )
+    assert span.provider == "openai"
+    assert span.output.tool_calls == (ToolCall("get_weather", "c1", '{"city": "Lis'),)
+    refused = {"role": "assistant", "content": "", "additional_kwargs": {"refusal": "I can't help with that."}}
+    assert (
+        observed("generation", {OBSERVED + "output": json.dumps(refused)}).output.refusal == "I can't help with that."
+    )
+
+
+def test_the_form_that_was_asked_for_stands_in_the_metadata() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    asked = {"type": "json_schema", "json_schema": {"name": "City", "schema": schema}}
+    span = observed("generation", {OBSERVED + "metadata.response_format": json.dumps(asked)})
+    assert span.details.output_type == "json_schema"
+    assert json.loads(span.details.output_schema) == schema
+
+
+def test_a_tool_under_langchain_answers_without_its_envelope() -> None:
+    message = {"content": "18 °C", "type": "tool", "name": "get_weather", "tool_call_id": "c1", "status": "success"}
+    span = observed("tool", {OBSERVED + "input": '{"city": "Lisbon"}', OBSERVED + "output": json.dumps(message)})
+    assert span.output.text == "18 °C"
+    assert span.tool is not None
+    assert span.tool.call_id == "c1"
+
+
+def test_a_decorated_tool_was_called_with_its_keywords() -> None:
+    span = observed("tool", {OBSERVED + "input": '{"args": [], "kwargs": {"city": "Lisbon"}}'}, name="get_weather")
+    assert span.tool == ToolCall("get_weather", "", '{"city": "Lisbon"}')
+    by_position = observed("tool", {OBSERVED + "input": '{"args": ["Lisbon"], "kwargs": {}}'})
+    assert by_position.tool is not None
+    assert by_position.tool.arguments == '{"args": ["Lisbon"], "kwargs": {}}'

@@ -122,6 +122,20 @@ def test_the_first_version_keeps_messages_as_events() -> None:
     assert "18 °C" not in span.input.text
 
 
+@pytest.mark.parametrize(
+    ("asked", "state"), [({"content": "weather?"}, ContentState.PRESENT), ({}, ContentState.ABSENT)]
+)
+def test_an_answer_left_out_is_empty_only_where_the_question_was_sent(
+    asked: dict[str, str], state: ContentState
+) -> None:
+    events = [
+        {"event.name": "gen_ai.user.message", "role": "user", **asked},
+        {"event.name": "gen_ai.choice", "index": 0, "message": {"role": "assistant"}},
+    ]
+    span = read_span(CHAT | {"events": json.dumps(events)}, scope=SCOPE)
+    assert (span.output.state, span.output.text) == (state, "")
+
+
 REQUEST = {"messages": [{"role": "user", "content": "weather?"}], "model": "gpt-4o-mini", "temperature": 0.2}
 LOGFIRE: dict[str, Any] = {
     "request_data": json.dumps(REQUEST),
