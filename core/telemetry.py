@@ -98,12 +98,12 @@ class Telemetry:
         """Return the key of a counter, for `count_each`. Raises KeyError for a name or label outside the catalogue."""
         return self._key(name, labels)
 
-    def count_each(self, series: Iterable[Series]) -> None:
-        """Add one to each of these counters; cheaper than `count` for each."""
+    def count_each(self, series: Iterable[Series], amount: float = 1) -> None:
+        """Add an amount to each of these counters; cheaper than `count` for each."""
         counters = self._counters
         with self._lock:
             for key in series:
-                counters[key] = counters.get(key, 0) + 1
+                counters[key] = counters.get(key, 0) + amount
 
     def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
         """Register what reads a gauge; the last one registered for a name and labels wins."""

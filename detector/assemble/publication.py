@@ -74,8 +74,8 @@ class Inspected(Protocol):
 class Inspector(Protocol):
     """The checks, as assembly sees them."""
 
-    def inspect(self, trace: Trace) -> Inspected:
-        """Inspect one version of a trace. Does not raise."""
+    def inspect_all(self, traces: Sequence[Trace]) -> Sequence[Inspected]:
+        """Inspect one version of each trace, each by itself; return what is said of them, in their order."""
         ...
 
 
@@ -156,14 +156,21 @@ class Publisher:
         for job in jobs:
             job.trace.is_given_up = False
         # step by step, not trace by trace: code that runs again at once finds the processor's caches warm
-        for step in (self._read, self._index, self._inspect, self._build, self._write, self._measure):
-            for job in jobs:
-                if job.failure is None:
-                    try:
-                        step(job)
-                    except Exception as exc:  # noqa: BLE001 - a fault in one trace must not stop all others
-                        self._give_up(job, exc)
+        for step in (self._read, self._index):
+            self._each(jobs, step)
+        self._inspect(jobs)
+        for step in (self._build, self._write, self._measure):
+            self._each(jobs, step)
         return [record for job in jobs for record in job.records]
+
+    def _each(self, jobs: Iterable["_Job"], step: Callable[["_Job"], None]) -> None:
+        """Take a step with each trace that none has failed with before."""
+        for job in jobs:
+            if job.failure is None:
+                try:
+                    step(job)
+                except Exception as exc:  # noqa: BLE001 - a fault in one trace must not stop all others
+                    self._give_up(job, exc)
 
     def measurements(self) -> list[Record]:
         """Return the records of everything measured since the last call."""
@@ -250,8 +257,21 @@ class Publisher:
         ):
             self._telemetry.count("clearwatch.dropped", sum(unknown.values()), reason="model_without_price")
 
-    def _inspect(self, job: "_Job") -> None:
-        job.findings, job.answers = self._inspected(job.seen, job.trace.origin)
+    def _inspect(self, jobs: Sequence["_Job"]) -> None:
+        """Ask the checks about all traces at once; where that fails, one by one to find out about which."""
+        asked = [job for job in jobs if job.failure is None and job.seen.spans]
+        try:
+            inspected = self._inspector.inspect_all([job.seen for job in asked])
+        except Exception:  # noqa: BLE001 - a fault in one trace must not stop all others
+            self._each(asked, lambda job: self._take_in(job, self._inspector.inspect_all([job.seen])[0]))
+            return
+        for job, said in zip(asked, inspected, strict=True):
+            self._take_in(job, said)
+
+    def _take_in(self, job: "_Job", said: Inspected) -> None:
+        job.findings, job.answers = said.findings, said.answers
+        if job.trace.origin != topics.ORIGIN_LIVE:
+            job.findings = tuple(msgspec.structs.replace(found, origin=job.trace.origin) for found in said.findings)
 
     def _build(self, job: "_Job") -> None:
         # spans that could not be decoded are not known
@@ -296,15 +316,6 @@ class Publisher:
                         )
                     )
         return spans, letters
-
-    def _inspected(self, seen: Trace, origin: str) -> tuple[tuple[Finding, ...], Mapping[str, str]]:
-        if not seen.spans:
-            return (), {}
-        inspection = self._inspector.inspect(seen)
-        findings = inspection.findings
-        if origin != topics.ORIGIN_LIVE:
-            findings = tuple(msgspec.structs.replace(found, origin=origin) for found in findings)
-        return findings, inspection.answers
 
     def _moved(self, trace: OpenTrace, seen: Trace) -> list[Record]:
         """Settle the key of this version on `traces`; where it changes, the old one gets a withdrawal."""

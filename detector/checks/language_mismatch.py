@@ -9,7 +9,15 @@ from core.model.span import ContentState, Span
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
-from detector.checks.text.language import LEAST_LETTERS, are_near, ends, language_of, speaks
+from detector.checks.text.language import (
+    GLANCED_CHARACTERS,
+    LEAST_LETTERS,
+    are_english,
+    are_near,
+    ends,
+    language_of,
+    speaks,
+)
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
@@ -69,10 +77,10 @@ class LanguageMismatch:
         text = span.output.text
         if len(text) < LEAST_LETTERS // 2 or text.lstrip()[:3].startswith(_NO_PROSE):
             return CLEAR
-        answered = language_of(text)
-        if not answered:
+        if are_english(text, _last_question(span.input.text, GLANCED_CHARACTERS)):
             return CLEAR
-        if language_of(_last_question(span.input.text)) == answered:
+        answered = language_of(text)
+        if not answered or language_of(_last_question(span.input.text)) == answered:
             return CLEAR
         messages = input_messages(trace, span)
         asked = [message.text for message in messages if message.role == "user" and message.text]
@@ -102,17 +110,17 @@ class LanguageMismatch:
         )
 
 
-def _last_question(raw: str) -> str:
+def _last_question(raw: str, characters: int = _RAW_CHARACTERS) -> str:
     """Return the beginning of the user's last message in a prompt, still in its JSON; or nothing.
 
     Where it is in the answer's language, as nearly always, nothing needs to be parsed.
     """
     start = raw.rfind('"user"')
     if start < 0:
-        return "" if raw[:1] in ("[", "{") else raw[:_RAW_CHARACTERS]
+        return "" if raw[:1] in ("[", "{") else raw[:characters]
     start = max(start, raw.find('"content"', start, start + _RAW_CHARACTERS) + len('"content"'))
-    end = raw.find('"role"', start, start + _RAW_CHARACTERS)
-    return raw[start : end if end > 0 else start + _RAW_CHARACTERS].replace("\\n", " ")
+    end = raw.find('"role"', start, start + characters)
+    return raw[start : end if end > 0 else start + characters].replace("\\n", " ")
 
 
 def _last_answer(trace: Trace) -> Span | None:

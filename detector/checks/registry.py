@@ -1,6 +1,7 @@
 """Runs every enabled check over a trace; a check that raises costs its own answer and nothing else."""
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -20,6 +21,9 @@ __all__ = ["DEFAULT_CHECKS", "FAILED", "Checks", "Inspection"]
 FAILED: Final = "failed"
 """The outcome of a check that raised."""
 
+# what may come of asking a check; the place of each is its code: clear, which nearly all are, is 0
+_OUTCOMES: Final = ("clear", "unknown", "suspicious", "found", FAILED)
+_CODES: Final[Mapping[str, int]] = {outcome: code for code, outcome in enumerate(_OUTCOMES)}
 # combinations of answers whose counters are remembered
 _COMBINATIONS: Final = 1_000
 
@@ -58,7 +62,7 @@ class Checks:
         self._max_findings = config.max_findings_per_check
         self._telemetry = telemetry
         self._failures: dict[str, int] = {}
-        self._known: dict[tuple[str, ...], tuple[Mapping[str, str], Sequence[Series]]] = {}
+        self._known: dict[bytes, tuple[Mapping[str, str], Sequence[Series]]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,28 +71,45 @@ class Checks:
 
     def inspect(self, trace: Trace) -> Inspection:
         """Ask every check; never raises for what a check raises."""
-        findings: list[Finding] = []
-        outcomes: list[str] = []
-        limit_text(trace, self._text_limits)
-        for name, check in self._checks.items():
-            try:
-                answer = check.inspect(trace)
-                # nearly every one is one of these
-                if answer is not CLEAR and answer is not UNKNOWN:
-                    answered(answer)
-            except Exception:  # noqa: BLE001 - third parties write checks; one that fails must not cost the trace
-                self._failed(name, trace)
-                outcomes.append(FAILED)
-                continue
-            outcomes.append(answer.outcome)
-            if answer.findings:
-                findings += self._bounded(name, answer.findings)
-        key = tuple(outcomes)
-        answers, series = self._known.get(key) or self._combination(key)
-        if unread := unread_characters(trace):
-            self._telemetry.count("clearwatch.dropped", unread, reason="text_not_scanned")
-        self._telemetry.count_each(series)
-        return Inspection(findings=self._causes_first(trace, findings), answers=answers)
+        return self.inspect_all((trace,))[0]
+
+    def inspect_all(self, traces: Sequence[Trace]) -> Sequence[Inspection]:
+        """Ask every check of each trace, as `inspect` does: in half the time, for each check finds its code at hand."""
+        numbered = tuple(enumerate(traces))
+        findings: dict[int, list[Finding]] = {}
+        codes = [bytearray(len(self._checks)) for _ in traces]
+        for trace in traces:
+            limit_text(trace, self._text_limits)
+        for place, (name, check) in enumerate(self._checks.items()):
+            inspect = check.inspect
+            for number, trace in numbered:
+                try:
+                    answer = inspect(trace)
+                    # nearly every one is one of these
+                    if answer is CLEAR:
+                        continue
+                    if answer is not UNKNOWN:
+                        answered(answer)
+                except Exception:  # noqa: BLE001 - third parties write checks; one that fails must not cost the trace
+                    self._failed(name, trace)
+                    codes[number][place] = _CODES[FAILED]
+                    continue
+                codes[number][place] = _CODES[answer.outcome]
+                if answer.findings:
+                    findings.setdefault(number, []).extend(self._bounded(name, answer.findings))
+        for trace in traces:
+            if unread := unread_characters(trace):
+                self._telemetry.count("clearwatch.dropped", unread, reason="text_not_scanned")
+        said = list(map(bytes, codes))
+        for each, times in Counter(said).items():
+            self._telemetry.count_each(self._combination(each)[1], times)
+        return [
+            Inspection(
+                findings=self._causes_first(trace, findings[number]) if number in findings else (),
+                answers=self._combination(said[number])[0],
+            )
+            for number, trace in numbered
+        ]
 
     def _causes_first(self, trace: Trace, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         """Return the findings without those that another explains; each of those is counted."""
@@ -99,14 +120,17 @@ class Checks:
             self._telemetry.count("clearwatch.findings.inhibited", check=each.finding.check, cause=each.cause)
         return stay
 
-    def _combination(self, outcomes: tuple[str, ...]) -> tuple[Mapping[str, str], Sequence[Series]]:
+    def _combination(self, codes: bytes) -> tuple[Mapping[str, str], Sequence[Series]]:
         """Return answers and their counters; remembered, since few combinations cover nearly all traces."""
-        answers = {name: str(outcome) for name, outcome in zip(self._checks, outcomes, strict=True)}
-        series = [self._telemetry.series("clearwatch.check.answers", check=n, outcome=o) for n, o in answers.items()]
-        if len(self._known) >= _COMBINATIONS:
-            self._known.clear()
-        self._known[outcomes] = answers, series
-        return answers, series
+        known = self._known.get(codes)
+        if known is None:
+            answers = {name: _OUTCOMES[code] for name, code in zip(self._checks, codes, strict=True)}
+            name = "clearwatch.check.answers"
+            series = [self._telemetry.series(name, check=check, outcome=said) for check, said in answers.items()]
+            if len(self._known) >= _COMBINATIONS:
+                self._known.clear()
+            known = self._known[codes] = answers, series
+        return known
 
     def _failed(self, name: str, trace: Trace) -> None:
         """Count and, at 1, 10, 100, …, log the exception at hand: a check that always fails would fill the disk."""

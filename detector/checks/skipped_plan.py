@@ -116,7 +116,8 @@ class SkippedPlan:
 
 def _may_list(output: Content) -> bool:
     """Return whether an answer may hold a list of several items, at a hundredth of the cost of reading it."""
-    return "\n2" in output.text or "\n 2" in output.text or "tep 2" in output.text
+    text = output.text
+    return "\n" in text and ("\n2" in text or "\n 2" in text or "tep 2" in text)
 
 
 def _did_something(step: Step) -> bool:

@@ -33,8 +33,11 @@ class Inspection(msgspec.Struct, frozen=True):
 class Rules:
     """Failed spans and answers hold in every larger version; orphans speak of absence."""
 
-    def inspect(self, trace: Trace) -> Inspection:
-        """Inspect one version."""
+    def inspect_all(self, traces: Sequence[Trace]) -> Sequence[Inspection]:
+        """Inspect a version of each trace."""
+        return list(map(self._inspect, traces))
+
+    def _inspect(self, trace: Trace) -> Inspection:
         found = [_finding(trace, "failed", span.span_id) for span in trace.spans if span.error is not None]
         found += [
             _finding(trace, f"said {span.output.text}", span.span_id)

@@ -28,10 +28,10 @@ class Faulty:
     def __init__(self) -> None:
         self.is_broken = True
 
-    def inspect(self, trace: Trace) -> Inspection:
-        if self.is_broken and trace.trace_id == BAD:
+    def inspect_all(self, traces: Sequence[Trace]) -> Sequence[Inspection]:
+        if self.is_broken and any(trace.trace_id == BAD for trace in traces):
             raise RuntimeError("no such luck")
-        return Rules().inspect(trace)
+        return Rules().inspect_all(traces)
 
 
 def made(inspector: Faulty, telemetry: Telemetry) -> AssembleProcessor:

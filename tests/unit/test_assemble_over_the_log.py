@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 import pytest
@@ -172,10 +172,10 @@ class Broken:
         self.is_broken = True
         self._checks = Checks(ChecksConfig(), telemetry)
 
-    def inspect(self, trace: Trace) -> Inspected:
+    def inspect_all(self, traces: Sequence[Trace]) -> Sequence[Inspected]:
         if self.is_broken:
             raise RuntimeError("a fault of ours")
-        return self._checks.inspect(trace)
+        return self._checks.inspect_all(traces)
 
 
 async def test_traces_that_all_fail_stop_the_partition_and_come_back_after_the_fault_is_mended(

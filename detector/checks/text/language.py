@@ -19,6 +19,8 @@ from typing import Final
 
 # a language shows in its first sentences
 FIRST_CHARACTERS: Final = 160
+# where it is English, in fewer as a rule
+GLANCED_CHARACTERS: Final = 120
 # and where it does not, in what follows
 SAMPLE_CHARACTERS: Final = 900
 _MOST_WORDS: Final = 255
@@ -208,6 +210,12 @@ class _Lexicon:
 
 
 _LATIN: Final = _Lexicon(_WORDS)
+# words of English that are common in no other language here, as they stand within sentences
+_ONLY_ENGLISH: Final = frozenset(_WORDS["en"].split()).difference(
+    *(words.split() for language, words in _WORDS.items() if language != "en")
+)
+# a fifth of the words at a glance: running English has a third, a quotation within another language fewer
+_LEAST_ONLY: Final = 4
 _CYRILLIC: Final = _Lexicon(_CYRILLIC_WORDS)
 _ARABIC: Final = _Lexicon(_ARABIC_WORDS)
 _NOT_LATIN: Final = re.compile(r"[\u0370-\u1dff\u2c00-\ufaff]")
@@ -226,6 +234,15 @@ def language_of(text: str) -> str:
     """Return the language of a text (ISO 639-1; one for those that are told apart together), or empty."""
     found = _language_of(prose(text, FIRST_CHARACTERS))
     return found or (_language_of(prose(text, SAMPLE_CHARACTERS)) if len(text) > FIRST_CHARACTERS else "")
+
+
+def are_english(one: str, other: str) -> bool:
+    """Return whether both texts are English for certain: at a fifth of the cost of asking each for its language."""
+    return _is_english(one) and _is_english(other)
+
+
+def _is_english(text: str) -> bool:
+    return len(list(filter(_ONLY_ENGLISH.__contains__, text[:GLANCED_CHARACTERS].split()))) >= _LEAST_ONLY
 
 
 def _language_of(sample: str) -> str:

@@ -4,15 +4,16 @@ Four sides are read: answers of LLM calls; their prompts; arguments of tools; re
 Where a trace has no LLM call with an answer, what its agents and its root returned are answers, and what its root was
 given is the prompt.
 
-The texts of a side are scanned at once, as they were sent; most traces hold no needle, and that is all. Otherwise each
-text is scanned by itself, a prompt message by message, each distinct message once: calls repeat the conversation.
+All texts of a trace are scanned at once, as they were sent; most traces hold no needle, and that is all. Otherwise each
+side is scanned, and where it holds one that it is looked at for, each text by itself, a prompt message by message, each
+distinct message once: calls repeat the conversation.
 
 A text longer than `max_text_characters` is read at its head and its tail; a trace beyond `max_trace_characters` is not
 read on. What was not read is counted in `TextScan.unread_characters`, and checks of that side answer "unknown" in
 place of "clear".
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -56,6 +57,7 @@ _FAMILIES: Final = {
     ARGUMENTS: PERSONAL | SECRET,
     RESULT: INJECTION,
 }
+_ALL: Final = REFUSAL | PERSONAL | CONTACT | SECRET | INJECTION
 # the longest needle that is not a token without end: a cut may fall into it
 _OVERLAP_CHARACTERS: Final = 400
 # shorter prompts are scanned faster than compared
@@ -144,16 +146,23 @@ class _Reader:
     def scan(self) -> TextScan:
         sides: dict[int, list[tuple[Span, str]]] = {ANSWER: [], PROMPT: [], ARGUMENTS: [], RESULT: []}
         self._collect(sides[ANSWER], sides[PROMPT], sides[ARGUMENTS], sides[RESULT])
+        texts = [text for side in sides.values() for _, text in side]
+        length = sum(map(len, texts))
+        if length <= self._max_text and length <= self._left:
+            seen = _families_in("\n\n".join(texts))
+            passages = self._passages_of(sides, seen) if seen else []
+        else:
+            passages = self._passages_of({side: self._bounded(told, side) for side, told in sides.items()}, _ALL)
+        return TextScan(passages=tuple(passages), unread=self._unread, unread_characters=self._unread_characters)
+
+    def _passages_of(self, sides: Mapping[int, list[tuple[Span, str]]], seen: int) -> list[Passage]:
+        """Return the passages of the sides that are looked at for a family of which the trace holds a needle."""
         passages: list[Passage] = []
         for side, texts in sides.items():
-            if not texts:
-                continue
-            texts = self._bounded(texts, side)
             families = _FAMILIES[side]
-            whole = texts[0][1] if len(texts) == 1 else "\n\n".join([text for _, text in texts])
-            if any(NEEDLES[needle].family & families for needle, _ in sightings(encoded(whole))):
+            if texts and families & seen and families & _families_in("\n\n".join([text for _, text in texts])):
                 passages += self._passages(side, families, self._parts(texts, side, families))
-        return TextScan(passages=tuple(passages), unread=self._unread, unread_characters=self._unread_characters)
+        return passages
 
     def _collect(
         self,
@@ -244,7 +253,7 @@ class _Reader:
     def _messages(self, texts: list[tuple[Span, str]], families: int) -> Iterator[tuple[Span, str, str]]:
         """Yield each distinct message of the prompts that hold a needle: (span, role, text)."""
         for span, raw in texts:
-            if not any(NEEDLES[needle].family & families for needle, _ in sightings(encoded(raw))):
+            if not families & _families_in(raw):
                 continue
             messages = input_messages(self._trace, span)
             if not messages:
@@ -302,6 +311,14 @@ class _Reader:
         self._unread |= side
         self._unread_characters += len(text) - self._max_searched
         return text[start : start + self._max_searched]
+
+
+def _families_in(text: str) -> int:
+    """Return the families of which a text holds a needle, as bits."""
+    families = 0
+    for needle, _ in sightings(encoded(text)):
+        families |= NEEDLES[needle].family
+    return families
 
 
 def _fresh(text: str, before: str) -> str:
