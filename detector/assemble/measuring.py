@@ -28,6 +28,10 @@ _UNKNOWN, _TOOL = SpanKind.UNKNOWN, SpanKind.TOOL
 
 # `Measurement` as it is encoded: its values in the order of its fields; made in a third of the time of the struct
 _Row: TypeAlias = tuple[Any, ...]
+# service, and what `group_of` says
+_Group: TypeAlias = tuple[str, str]
+# partition, operation, kind and group of an operation
+_Place: TypeAlias = tuple[int, str, str, _Group]
 _FIELDS: Final = (
     *("routing_key", "service", "operation", "kind", "model", "duration_ms", "failed", "trace_id", "span_id"),
     *("session_id", "started_ns", "ended_ns", "is_trace", "release", "environment", "time_to_first_token_s"),
@@ -36,7 +40,7 @@ _FIELDS: Final = (
 if Measurement.__struct_fields__ != _FIELDS or not Measurement.__struct_config__.array_like:
     raise TypeError("`Measurement` has other fields than the rows that are written here")
 
-_INPUT, _OUTPUT, _OWN_MS = (_FIELDS.index(name) for name in ("input_tokens", "output_tokens", "own_ms"))
+_INPUT, _OUTPUT = _FIELDS.index("input_tokens"), _FIELDS.index("output_tokens")
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -58,8 +62,7 @@ class Measurer:
         self._parted_by = parted_by
         self._partitions = partitions
         self._headers: Mapping[str, str] = topics.headers()
-        # partition, operation, kind
-        self._places: dict[tuple[str, ...], tuple[int, str, str]] = {}
+        self._places: dict[tuple[str, ...], _Place] = {}
         self._rows: defaultdict[int, list[_Row]] = defaultdict(list)
 
     def add(
@@ -78,12 +81,15 @@ class Measurer:
         """
         given_ns = given_times_ns(trace)
         faults = frozenset([span.span_id for span in trace.leaf_faults]) if trace.failed_spans else frozenset()
-        rows = self._span_rows(spans, routing_key, session_id, given_ns, faults)
+        rows, groups = self._span_rows(spans, routing_key, session_id, given_ns, faults)
         if root is not None:
             every = rows
             if len(rows) < len(trace.spans):
-                every = self._span_rows(trace.spans, routing_key, session_id, given_ns, faults)
-            rows.append(self._trace_row(root, routing_key, session_id, whole, [row for _, row in every]))
+                every, groups = self._span_rows(trace.spans, routing_key, session_id, given_ns, faults)
+            largest = max([row[_INPUT] + row[_OUTPUT] for _, row in every], default=0)
+            # what a group has is told where the group is learned: two reports of one slow call would be one too many
+            longest_ms = max(groups.values(), default=0.0)
+            rows.append(self._trace_row(root, routing_key, session_id, whole, longest_ms, largest))
         for partition, row in rows:
             self._rows[partition].append(row)
 
@@ -116,8 +122,10 @@ class Measurer:
         session_id: str,
         given_ns: Mapping[str, int],
         faults: frozenset[str],
-    ) -> list[tuple[int, _Row]]:
+    ) -> tuple[list[tuple[int, _Row]], Mapping[_Group, float]]:
+        """Return the rows of spans with their partitions, and the own times of their groups in milliseconds."""
         rows: list[tuple[int, _Row]] = []
+        groups: dict[_Group, float] = {}
         places = self._places
         for span in spans:
             kind, tool, usage, service, model = span.kind, span.tool, span.usage, span.service, span.model
@@ -133,8 +141,10 @@ class Measurer:
                 model,
                 span.name if kind is _UNKNOWN or kind is _TOOL else "",
             )
-            partition, operation, kind_name = places.get(facts) or self._place(facts, span.target, kind)
+            partition, operation, kind_name, group = places.get(facts) or self._place(facts, span.target, kind)
             duration_ns = ended_ns - started_ns if ended_ns > started_ns else 0
+            own_ms = (duration_ns - given_ns.get(span_id, 0)) / 1e6
+            groups[group] = groups.get(group, 0.0) + own_ms
             row = (
                 routing_key,
                 service,
@@ -155,31 +165,22 @@ class Measurer:
                 usage.input_tokens if usage is not None else 0,
                 usage.output_tokens if usage is not None else 0,
                 span.cost_usd,
-                (duration_ns - given_ns.get(span_id, 0)) / 1e6,
+                own_ms,
                 span_id in faults,
                 0,
             )
             rows.append((partition, row))
-        return rows
+        return rows, groups
 
     def _trace_row(
-        self, root: Span, routing_key: str, session_id: str, whole: Summary, every: Iterable[_Row]
+        self, root: Span, routing_key: str, session_id: str, whole: Summary, longest_ms: float, largest: int
     ) -> tuple[int, _Row]:
-        """Return the row of a trace; `every` are the rows of all of its spans."""
-        place = self._places.get((routing_key, root.service, root.name))
-        if place is None:
-            place = self._place((routing_key, root.service, root.name), root.name, SpanKind.UNKNOWN, is_trace=True)
-        partition, operation, kind_name = place
+        """Return the row of a trace; `longest_ms` is the own time of its slowest group, `largest` its largest call."""
+        facts = (routing_key, root.service, root.name)
+        place = self._places.get(facts) or self._place(facts, root.name, SpanKind.UNKNOWN, is_trace=True)
+        partition, operation, kind_name, _ = place
         started_ns, ended_ns = whole.started_ns, whole.ended_ns
         duration_ms = (ended_ns - started_ns) / 1e6 if ended_ns > started_ns else 0.0
-        # what a group has is told where the group is learned: two reports of one slow call would be one too many
-        groups: dict[tuple[Any, str], float] = {}
-        largest = 0
-        for row in every:
-            service, operation_of_span, kind, own_ms = row[1], row[2], row[3], row[_OWN_MS]
-            group = service, group_of(kind, operation_of_span, service)
-            groups[group] = groups.get(group, 0.0) + own_ms
-            largest = max(largest, row[_INPUT] + row[_OUTPUT])
         row = (
             routing_key,
             root.service,
@@ -200,19 +201,18 @@ class Measurer:
             whole.input_tokens,
             whole.output_tokens,
             whole.cost_usd,
-            max(0.0, duration_ms - max(groups.values(), default=0.0)),
+            max(0.0, duration_ms - longest_ms),
             False,
             largest,
         )
         return partition, row
 
-    def _place(
-        self, facts: tuple[str, ...], operation: str, kind: SpanKind, *, is_trace: bool = False
-    ) -> tuple[int, str, str]:
+    def _place(self, facts: tuple[str, ...], operation: str, kind: SpanKind, *, is_trace: bool = False) -> _Place:
         if len(self._places) >= PLACES:
             self._places.clear()
         # a group is learned, and an episode of it told, in one partition
         group = operation if is_trace else group_of(kind.value, operation, facts[1])
         key = "|".join((facts[0], facts[1], group)[: 3 - self._parted_by]).encode()
-        place = self._places[facts] = (topics.partition_for(key, self._partitions), operation, kind.value)
+        partition = topics.partition_for(key, self._partitions)
+        place = self._places[facts] = (partition, operation, kind.value, (facts[1], group))
         return place

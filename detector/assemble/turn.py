@@ -122,7 +122,8 @@ def _history(given: Content) -> int:
     """Return how often a user is named as speaker: cheap, and enough to tell an earlier input from a later."""
     if given.flat:
         return sum(pair.endswith(_USERS) for pair in given.flat)
-    return max(map(given.text.count, _USER_WORDS))
+    # a conversation is written in one of these forms
+    return next(filter(None, map(given.text.count, _USER_WORDS)), 0)
 
 
 def _asked(trace: Trace, span: Span) -> tuple[str, bool]:
@@ -133,14 +134,28 @@ def _asked(trace: Trace, span: Span) -> tuple[str, bool]:
             said = _decode_plain(text)
         except (msgspec.DecodeError, UnicodeError):
             said = []
-        if said and all(part.type == "text" for one in said for part in one.parts):
-            found = ("\n".join(part.content for part in one.parts) for one in reversed(said) if one.role == "user")
-            return next(filter(None, found), ""), said[-1].role == "tool"
+        if said and _is_plain(said):
+            return _last_of_user(said), said[-1].role == "tool"
     messages = input_messages(trace, span)
     asked = next((m.text for m in reversed(messages) if m.role == "user" and m.text), "")
     if asked in _NOTHING_SAID:
         asked = ""
     return asked, bool(messages) and messages[-1].role == "tool"
+
+
+def _is_plain(said: Sequence[_Said]) -> bool:
+    for one in said:
+        for part in one.parts:
+            if part.type != "text":
+                return False
+    return True
+
+
+def _last_of_user(said: Sequence[_Said]) -> str:
+    for one in reversed(said):
+        if one.role == "user" and (text := "\n".join([part.content for part in one.parts])):
+            return text
+    return ""
 
 
 def _answer(speaker: Span | None, calls: Sequence[Span]) -> tuple[str, ContentState, Span | None]:
