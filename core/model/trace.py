@@ -78,8 +78,14 @@ class Trace:
         orphans: list[Span] = []
         session_id = user_id = ""
         by_id = self.by_id
+        started_ns = self.spans[0].start_ns if self.spans else 0
+        ended_ns = 0
         for span in self.spans:
             kind, parent_id = span.kind, span.parent_span_id
+            if span.start_ns < started_ns:
+                started_ns = span.start_ns
+            if span.end_ns > ended_ns:
+                ended_ns = span.end_ns
             if kind is _LLM:
                 llm_spans.append(span)
             elif kind is _TOOL:
@@ -94,7 +100,14 @@ class Trace:
             user_id = user_id or span.user_id
         self.llm_spans: Sequence[Span] = llm_spans
         self.tool_spans: Sequence[Span] = tool_spans
+        self.started_ns: int = started_ns
+        """The earliest start, nanoseconds since the epoch."""
+        self.ended_ns: int = ended_ns
+        """The latest end, nanoseconds since the epoch."""
         self.failed_spans: Sequence[Span] = failed_spans
+        repeated = {span.parent_span_id for span in failed_spans} if failed_spans else ()
+        self.leaf_faults: Sequence[Span] = tuple([span for span in failed_spans if span.span_id not in repeated])
+        """The deepest failed spans: failed, with no failed child (ancestors repeat a child's error)."""
         self.roots: Sequence[Span] = roots
         """The spans without a parent id."""
         self.orphans: Sequence[Span] = orphans
@@ -117,24 +130,6 @@ class Trace:
     def root(self) -> Span | None:
         """Return the first root, or None."""
         return self.roots[0] if self.roots else None
-
-    @functools.cached_property
-    def leaf_faults(self) -> tuple[Span, ...]:
-        """Return the deepest failed spans: failed, with no failed child (ancestors repeat a child's error)."""
-        if not self.failed_spans:
-            return ()
-        repeated = {span.parent_span_id for span in self.failed_spans}
-        return tuple(span for span in self.failed_spans if span.span_id not in repeated)
-
-    @functools.cached_property
-    def started_ns(self) -> int:
-        """Return the earliest start, nanoseconds since the epoch."""
-        return min((span.start_ns for span in self.spans), default=0)
-
-    @functools.cached_property
-    def ended_ns(self) -> int:
-        """Return the latest end, nanoseconds since the epoch."""
-        return max((span.end_ns for span in self.spans), default=0)
 
 
 def default_routing_key(spans: Iterable[Span], *, experiment: str = "") -> str:

@@ -27,15 +27,10 @@ def summary(trace: Trace) -> Summary:
     therefore left out, and likewise one with cost.
     """
     spans = trace.spans
-    started_ns, ended_ns = (spans[0].start_ns, spans[0].end_ns) if spans else (0, 0)
     models: set[str] = set()
     dialects: set[str] = set()
     with_cost: list[Span] = []
     for span in spans:
-        if span.start_ns < started_ns:
-            started_ns = span.start_ns
-        if span.end_ns > ended_ns:
-            ended_ns = span.end_ns
         models.add(span.model)
         dialects.add(span.dialect)
         if span.cost_usd is not None:
@@ -47,8 +42,8 @@ def summary(trace: Trace) -> Summary:
     carrying = with_cost if with_cost == counted else deepest(trace, with_cost)
     costs = [span.cost_usd for span in carrying if span.cost_usd is not None]
     return Summary(
-        started_ns=started_ns,
-        ended_ns=ended_ns,
+        started_ns=trace.started_ns,
+        ended_ns=trace.ended_ns,
         error_count=len(trace.failed_spans),
         input_tokens=sum([usage.input_tokens for usage in usages]),
         output_tokens=sum([usage.output_tokens for usage in usages]),

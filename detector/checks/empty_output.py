@@ -10,6 +10,8 @@ from detector.checks.finding import finding, label_of
 from detector.checks.model_calls import is_wrapper
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 
+# members of an enum cost 100 ns to look up in Python 3.11
+_PRESENT, _CALLS = ContentState.PRESENT, FinishReason.TOOL_CALLS
 _BY_END: Final = operator.attrgetter("end_ns", "start_ns", "span_id")
 # these reasons have checks of their own: one failure, one report
 _REPORTED_ELSEWHERE: Final = frozenset(
@@ -52,9 +54,10 @@ class EmptyOutput:
         if last is None or last.error is not None or last.finish_reason in _REPORTED_ELSEWHERE:
             return CLEAR
         output = last.output
-        if output.tool_calls or output.text.strip() or output.refusal or last.finish_reason is FinishReason.TOOL_CALLS:
+        is_said = output.text and not output.text.isspace()
+        if is_said or output.tool_calls or output.refusal or last.finish_reason is _CALLS:
             return CLEAR
-        if output.state is not ContentState.PRESENT:
+        if output.state is not _PRESENT:
             return UNKNOWN
         tokens = f" and {last.usage.output_tokens} output tokens" if last.usage is not None else ""
         alone = len(trace.spans) == 1

@@ -10,7 +10,7 @@ from core.model.trace import Trace
 from detector.checks.asked_calls import arguments_of, asked_calls
 from detector.checks.finding import finding, quoted
 from detector.checks.made_calls import NO_ARGUMENTS, MadeCall, calls_of_models, calls_of_tools, canonical, cycles_of
-from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
+from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.tool_text import error_text, plain_result
 
 
@@ -65,14 +65,15 @@ class RepeatedToolCall:
         if tools:
             names = {span.tool.name if span.tool is not None else span.name for span in tools}
             if len(tools) - len(names) < self._config.min_repeats - 1:
-                return found([])
+                return CLEAR
             arguments = [arguments_of(span) for span in tools]
-            sent = any(arguments)
-            calls = calls_of_tools(tools) if sent and self._may_repeat(tools, arguments) else []
+            if not self._may_repeat(tools, arguments):
+                return CLEAR if any(arguments) else UNKNOWN
+            sent, calls = True, calls_of_tools(tools)
         else:
             asked = asked_calls(trace)
             if len(asked) - len({call.name for _, call in asked}) < self._config.min_repeats - 1:
-                return found([])
+                return CLEAR
             calls = calls_of_models(trace, asked)
             sent = any(call.arguments for _, call in asked)
         loops: dict[str, list[MadeCall]] = {}
@@ -92,7 +93,7 @@ class RepeatedToolCall:
             if text:
                 key = (span.tool.name if span.tool is not None else "", _solid_length(text))
                 alike[key] = alike.get(key, 0) + 1
-        return max(alike.values()) >= self._config.min_repeats
+        return max(alike.values(), default=0) >= self._config.min_repeats
 
     def _groups(self, calls: Sequence[MadeCall]) -> Iterator[list[MadeCall]]:
         """Yield the calls of one tool with equal arguments, the failed ones left out."""
