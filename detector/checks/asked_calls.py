@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
+import msgspec
+
 from core.model.span import ContentState, Span, ToolCall
 from core.model.trace import Trace
-from detector.checks.tool_text import decoded
 
 AskedCall: TypeAlias = tuple[Span, ToolCall]
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
+# longer arguments are compared as they were sent: parsing megabytes would cost more than it tells
+_CANONICAL_CHARACTERS: Final = 20_000
 
 
 def asked_calls(trace: Trace) -> Sequence[AskedCall]:
@@ -46,21 +49,37 @@ def askers(trace: Trace) -> Mapping[str, Span]:
 
 
 def span_of_call(trace: Trace, call: ToolCall) -> Span | None:
-    """Return the tool span that made a call: the one that names its id; else, where spans name none, the one with its
-    tool and arguments, a failed one before others."""
+    """Return the tool span that made a call: the one that names its id.
+
+    Else, where spans name none, the first with its tool and its arguments, a failed one before others.
+    """
     if call.call_id and (named := tool_spans_by_call(trace).get(call.call_id)) is not None:
         return named
-    wanted = decoded(call.arguments)
-    alike = [
-        span
-        for span in trace.tool_spans
-        if span.tool is not None
-        and span.tool.name == call.name
-        and not span.tool.call_id
-        and (arguments := arguments_of(span))
-        and (arguments == call.arguments or (wanted is not None and decoded(arguments) == wanted))
-    ]
-    return next((span for span in alike if span.error is not None), alike[0] if alike else None)
+    return _spans_without_ids(trace).get((call.name, canonical(call.arguments)))
+
+
+def _spans_without_ids(trace: Trace) -> Mapping[tuple[str, str], Span]:
+    """Return the tool spans that do not name the call they made, by tool and arguments; worked out once."""
+    found: dict[tuple[str, str], Span] | None = trace.derived.get("spans_without_ids")
+    if found is None:
+        found = trace.derived["spans_without_ids"] = {}
+        for span in trace.tool_spans:
+            if span.tool is not None and not span.tool.call_id and (arguments := arguments_of(span)):
+                first = found.setdefault((span.tool.name, canonical(arguments)), span)
+                if first.error is None and span.error is not None:
+                    found[span.tool.name, canonical(arguments)] = span
+    return found
+
+
+def canonical(arguments: str) -> str:
+    """Return arguments so that equal ones are equal text: JSON with sorted keys, else the text without outer space."""
+    text = arguments.strip()
+    if text[:1] not in {"{", "["} or len(text) > _CANONICAL_CHARACTERS:
+        return text
+    try:
+        return msgspec.json.encode(msgspec.json.decode(text), order="sorted").decode()
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return text
 
 
 def arguments_of(span: Span) -> str:

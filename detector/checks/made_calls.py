@@ -7,15 +7,13 @@ import msgspec
 
 from core.model.span import ContentState, Span
 from core.model.trace import Trace
-from detector.checks.asked_calls import AskedCall, arguments_of, asked_calls
+from detector.checks.asked_calls import AskedCall, arguments_of, asked_calls, canonical
 from detector.checks.finding import target_of
 from detector.checks.tool_messages import told_of_calls
 from detector.checks.tool_text import error_text, plain_result
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
-# longer arguments are compared as they were sent: parsing megabytes would cost more than it tells
-_CANONICAL_CHARACTERS: Final = 20_000
 # a call without arguments says nothing by itself: "next page" is one; its results have to be known, and the same
 NO_ARGUMENTS: Final = frozenset({"{}", "[]", "null", '""'})
 
@@ -72,17 +70,6 @@ def calls_of_models(trace: Trace, asked: Iterable[AskedCall]) -> list[MadeCall]:
         )
         for span, call in asked
     ]
-
-
-def canonical(arguments: str) -> str:
-    """Return arguments so that equal ones are equal text: JSON with sorted keys, else the text without outer space."""
-    text = arguments.strip()
-    if text[:1] not in {"{", "["} or len(text) > _CANONICAL_CHARACTERS:
-        return text
-    try:
-        return msgspec.json.encode(msgspec.json.decode(text), order="sorted").decode()
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return text
 
 
 def cycles_of(trace: Trace) -> Sequence[Cycle]:

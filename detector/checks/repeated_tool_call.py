@@ -7,9 +7,9 @@ import pydantic
 from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import Span
 from core.model.trace import Trace
-from detector.checks.asked_calls import arguments_of, asked_calls
+from detector.checks.asked_calls import arguments_of, asked_calls, canonical
 from detector.checks.finding import finding, quoted
-from detector.checks.made_calls import NO_ARGUMENTS, MadeCall, calls_of_models, calls_of_tools, canonical, cycles_of
+from detector.checks.made_calls import NO_ARGUMENTS, MadeCall, calls_of_models, calls_of_tools, cycles_of
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.tool_text import error_text, plain_result
 

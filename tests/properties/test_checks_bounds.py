@@ -1,8 +1,9 @@
 """What checks cost grows with a trace, not with its square: an agent may fail in a loop until its trace is full."""
 
-import gc
-import time
+import sys
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -10,12 +11,13 @@ from core.model.span import ContentState, Details, ErrorClass, Span, SpanError, 
 from core.model.trace import Trace
 from core.telemetry import Telemetry
 from detector.checks.config import ChecksConfig
-from detector.checks.registry import Checks
+from detector.checks.registry import Checks, Inspection
 from tests.unit.checks_kit import Story, failed, present
 
+SHORT = 40
 TIMES = 8
-# work that grows with the square takes TIMES times as long per span; what is measured may be off by as much as this
-MAX_GROWTH = 3 * TIMES
+# work that grows with the square takes TIMES * TIMES as many instructions
+MAX_GROWTH = 2 * TIMES
 OFFERED = Details(tool_definitions='[{"name": "search", "parameters": {"type": "object", "required": ["q"]}}]')
 UNFIT = SpanError(error_class=ErrorClass.OTHER, error_type="TypeError", message="missing 1 required argument: 'q'")
 
@@ -43,24 +45,49 @@ def _errors_told(story: Story, root: Span, at: int) -> None:
     story.llm(root.span_id, input=present(said), output=present("", ToolCall("search", f"c{at + 1}", '{"q":')))
 
 
-@pytest.mark.parametrize("step", [_failing_steps, _failing_models, _failing_tools, _unknown_tools, _errors_told])
+def _arguments_without_ids(story: Story, root: Span, at: int) -> None:
+    call = ToolCall("search", "", f'{{"p": {at}}}')
+    story.llm(root.span_id, output=present("", call), details=OFFERED)
+    story.add(SpanKind.TOOL, "search", parent=root.span_id, tool=call, error=UNFIT)
+
+
+def _steps_of_interpreter(work: Callable[[], object]) -> int:
+    """Return how many instructions of Python some work takes: the same on every machine, unlike time."""
+    count = 0
+
+    def each(frame: FrameType, event: str, _: object) -> Callable[..., Any]:
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return each
+
+    before = sys.gettrace()
+    sys.settrace(each)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize(
+    "step",
+    [_failing_steps, _failing_models, _failing_tools, _unknown_tools, _errors_told, _arguments_without_ids],
+)
 def test_a_trace_whose_every_call_fails_costs_no_more_per_span_when_it_is_long(
     step: Callable[[Story, Span, int], None],
 ) -> None:
-    def cost_s(count: int) -> float:
-        taken = []
-        for _ in range(2):
-            story = Story()
-            root = story.root(input=present("a question"))
-            for at in range(count):
-                step(story, root, at)
-            trace: Trace = story.trace()
-            assert trace.spans[0].input.state is ContentState.PRESENT
-            checks = Checks(ChecksConfig(), Telemetry())
-            gc.collect()
-            began_s = time.process_time()
-            assert checks.inspect(trace).findings
-            taken.append(time.process_time() - began_s)
-        return min(taken)
+    def cost(count: int) -> int:
+        story = Story()
+        root = story.root(input=present("a question"))
+        for at in range(count):
+            step(story, root, at)
+        trace: Trace = story.trace()
+        assert trace.spans[0].input.state is ContentState.PRESENT
+        checks = Checks(ChecksConfig(), Telemetry())
+        found: list[Inspection] = []
+        steps = _steps_of_interpreter(lambda: found.append(checks.inspect(trace)))
+        assert found[0].findings
+        return steps
 
-    assert cost_s(300 * TIMES) < MAX_GROWTH * cost_s(300)
+    assert cost(SHORT * TIMES) < MAX_GROWTH * cost(SHORT)

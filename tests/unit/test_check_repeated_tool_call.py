@@ -7,7 +7,7 @@ import pytest
 
 from core.model.finding import FindingKind, Severity
 from core.model.span import Content, ToolCall
-from detector.checks.made_calls import canonical
+from detector.checks.asked_calls import canonical
 from detector.checks.port import Outcome
 from detector.checks.repeated_tool_call import RepeatedToolCall, RepeatedToolCallConfig
 from tests.unit.checks_kit import Story, failed, present
