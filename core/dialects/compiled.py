@@ -4,15 +4,13 @@ A key of the table stands for a number; the numbers of a span's attributes, in t
 share a few plans, so which key wins for which field is worked out once.
 """
 
-import operator
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from core.dialects import fallback
 from core.dialects.registry import DIALECTS
-from core.dialects.table import COMMON_FIELDS, FIELDS, Convert, Dialect, Field
+from core.dialects.table import COMMON_FIELDS, Convert, Dialect, Field
 from core.dialects.values import text
 
 _UNMARKED: Final = 1_000
@@ -87,10 +85,15 @@ MEANINGS, _SENSES, PREFIXES, BY_NAME = _compile()
 class Plan(msgspec.Struct, frozen=True):
     """How to read a span whose attributes have these meanings in this order."""
 
-    pick: Callable[[Sequence[Any]], tuple[Any, ...]]
-    """Values with None at their end -> by field, the value that wins; without the details where there are none."""
+    winners: tuple[tuple[int, int], ...]
+    """(field, place of the value that wins) of each field of which something is said."""
+    has_details: bool
+    """Whether one of them is a field of `Details`."""
     dialect: Dialect
     """The first dialect that is marked, by a key or by the scope; else the fallback."""
+    dialect_name: str
+    is_plain: bool
+    """Whether, without events and where the kind is known, the keys alone say everything."""
     is_flat: bool
     odd_session: bool
     """Whether session ids are said by several keys, or by one whose value says nothing."""
@@ -105,7 +108,7 @@ def plan_of(numbers: tuple[int, ...]) -> Plan:
 
 
 def _plan(numbers: tuple[int, ...]) -> Plan:
-    winners = [-1] * FIELDS
+    winners: dict[int, int] = {}
     place = _UNMARKED
     for number in numbers:
         place = min(place, _SENSES[number].mark)
@@ -114,16 +117,23 @@ def _plan(numbers: tuple[int, ...]) -> Plan:
         sense if not (sense := _SENSES[number]).only_of or place in sense.only_of else _SENSES[0] for number in numbers
     ]
     for at, sense in enumerate(believed):
-        if sense.field >= 0:
-            held = winners[sense.field]
-            if held < 0 or sense.rank < _SENSES[numbers[held]].rank:
-                winners[sense.field] = at
+        if sense.field >= 0 and (
+            (held := winners.get(sense.field)) is None or sense.rank < _SENSES[numbers[held]].rank
+        ):
+            winners[sense.field] = at
     dialect = fallback.DIALECT if place == _UNMARKED else DIALECTS[place]
     sessions = [sense for sense in believed if sense.names_session]
     odd_session = len(sessions) > 1 or any(sense.field < 0 for sense in sessions)
-    if all(at < 0 for at in winners[COMMON_FIELDS:]):
-        del winners[COMMON_FIELDS:]
-    plan = Plan(operator.itemgetter(*winners), dialect, FLAT in numbers, odd_session)
+    is_flat = FLAT in numbers
+    plan = Plan(
+        tuple(winners.items()),
+        any(field >= COMMON_FIELDS for field in winners),
+        dialect,
+        dialect.name,
+        dialect.reads_extras_only and not is_flat,
+        is_flat,
+        odd_session,
+    )
     # hundreds of flattened keys make plans that are long and never come again
     if len(numbers) <= _PLAN_MAX_KEYS:
         if len(_plans) >= _PLAN_MAX_ENTRIES:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 from core.dialects.compiled import FLAT, MEANINGS, PREFIXES
 from core.dialects.values import count, text
-from core.otlp.slim import ParseError, count_at, heads, key_of, text_of, value_of
+from core.otlp.slim import ParseError, count_at, heads, key_of, value_of
 
 Hit: TypeAlias = tuple[int, Any]
 """The number of what the key says, and the value."""
@@ -24,25 +24,34 @@ _MEMO_MAX_ENTRIES: Final = 20_000
 # by the bytes that an attribute begins with in the usual encoding: tag of the key, its length, the key
 _BY_BEGINNING: Final = {b"\x0a%c%b" % (len(key), key): meaning for key, meaning in MEANINGS.items() if len(key) < 0x80}
 
+_meaning_of: Final = _BY_BEGINNING.get
+
 
 def read_pair(pair: bytes) -> Hit:
     """Return what an encoded attribute says."""
     # the usual encoding: field 1 first, a key shorter than 128 bytes (as all in the table are), then the value
-    if len(pair) >= 2 and (usual := _BY_BEGINNING.get(pair[: 2 + pair[1]])) is not None:
-        number, bare, convert = usual
-        at = 2 + pair[1]
-        # `text_at`, written out
-        if pair.startswith(head := heads[len(pair) - at], at):
-            said = text_of(pair[at + len(head) :])
-            value = said if convert is text else convert(said)
-        elif (found := count_at(pair, at)) is not None:
-            value = found if convert is count else convert(found)
-        else:
-            return _read_unusual(pair)
-        if value is not None:
-            return number, value
-        return (bare, None) if bare else SKIP
-    return _read_unusual(pair)
+    at = 2 + pair[1] if len(pair) > 1 else 0
+    usual = _meaning_of(pair[:at])
+    if usual is None:
+        return _read_unusual(pair)
+    number, bare, convert = usual
+    head = heads[len(pair) - at]
+    value: Any
+    # `text_at`, written out
+    if pair.startswith(head, at):
+        try:
+            value = pair[at + len(head) :].decode()
+        except UnicodeDecodeError:
+            value = pair[at + len(head) :].decode("utf-8", "replace")
+        if convert is not text:
+            value = convert(value)
+    elif (found := count_at(pair, at)) is not None:
+        value = found if convert is count else convert(found)
+    else:
+        return _read_unusual(pair)
+    if value is not None:
+        return number, value
+    return (bare, None) if bare else SKIP
 
 
 def _read_unusual(pair: bytes) -> Hit:

@@ -57,8 +57,8 @@ _LLM = SpanKind.LLM
 _PRESENT, _MISSING = ContentState.PRESENT, ContentState.ABSENT
 _NO_REASON: Final = FinishReason.UNKNOWN
 _KIND: Final = int(Field.KIND)
-_NOTHING: Final = (None,) * (FIELDS - COMMON_FIELDS)
-_CACHE_WRITE, _PARAMETERS, _FAILED = int(Field.CACHE_WRITE_TOKENS), int(Field.PARAMETERS), int(Field.FAILED)
+_NOTHING: Final[list[Any]] = [None] * FIELDS
+_DETAILS_END, _PARAMETERS, _FAILED = int(Field.SYSTEM) + 1, int(Field.PARAMETERS), int(Field.FAILED)
 
 # scopes that send content as log records, as far as they send any (OpenTelemetry's contrib instrumentations)
 _SENDS_LOGS: Final = frozenset(
@@ -103,31 +103,31 @@ def decode(piece: SpanSlice) -> Span:
             numbers.append(number)
             values.append(value)
     plan = plan_of(tuple(numbers))
-    dialect = plan.dialect
-    values.append(None)
-    found = plan.pick(values)
-    events = slim.events
+    found = _NOTHING.copy()
+    for field, at in plan.winners:
+        found[field] = values[at]
     kind = found[_KIND]
-    if dialect.reads_extras_only and kind is not None and not events and not plan.is_flat:
-        return _span(piece, slim, str(slim.name, "utf-8", "replace"), kind, plan, found, None, dialect.name, scope)
-    values.pop()
+    events = slim.events
+    name = text_of(slim.name)
+    if plan.is_plain and kind is not None and not events:
+        return _span(piece, slim, name, kind, plan, found, None, scope)
     flat = [pair for number, pair in zip(numbers, values, strict=True) if number == FLAT] if plan.is_flat else None
     reading = Reading(
-        [*found, *_NOTHING] if len(found) == COMMON_FIELDS else list(found),
+        found,
         flat,
         _events(events) if events else (),
-        str(slim.name, "utf-8", "replace"),
+        name,
         slim.start_time_unix_nano,
         slim.dropped_attributes_count,
         kind or _UNKNOWN_KIND,
     )
-    if dialect.read is not None:
-        dialect.read(reading)
+    if plan.dialect.read is not None:
+        plan.dialect.read(reading)
     if reading.events:
         common.read_events(reading)
     if reading.kind is _UNKNOWN_KIND:
         fallback.read(reading)
-    return _span(piece, slim, reading.name, reading.kind, plan, reading.found, reading, dialect.name, scope)
+    return _span(piece, slim, reading.name, reading.kind, plan, reading.found, reading, scope)
 
 
 def _span(
@@ -138,21 +138,20 @@ def _span(
     plan: Plan,
     found: Sequence[Any],
     reading: Reading | None,
-    dialect: str,
     scope: str,
 ) -> Span:
     """Put together what the keys said and what the dialect's reader, where it was needed, made of it."""
     (
         _, agent, model, provider, tool_name, call_id, arguments, result, given, output, tokens_in, tokens_out,
         cached, reasoning, usage, cost, stopped, first_token_s, session, user, metadata, error_type, error_message,
-        code, data_source,
+        code, data_source, cache_write,
     ) = found[:COMMON_FIELDS]  # fmt: skip
     details, is_failed = NO_DETAILS, False
-    if len(found) > COMMON_FIELDS:
+    if plan.has_details or reading is not None:
         asked: Parameters | None = found[_PARAMETERS]
         if asked is not None:
             model = asked.model or model
-        details = _details(found[COMMON_FIELDS:], asked)
+        details = _details(found[COMMON_FIELDS:_DETAILS_END], asked)
         is_failed = found[_FAILED] is True
     dropped = slim.dropped_attributes_count
     content_in: Content | None = None
@@ -184,8 +183,7 @@ def _span(
         content_in = _IN_LOGS if content_in is _ABSENT else content_in
         content_out = _IN_LOGS if content_out is _ABSENT else content_out
     if usage is None and (tokens_in is not None or tokens_out is not None):
-        written = found[_CACHE_WRITE] if len(found) > COMMON_FIELDS else None
-        usage = Usage(tokens_in or 0, tokens_out or 0, cached or 0, reasoning or 0, written or 0)
+        usage = Usage(tokens_in or 0, tokens_out or 0, cached or 0, reasoning or 0, cache_write or 0)
     if metadata is not None:
         session = session or metadata["session"]
         user = user or metadata["user"]
@@ -199,7 +197,7 @@ def _span(
         piece.parent_span_id.hex(),
         name,
         kind,
-        dialect,
+        plan.dialect_name,
         scope,
         slim.start_time_unix_nano,
         slim.end_time_unix_nano,
@@ -228,11 +226,9 @@ def _span(
 
 
 def _details(found: Sequence[Any], asked: Parameters | None) -> Details:
-    if found.count(None) == len(found):
-        return NO_DETAILS
     (
         definitions, output_type, schema, max_tokens, temperature, is_stream, documents, query, prompt_name,
-        prompt_version, attempt, evaluations, server, _, system, *_,
+        prompt_version, attempt, evaluations, server, system,
     ) = found  # fmt: skip
     if asked is not None:
         definitions = definitions or asked.tools

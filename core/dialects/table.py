@@ -42,21 +42,21 @@ class Field(enum.IntEnum):
     ERROR_MESSAGE = 22
     ERROR_CODE = 23
     DATA_SOURCE = 24
-    # from here on: `Details`, read only where one of them is there
-    TOOL_DEFINITIONS = 25
-    OUTPUT_TYPE = 26
-    OUTPUT_SCHEMA = 27
-    MAX_TOKENS = 28
-    TEMPERATURE = 29
-    IS_STREAM = 30
-    DOCUMENTS = 31
-    QUERY = 32
-    PROMPT_NAME = 33
-    PROMPT_VERSION = 34
-    ATTEMPT = 35
-    EVALUATIONS = 36
-    SERVER = 37
-    CACHE_WRITE_TOKENS = 38
+    CACHE_WRITE_TOKENS = 25
+    # from here on: `Details`, read only where one of them is there; the first 14 in its order
+    TOOL_DEFINITIONS = 26
+    OUTPUT_TYPE = 27
+    OUTPUT_SCHEMA = 28
+    MAX_TOKENS = 29
+    TEMPERATURE = 30
+    IS_STREAM = 31
+    DOCUMENTS = 32
+    QUERY = 33
+    PROMPT_NAME = 34
+    PROMPT_VERSION = 35
+    ATTEMPT = 36
+    EVALUATIONS = 37
+    SERVER = 38
     SYSTEM = 39
     PARAMETERS = 40
     """The parameters of a call in one attribute (`core.dialects.parameters`)."""

@@ -84,8 +84,8 @@ _PROVIDER_STARTS: Final = (
     ("deepseek.", "deepseek"),
     ("perplexity.", "perplexity"),
 )
-# the first two characters of every marker that `is_scrubbed` knows
-_MARKER_STARTS: Final = frozenset({"[S", "__", "<R", "[R"})
+# the second character of every marker that `is_scrubbed` knows: rare in texts, and in JSON
+_MARKER_SECONDS: Final = frozenset("S_R")
 
 # OTel GenAI, OpenAI, Anthropic, Bedrock, Gemini (names and proto numbers), Cohere, Mistral, TGI, vLLM, Vercel AI
 _WORDS: Final[Mapping[FinishReason, tuple[str, ...]]] = {
@@ -135,7 +135,7 @@ def as_json(value: Any) -> str:
 def name(value: Value) -> str | None:
     """Return a name; None for empty and scrubbed ones, and for what clients write where they know none."""
     found = value if isinstance(value, str) else text(value)
-    if not found or found in _NO_NAMES or (found[:2] in _MARKER_STARTS and is_scrubbed(found)):
+    if not found or found in _NO_NAMES or (found[1:2] in _MARKER_SECONDS and is_scrubbed(found)):
         return None
     return found
 
@@ -330,7 +330,7 @@ def state_of(found: str | None) -> ContentState:
     """Return whether text is there, absent, or stood in for by a redaction marker."""
     if found is None:
         return ContentState.ABSENT
-    if found[:2] in _MARKER_STARTS and is_scrubbed(found):
+    if found[1:2] in _MARKER_SECONDS and is_scrubbed(found):
         return ContentState.REDACTED
     # the mark may stand within JSON; nothing shorter is cut
     if len(found) >= _CUT_FROM_CHARS and _CUT_MARK in found:
