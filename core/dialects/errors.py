@@ -14,7 +14,8 @@ _CONTEXT = re.compile(
     re.IGNORECASE,
 )
 _QUOTA = re.compile(
-    r"insufficient[_ ]quota|exceeded your current quota|billing|credit balance|out of credits|spending limit"
+    r"insufficient[_ ]quota|exceeded your current quota|billing[_ ](?:hard|details|not|account|must|disabled|has)"
+    r"|requires billing|billing (?:to|must) be enabled|credit balance|out of credits|spending limit"
     r"|quota[_ ]?exceeded|payment required|BudgetExceeded|budget has been exceeded|hit your usage limit",
     re.IGNORECASE,
 )
@@ -55,7 +56,11 @@ _CONNECTION = re.compile(
     re.IGNORECASE,
 )
 # said beside UNAVAILABLE by Google, and with Anthropic's code 529: the provider is there, and busy
-_OVERLOADED = re.compile(r"overloaded|at capacity|model is (?:currently )?(?:busy|loading)", re.IGNORECASE)
+_OVERLOADED = re.compile(
+    r"overloaded|model is (?:currently )?(?:busy|loading)"
+    r"|\b(?:model|server|engine|system|service|we are|we're)\b[^.]{0,40} at capacity",
+    re.IGNORECASE,
+)
 _SERVER = re.compile(
     r"InternalServerError|ServerError\b|internal server error|service unavailable|ServiceUnavailable|bad ?gateway"
     r"|server had an error|\bHTTP 5\d\d\b|\b50[0234] (?:Server Error|Service|Bad|Internal|Gateway)"

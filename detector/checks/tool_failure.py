@@ -1,5 +1,6 @@
 """A tool failed: by the status of its span, or by what its result says."""
 
+import re
 from typing import Final
 
 import msgspec
@@ -8,6 +9,8 @@ from core.dialects.errors import classify, code_in
 from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import Content, ContentState, ErrorClass, Span, SpanError, SpanKind
 from core.model.trace import Trace
+from detector.checks.asked_calls import arguments_of
+from detector.checks.error_phrases import prepare
 from detector.checks.errors import (
     blames_arguments,
     consequence,
@@ -17,28 +20,24 @@ from detector.checks.errors import (
     recovery_of,
     severity_of,
 )
-from detector.checks.finding import finding, label_of, quoted
+from detector.checks.finding import finding, label_of, quoted, target_of
 from detector.checks.fingerprint import split_error
 from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.steps import asker_of
 from detector.checks.tool_messages import tool_messages
-from detector.checks.tool_text import error_text
+from detector.checks.tool_text import error_text, is_about_errors
 
 # an error stands at the start of a result, so a result that was cut at its end can still be read
 _READABLE: Final = (ContentState.PRESENT, ContentState.TRUNCATED)
+_ACCESS_CHARACTERS: Final = 2_000
 # a shorter message was not cut by its client
 _LEAST_CUT_CHARACTERS: Final = 64
 # the tool itself is broken, whatever it was asked
-_GRAVE: Final = frozenset(
-    {
-        ErrorClass.SERVER,
-        ErrorClass.TIMEOUT,
-        ErrorClass.CONNECTION,
-        ErrorClass.RATE_LIMIT,
-        ErrorClass.QUOTA,
-        ErrorClass.AUTH,
-    }
-)
+_GRAVE: Final = frozenset({ErrorClass.SERVER, ErrorClass.TIMEOUT, ErrorClass.CONNECTION, ErrorClass.RATE_LIMIT})
+# so it is where its own access is refused; "not authorized to change this order", "credit balance too low" are a no to
+# the user
+_ACCESS: Final = frozenset({ErrorClass.AUTH, ErrorClass.QUOTA})
+_OF_ACCESS: Final = re.compile(r"\bkeys?\b|api_?key|token|credential|quota|oauth|\biam\b|authenticat", re.IGNORECASE)
 
 
 class ToolFailureConfig(CheckConfig):
@@ -57,16 +56,19 @@ class ToolFailure:
       without tool spans. The first LLM call that was told of it is the culprit; later ones repeat the conversation.
 
     Severity of a failed span: low where a later call of the tool under the same parent succeeded, high where the
-    failure reached the root, else medium. Of error text in an OK span: medium where it names an exception, or a server,
-    network, limit or access error, and no later call succeeded; else low: "not enough seats" is a tool's way to say no,
-    and on recorded agents it stands in sound sessions nearly as often as in failed ones.
+    failure reached the root, else medium. Of error text in an OK span: medium where it names an exception, or an error
+    of a server, the network or a limit, or of the tool's own access, and no later call succeeded; else low: "not enough
+    seats" is a tool's way to say no, and on recorded agents it stands in sound sessions nearly as often as in failed
+    ones.
 
     Where the arguments are to blame, the LLM span that wrote them stands beside the tool's.
 
     Unknown where nothing was found and a tool's result was not sent (content off, redacted, in log records).
 
-    Not findings: results that speak of errors without being one (documents, logs, search hits); a numeric field named
-    `error`; an empty result (`[]`, "no flights") as such: nothing failed.
+    Not findings: results that speak of errors without being one (documents, logs, search hits); what a tool for logs,
+    errors, tests or validation brings, unless it is marked as a failure; a numeric field named `error`, a record whose
+    `status` is "failed"; an empty result (`[]`, "no flights") as such: nothing failed; a failure of an earlier turn
+    that the prompt still holds.
     """
 
     name = "tool_failure"
@@ -75,6 +77,7 @@ class ToolFailure:
 
     def __init__(self, config: ToolFailureConfig) -> None:
         self._config = config
+        prepare()
 
     def inspect(self, trace: Trace) -> Answer:
         """Return one fault for each tool call that failed."""
@@ -116,21 +119,25 @@ class ToolFailure:
 
     def _said_error(self, trace: Trace, span: Span, result: Content) -> list[Finding]:
         text = error_text(result.text)
-        if text is None:
+        if text is None or is_about_errors(result.text, text, tool=target_of(span), arguments=arguments_of(span)):
             return []
         recovery = recovery_of(trace, span)
         return [self._from_text(trace, span, tool="", text=text, recovered=recovery is not None)]
 
     def _told_errors(self, trace: Trace) -> list[Finding]:
-        errors = ((told, error_text(told.text)) for told in tool_messages(trace))
-        return [self._from_text(trace, told.span, tool=told.name or "tool", text=text) for told, text in errors if text]
+        errors = ((told, error_text(told.text)) for told in tool_messages(trace) if not told.is_past)
+        return [
+            self._from_text(trace, told.span, tool=told.name or "tool", text=text)
+            for told, text in errors
+            if text and not is_about_errors(told.text, text, tool=told.name, arguments=told.arguments)
+        ]
 
     def _from_text(self, trace: Trace, span: Span, *, tool: str, text: str, recovered: bool = False) -> Finding:
         error = _error_of(text)
         error_type, message = identity_of(error, of_model=False)
         label = tool or label_of(span)
         asker = _blamed(trace, span, error) if span.kind is SpanKind.TOOL else None
-        grave = bool(error.error_type) or error.error_class in _GRAVE
+        grave = bool(error.error_type) or _is_grave(error)
         return finding(
             trace,
             self,
@@ -152,6 +159,12 @@ def _blamed(trace: Trace, span: Span, error: SpanError) -> Span | None:
     return asker_of(trace, span) if blames_arguments(error) else None
 
 
+def _is_grave(error: SpanError) -> bool:
+    if error.error_class in _ACCESS:
+        return error.status_code > 0 or _OF_ACCESS.search(error.message[:_ACCESS_CHARACTERS]) is not None
+    return error.error_class in _GRAVE
+
+
 def _wrote(asker: Span | None) -> str:
     return f" The arguments were written by {label_of(asker)}." if asker is not None else ""
 
@@ -171,5 +184,6 @@ def _error_of(text: str) -> SpanError:
     """Return the error that a text tells of, as it would stand in a span that failed."""
     head = text.lstrip()
     error_type, message = split_error(head[6:] if head[:6].lower() == "error:" else head)
-    error_class = classify(error_type=error_type, status_code=code_in(message), message=message)
-    return SpanError(error_class=error_class, error_type=error_type, message=message)
+    code = code_in(message)
+    error_class = classify(error_type=error_type, status_code=code, message=message)
+    return SpanError(error_class=error_class, error_type=error_type, message=message, status_code=code)

@@ -4,13 +4,13 @@ Clients without tool spans (a bare model client in a loop) leave no other trace 
 that `core.dialects.messages` knows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from core.dialects.messages import MAX_CHARS, input_messages
-from core.model.span import Content, ContentState, Span
+from core.model.span import Content, ContentState, Message, Span
 from core.model.trace import Trace
 
 _PRESENT: Final = ContentState.PRESENT
@@ -34,6 +34,9 @@ class ToolMessage(msgspec.Struct, frozen=True, kw_only=True):
     call_id: str
     name: str
     text: str
+    arguments: str = ""
+    is_past: bool = False
+    """Whether it is of an earlier turn: the model had answered, and the user said something new."""
 
 
 def tool_messages(trace: Trace) -> list[ToolMessage]:
@@ -56,22 +59,47 @@ def _tool_messages(trace: Trace) -> list[ToolMessage]:
     telling = [s for s in trace.llm_spans if s.input.state is _PRESENT and _may_tell(s.input)]
     if not telling:
         return []
-    names = {
-        call.call_id: call.name for span in trace.spans for call in span.output.tool_calls if call.call_id and call.name
+    calls = {
+        call.call_id: call for span in trace.spans for call in span.output.tool_calls if call.call_id and call.name
     }
     told: list[ToolMessage] = []
     seen: set[tuple[str, str]] = set()
     for span in telling:
-        for message in input_messages(trace, span):
+        messages = input_messages(trace, span)
+        present_from = _present_turn(messages)
+        for at, message in enumerate(messages):
+            for call in message.tool_calls:
+                calls.setdefault(call.call_id, call)
             if message.role != "tool":
                 continue
             call_id = message.tool_call_id
             key = (call_id, "" if call_id else message.text)
             if key not in seen:
                 seen.add(key)
-                name = message.name or names.get(call_id, "")
-                told.append(ToolMessage(span=span, call_id=call_id, name=name, text=message.text))
+                asked = calls.get(call_id) if call_id else None
+                told.append(
+                    ToolMessage(
+                        span=span,
+                        call_id=call_id,
+                        name=message.name or (asked.name if asked is not None else ""),
+                        text=message.text,
+                        arguments=asked.arguments if asked is not None else "",
+                        is_past=at < present_from,
+                    )
+                )
     return told
+
+
+def _present_turn(messages: Sequence[Message]) -> int:
+    """Return where the present turn begins: at the user's message after the last answer that asked for no tool."""
+    begins = 0
+    is_answered = False
+    for at, message in enumerate(messages):
+        if message.role == "user" and is_answered:
+            begins = at
+        if message.role in ("assistant", "user"):
+            is_answered = message.role == "assistant" and bool(message.text) and not message.tool_calls
+    return begins
 
 
 def _may_tell(given: Content) -> bool:

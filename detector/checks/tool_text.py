@@ -1,39 +1,52 @@
 """Error text in a tool's result: what a tool says when it fails without failing its span.
 
 Anchored: the result as a whole is an error message, it does not merely speak of errors. A page about exceptions, a log
-that was searched, a JSON record with a field named `error` further down are results, not failures.
+that was searched, a JSON record with a field named `error` further down are results, not failures. The words stand in
+`error_phrases`; what is read here is how clients wrap them: JSON, JSON within JSON, Python's text of a dictionary,
+messages of LangChain, parts of MCP, pages of proxies.
 """
 
+import ast
 import re
 from typing import Final
 
 import msgspec
 
+from detector.checks import error_phrases as phrases
+
 # an error message, and the fields that mark one, stand at the start; a longer result is data
 _READ_BYTES: Final = 65_536
 _MARKED_WITHIN: Final = 2_000
-
-_TEXT: Final = re.compile(
-    r"""\s*(?:
-        (?:tool\ |function\ |execution\ |internal\ )?error(?:\ code)?\s*:\s*\S      # Error: …, Tool error: …
-      | error\ (?:executing|calling|running|invoking|in|while|during|code)\b        # Error executing tool get_weather
-      | (?:failed|unable)\ to\ (?:execute|call|run|invoke|connect|reach)\b
-      | traceback\ \(most\ recent\ call\ last\)
-      | (?:[a-z_]\w*\.)*[a-z_]\w*(?:error|exception):\s                             # requests.exceptions.HTTPError: …
-      | <(?:tool_use_error|error)>
-      | status:\s*["']?error\b
-      | tool\ ['"`]?[\w.\-]+['"`]?\ (?:not\ found|does\ not\ exist|is\ not\ a\ valid\ tool)
-      | ['"`]?[\w.\-]+['"`]?\ is\ not\ a\ valid\ tool\b
-      | unknown\ (?:tool|function)\b
-    )""",
-    re.VERBOSE | re.IGNORECASE,
+# a text's own words of failure stand within
+_WORDED_WITHIN: Final = 500
+# wrapped once by the client, once by the server, once by the tool
+_MAX_DEPTH: Final = 5
+_FIRST_PARTS: Final = 3
+_LITERAL_CHARACTERS: Final = 20_000
+# words under `error` that say that there was none
+_NO_ERROR: Final = frozenset(
+    {"", "none", "null", "nil", "no", "false", "0", "ok", "n/a", "success", "-", "no error", "no errors"}
 )
-# each alternative above holds one of these; looking for them costs less than the expression
-_WORDS: Final = ("err", "exception", "traceback", "tool", "function", "failed to", "unable to")
-_WORD_WITHIN: Final = 160
-# what `plain_result` or `_MARKED` would look for, in one go: most results hold none of it
-_TELLING: Final = re.compile(r'"(?:content"|(?:is_?error|errors?|status)"\s*:)', re.IGNORECASE)
-_MARKED: Final = re.compile(r'"(?:is_?error|errors?|status)"\s*:', re.IGNORECASE)
+_FAILED: Final = frozenset({"error", "failed", "failure", "fail", "errored"})
+# fields in which an answer holds nothing but its text
+_WRAPPERS: Final = frozenset(
+    {"result", "output", "response", "content", "text", "observation", "return_value", "message"}
+)
+_SPOKEN_TEXT: Final = """
+    message error_message errormessage errormsg error_msg detail details reason error_description faultstring
+    description result content text title msg
+"""
+_SPOKEN: Final = tuple(_SPOKEN_TEXT.split())
+# what may stand beside a status in an answer that is nothing but the news of a failure; a record has other fields too
+_ENVELOPE_TEXT: Final = """
+    error errors code status statuscode status_code http_status success ok type data errortype error_type error_code
+    errorcode name instance path timestamp time request_id requestid trace traceback stack stacktrace stack_trace
+    tooluseid tool_use_id tool_call_id tool hint help suggestion retryable retry_after is_error iserror exception info
+    documentation_url cause __type fault response output exit_code stderr stdout
+"""
+_ENVELOPE: Final = frozenset((*_SPOKEN, *_ENVELOPE_TEXT.split()))
+# a checker's own findings: its errors are what it was asked for
+_VERDICTS: Final = frozenset({"valid", "is_valid", "isvalid", "passed", "warnings", "score", "tests", "summary"})
 
 
 def plain_result(result: str) -> tuple[str, bool]:
@@ -42,6 +55,8 @@ def plain_result(result: str) -> tuple[str, bool]:
     Their envelope holds the id of the call, so that equal results differ in it.
     """
     if result[:1] != "{" or result.find('"content"', 0, _MARKED_WITHIN) < 0 or len(result) > _READ_BYTES:
+        return result, False
+    if '"data"' not in (head := result[:_MARKED_WITHIN]) and '"kwargs"' not in head:
         return result, False
     message = message_in(decoded(result))
     if message is None:
@@ -71,47 +86,184 @@ def decoded(text: str) -> object:
 def error_text(result: str) -> str | None:
     """Return the error message that a tool's result consists of, or None.
 
-    Text: starts with an error's words. JSON object: `isError` or `is_error` true (MCP), `error` a text, an object or
-    true, `errors` a list with something in it, `status` "error". A number under `error` is a measurement.
+    Text: it starts with an error's words (`error_phrases`); those that an article may start with count in short texts.
+    JSON object: `isError` or `is_error` true (MCP), `error` a text, an object or true, `errors` with something in it;
+    `status` "error" or "failed", `success` false, or an HTTP code from 400 on, with nothing beside it but words about
+    the failure. A number under `error` is a measurement. JSON in JSON, Python's text of a dictionary, LangChain's
+    messages and MCP's parts are opened.
     """
-    if result[:1] == "{" and _TELLING.search(result, 0, _MARKED_WITHIN) is None:
-        return None
+    return _error_in(result, 0)
+
+
+def is_about_errors(result: str, said: str, *, tool: str, arguments: str = "") -> bool:
+    """Return whether the error in a tool's result is what the tool was asked for, rather than its own failure.
+
+    `said` is what `error_text` found in it. Tools that bring logs, errors or the findings of a check fail where that is
+    marked, or worded by their framework; tools that bring texts of others fail in few words.
+    """
+    name = _snake(tool)
+    if phrases.ABOUT_ERRORS.search(name) or phrases.ABOUT_ERRORS_IN.search(arguments, 0, _MARKED_WITHIN):
+        return phrases.OF_FRAMEWORK.match(said) is None and not _is_marked(result)
+    if len(said) <= phrases.SHORT_CHARACTERS or not phrases.BRINGS_TEXTS.search(name) or said.startswith("Traceback"):
+        return False
+    return not _is_marked(result) and _ERROR_FIELD.search(result, 0, _MARKED_WITHIN) is None
+
+
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_SIGN: Final = re.compile(r"[\W_]+")
+_ERROR_FIELD: Final = re.compile(r"""["'](?:errors?|exception|error_?message)["']\s*:""", re.IGNORECASE)
+_MARK: Final = re.compile(
+    r"""["'](?:is_?error["']\s*:\s*true|status["']\s*:\s*["']error)|<tool_use_error>|\bstatus='error'""", re.IGNORECASE
+)
+
+
+def _snake(name: str) -> str:
+    return _SIGN.sub("_", _CAMEL.sub("_", name)).lower()
+
+
+def _is_marked(result: str) -> bool:
+    """Return whether a framework, not the tool's own text, says that the call failed."""
+    return _MARK.search(result, 0, _MARKED_WITHIN) is not None or plain_result(result)[1]
+
+
+def _error_in(result: str, depth: int) -> str | None:
     result, marked = plain_result(result)
     if marked:
         return result
     head = result[:_MARKED_WITHIN].lstrip()
-    if head[:1] == "{":
-        marked = _MARKED.search(head) is not None
-        return _json_error(result) if marked and len(result) <= _READ_BYTES else None
-    start = head[:_WORD_WITHIN].lower()
-    return result.strip() if any(word in start for word in _WORDS) and _TEXT.match(head) else None
+    first = head[:1]
+    # "[Errno 2] No such file" is no list
+    if first in ("{", '"') or (first == "[" and not head[1:2].isalpha()):
+        is_told = len(result) <= _READ_BYTES and (first == '"' or phrases.may_tell(head, is_json=True))
+        return _value_error(_read(result), depth) if is_told else None
+    if first == "c" and head.startswith(("content='", 'content="')):  # LangChain's text of a message
+        inner, _, rest = result.partition(head[8])[2].rpartition(head[8] + " name=")
+        return (
+            inner
+            if "status='error'" in rest
+            else (_error_in(inner, depth + 1) if inner and depth < _MAX_DEPTH else None)
+        )
+    head = head[:_WORDED_WITHIN]
+    if not phrases.may_tell(head, is_json=False):
+        return None
+    if phrases.SURE.match(head) or (len(result) <= phrases.SHORT_CHARACTERS and phrases.SHORT.match(head)):
+        return result.strip()
+    if first == "<" and phrases.PAGE.match(head) and len(result) <= phrases.PAGE_CHARACTERS:
+        title = phrases.TITLE.search(result, 0, _MARKED_WITHIN)
+        return title[1] if title is not None and phrases.BARE.fullmatch(title[1]) else None
+    return result.strip() if len(result) <= phrases.BARE_CHARACTERS and phrases.BARE.fullmatch(result.strip()) else None
 
 
-def _json_error(result: str) -> str | None:
-    value = decoded(result)
+def _read(text: str) -> object:
+    """Return what JSON says, or Python's text of a dictionary or list; else None."""
+    value = decoded(text)
+    if value is None and "'" in text and len(text) <= _LITERAL_CHARACTERS:
+        try:
+            value = ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            return None
+    return value
+
+
+def _value_error(value: object, depth: int) -> str | None:
+    if depth >= _MAX_DEPTH:
+        return None
+    if isinstance(value, str):
+        return _error_in(value, depth + 1)
+    if isinstance(value, list):
+        return _parts_error(value, depth)
     if not isinstance(value, dict):
         return None
-    error = value.get("error")
-    if isinstance(error, str | dict) and error:
-        return _words(error)
-    if error is True or value.get("isError") is True or value.get("is_error") is True:
+    fields = {name.lower(): each for name, each in value.items() if isinstance(name, str)}
+    if any(fields.get(name) is True for name in ("iserror", "is_error")):
         return _words(value)
-    errors = value.get("errors")
-    if isinstance(errors, list) and errors:
-        return _words(errors[0])
-    status = value.get("status")
-    return _words(value) if isinstance(status, str) and status.lower() == "error" else None
+    for name in (
+        "error",
+        "exception",
+        "error_message",
+        "errormessage",
+        "error_msg",
+        "errormsg",
+        "error_description",
+        "fault",
+    ):
+        error = fields.get(name)
+        if _is_error(error):
+            return _words(error)
+        if error is True:
+            return _words(value)
+    errors = fields.get("errors")
+    if isinstance(errors, list | dict | str) and errors and _VERDICTS.isdisjoint(fields):
+        return _words(errors)
+    if _tells_failure(fields):
+        return _words(value)
+    if len(fields) == 1:
+        ((name, inner),) = fields.items()
+        if name in _WRAPPERS and isinstance(inner, str | list | dict):
+            return _value_error(inner, depth + 1)
+        # FastAPI and Django REST framework
+        return _words(inner) if name == "detail" and _is_detail(inner) else None
+    return None
+
+
+def _is_detail(detail: object) -> bool:
+    if isinstance(detail, list):
+        return any(isinstance(each, dict) and "msg" in each for each in detail)
+    return isinstance(detail, str) and bool(detail)
+
+
+def _is_error(error: object) -> bool:
+    if isinstance(error, str):
+        return error.strip(" .!").lower() not in _NO_ERROR
+    if isinstance(error, dict):
+        said = [each for name, each in error.items() if name not in ("type", "name")]
+        return any(
+            each not in (None, "", 0, "0", False, [], {}) and str(each).lower() not in _NO_ERROR for each in said
+        )
+    return isinstance(error, list) and len(error) > 0
+
+
+def _tells_failure(fields: dict[str, object]) -> bool:
+    """Return whether an object says that a call failed, and holds nothing but that news."""
+    beside = [name for name, each in fields.items() if name not in _ENVELOPE and each not in (None, "", [], {})]
+    if beside:
+        return False
+    status = fields.get("status")
+    if isinstance(status, str) and status.lower() in _FAILED:
+        return True
+    if not any(isinstance(fields.get(name), str) and fields[name] for name in (*_SPOKEN, "error")):
+        return False
+    if any(fields.get(name) is False for name in ("success", "ok", "succeeded")):
+        return True
+    if "__type" in fields:  # AWS
+        return True
+    codes = (fields.get(name) for name in ("status", "statuscode", "status_code", "http_status", "code"))
+    return any(isinstance(code, int) and 400 <= code < 600 for code in codes)
+
+
+def _parts_error(parts: list[object], depth: int) -> str | None:
+    """Return the error in MCP's parts of text: `[{"type": "text", "text": "Error: …"}]`."""
+    if not 0 < len(parts) <= _FIRST_PARTS or not all(isinstance(part, dict) and "text" in part for part in parts):
+        return None
+    text = parts[0].get("text") if isinstance(parts[0], dict) else None
+    return _error_in(text, depth + 1) if isinstance(text, str) else None
 
 
 def _words(error: object) -> str:
     """Return the message of an error object: the first text under the usual names, MCP's content, else all of it."""
     if isinstance(error, str):
         return error
+    if isinstance(error, list) and error:
+        return _words(error[0])
     if isinstance(error, dict):
-        for name in ("message", "error_message", "detail", "details", "reason", "result", "content", "text", "title"):
+        for name in _SPOKEN:
             found = error.get(name)
             if isinstance(found, str) and found:
                 return found
             if isinstance(found, list) and found:
                 return _words(found[0])
+        for name in ("errorMessage", "errorMsg", "error", "exception", "Message", "errors"):
+            found = error.get(name)
+            if isinstance(found, str | dict | list) and found:
+                return _words(found)
     return msgspec.json.encode(error).decode()

@@ -104,6 +104,12 @@ def test_a_result_that_is_an_error_message_is_found(text: str) -> None:
         ("Error: WeatherError: backend down", Severity.MEDIUM),
         ("Error: backend returned HTTP 503", Severity.MEDIUM),
         ("Error: connection refused", Severity.MEDIUM),
+        ("Error: user is not authorized to change this order: forbidden", Severity.LOW),
+        ("Error: gift card credit balance is too low", Severity.LOW),
+        ("Error: billing address does not match", Severity.LOW),
+        ("Error: the cabin is at capacity", Severity.LOW),
+        ("Error: unauthorized, the API key has expired", Severity.MEDIUM),
+        ("401 Client Error: Unauthorized for url: https://a.test", Severity.MEDIUM),
     ],
 )
 def test_a_tool_that_says_no_is_low_and_a_broken_one_medium(text: str, severity: Severity) -> None:
@@ -203,3 +209,27 @@ def test_with_tool_spans_messages_are_not_read_a_second_time() -> None:
     story.tool("search", root.span_id, error=failed())
     story.llm(root.span_id, input=present(json.dumps(CHAT)))
     assert len(CHECK.inspect(story.trace()).findings) == 1
+
+
+def test_a_failure_of_an_earlier_turn_is_not_told_again() -> None:
+    history = [
+        *CHAT,
+        {"role": "assistant", "content": "The weather service is down; shall I try again?"},
+        {"role": "user", "content": "no, thank you"},
+    ]
+    later = Story()
+    later.llm(later.root().span_id, input=present(json.dumps(history)))
+    assert CHECK.inspect(later.trace()).outcome is Outcome.CLEAR
+    # what the user says beside a result answers nothing
+    unanswered = Story()
+    unanswered.llm(unanswered.root().span_id, input=present(json.dumps([*CHAT, {"role": "user", "content": "well?"}])))
+    assert only(unanswered.trace()).title == "search returns an error: WeatherError"
+
+
+def test_what_a_tool_for_logs_brings_is_no_failure_of_it() -> None:
+    story = Story()
+    root = story.root()
+    story.tool("get_logs", root.span_id, output=present("Traceback (most recent call last):\nKeyError: 'x'"))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+    story.tool("get_logs", root.span_id, output=present('{"isError": true, "content": [{"text": "no such service"}]}'))
+    assert only(story.trace()).title == "get_logs returns an error"
