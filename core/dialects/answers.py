@@ -59,7 +59,7 @@ class _Gathered:
             # Gemini: reasoning is not part of the answer
             return
         elif kind == "refusal":
-            self.refusals.append(str(part.get("refusal") or part.get("content") or ""))
+            self.refusals.append(str(part.get("refusal") or part.get("content") or part.get("text") or ""))
         elif kind in ("", "text", "output_text", "json"):
             for key in ("content", "text"):
                 if part.get(key) is not None:
@@ -84,7 +84,7 @@ class _Gathered:
         self.calls.append(
             ToolCall(
                 name=str(named.get("name") or call.get("toolName") or ""),
-                call_id=str(call.get("id") or call.get("call_id") or call.get("toolUseId") or ""),
+                call_id=str(call.get("call_id") or call.get("id") or call.get("toolUseId") or ""),
                 arguments=arguments if isinstance(arguments, str) else as_json(arguments),
             )
         )
@@ -250,6 +250,14 @@ def _response(value: Any, gathered: _Gathered, depth: int) -> bool:
                     _response(item, gathered, depth + 1)
             gathered.has_text = gathered.has_text or not items
             return True
+    item = value.get("type")
+    if item == "function_call" and "arguments" in value:
+        # an item of OpenAI's Responses API by itself
+        gathered.call(value)
+        gathered.finish = FinishReason.TOOL_CALLS
+        return True
+    if item == "reasoning" and "summary" in value:
+        return True
     output = value.get("output")
     if isinstance(output, list) and (value.get("object") == "response" or "incomplete_details" in value):
         for item in output:

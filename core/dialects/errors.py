@@ -1,8 +1,9 @@
 """Why a call failed, from its error type, code and text; providers' plain words included."""
 
 import functools
+import json
 import re
-from typing import Final
+from typing import Any, Final
 
 from core.model.span import ErrorClass
 
@@ -71,7 +72,7 @@ _SERVER = re.compile(
 _PARSE = re.compile(
     r"JSONDecodeError|JSONParse|ParsingError|OutputParser|ParserError|ParseError|invalid json|Unexpected token"
     r"|not valid json|Expecting value: line"
-    r"|APIResponseValidationError|UnmarshalError|TypeValidationError|NoObjectGenerated|JSONSchemaValidation"
+    r"|APIResponseValidationError|ZodError|UnmarshalError|TypeValidationError|NoObjectGenerated|JSONSchemaValidation"
     r"|could not parse (?:the )?(?:response|output|llm)|did not match (?:the )?schema",
     re.IGNORECASE,
 )
@@ -207,6 +208,8 @@ def unwrap(error_type: str, message: str) -> tuple[str, str]:
 
     LangSmith records `Exception` with the repr of the real one and its traceback as its message.
     """
+    if message[:1] == "[" and '"code"' in message[:_SEARCHED_CHARS]:
+        return _zod(error_type, message)
     if error_type not in _GENERIC:
         return error_type, message
     head = message[:_TYPE_MAX_CHARS]
@@ -217,6 +220,25 @@ def unwrap(error_type: str, message: str) -> tuple[str, str]:
     rest = message[named.end() :].partition(_TRACEBACK)[0].rstrip()
     rest = rest.removesuffix(")").removesuffix(",")
     return named[1], rest.removesuffix(named[2]) if named[2] else rest
+
+
+def _zod(error_type: str, message: str) -> tuple[str, str]:
+    """Return zod's type, and its issues in words: its messages are JSON, and many clients record nothing else."""
+    try:
+        issues, _ = json.JSONDecoder().raw_decode(message)
+    except (ValueError, RecursionError):
+        return error_type, message
+    told = [issue for issue in issues if isinstance(issue, dict) and isinstance(issue.get("message"), str)]
+    if not told or len(told) < len(issues):
+        return error_type, message
+    named = "ZodError" if not error_type or error_type in _GENERIC else error_type
+    return named, "; ".join(_issue(issue) for issue in told)
+
+
+def _issue(issue: dict[str, Any]) -> str:
+    path = issue.get("path")
+    where = ".".join(map(str, path)) if isinstance(path, list) else ""
+    return f"{where}: {issue['message']}" if where else str(issue["message"])
 
 
 def _by_code(code: int) -> ErrorClass | None:

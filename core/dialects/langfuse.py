@@ -15,7 +15,7 @@ from core.dialects.documents import read_retrieval
 from core.dialects.mlflow import only_finish, unquoted
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import count, decimal, kinds, name, provider, structure, text, tool_result
+from core.dialects.values import count, decimal, finish, kinds, name, provider, structure, text, tool_result
 from core.model.span import SpanKind, Usage
 from core.otlp.slim import Value
 
@@ -31,6 +31,8 @@ KINDS: Final = {
     "reranker": SpanKind.RERANKER,
     "prompt": SpanKind.PROMPT,
 }
+# in the names of models that embed: text-embedding-3-small, nomic-embed-text
+_EMBEDS: Final = "embed"
 _CACHE_WRITES: Final = ("cache_creation_input_tokens", "input_cache_creation", "input_cached_creation_tokens")
 _CACHE_READS: Final = ("cache_read_input_tokens", "input_cache_read", "input_cached_tokens", "cached_tokens")
 
@@ -97,9 +99,18 @@ def instant(value: Value) -> float | None:
         return None
 
 
+def offered(value: Value) -> str | None:
+    """Return tools that were offered; None for an empty list of them."""
+    found = structure(value)
+    return text(value) if isinstance(found, list) and found and isinstance(found[0], dict) else None
+
+
 def read(reading: Reading) -> None:
     """Fill what hangs on the kind: answers, tool calls, documents; and the time to the first token."""
     found = reading.found
+    if reading.kind is SpanKind.LLM and _EMBEDS in (found[Field.MODEL] or "").lower():
+        # the wrapper of OpenAI's client in JavaScript calls everything a generation
+        reading.kind = SpanKind.EMBEDDING
     if found[Field.FIRST_TOKEN_S] is not None:
         waited = found[Field.FIRST_TOKEN_S] - reading.start_ns / 1e9
         found[Field.FIRST_TOKEN_S] = waited if waited >= 0 else None
@@ -199,6 +210,9 @@ DIALECT = Dialect(
         (Field.OUTPUT, text, (_O + "output", "langfuse.trace.output")),
         (Field.PARAMETERS, parameters, (_O + "model.parameters",)),
         (Field.OUTPUT_SCHEMA, text, (_O + "metadata.response_format",)),
+        # of OpenAI's Responses API, by the wrapper in JavaScript
+        (Field.TOOL_DEFINITIONS, offered, (_O + "metadata.tools",)),
+        (Field.FINISH, finish, (_O + "metadata.incomplete_details",)),
         (Field.USAGE, usage, (_O + "usage_details",)),
         (Field.COST, cost, (_O + "cost_details",)),
         (Field.SESSION, name, ("langfuse.session.id", "langfuse.trace.session_id")),

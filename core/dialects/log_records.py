@@ -36,6 +36,7 @@ _INPUTS: Final[Mapping[str, str]] = {
     "gen_ai.assistant.message": "assistant",
     "gen_ai.tool.message": "tool",
 }
+_SPOKEN: Final[Mapping[str, int]] = {name: place for place, name in enumerate(_INPUTS)}
 _CHOICE: Final = "gen_ai.choice"
 _DETAILS: Final = "gen_ai.client.inference.operation.details"
 _EXCEPTION: Final = "gen_ai.client.operation.exception"
@@ -177,7 +178,7 @@ class _Addition:
         self._events: list[bytes] = []
         self._agents = cli_events.Gathered()
         unique = {item.span_id: item for item in logs}.values()
-        for _, _, name, record in sorted(map(_in_order, unique), key=lambda found: found[:2]):
+        for _, _, _, name, record in sorted(map(_in_order, unique), key=lambda found: found[:3]):
             self._take(name, record)
 
     def _take(self, name: str, record: Any) -> None:
@@ -280,10 +281,14 @@ class _Addition:
         return b"".join([attribute(pair) for key, pair in pairs.items() if key not in self._keys] + events)
 
 
-def _in_order(item: SpanSlice) -> tuple[int, bytes, str, Any]:
-    """Return what orders a record among those of its span, its name, and the record."""
+def _in_order(item: SpanSlice) -> tuple[int, int, bytes, str, Any]:
+    """Return what orders a record among those of its span, its name, and the record.
+
+    Clocks of JavaScript count milliseconds: messages of one instant stand in the order in which a turn is spoken.
+    """
     record = SlimLogRecord.FromString(item.span)
-    return _time_ns(record), item.span_id, _name_of(record, item.scope), record
+    name = _name_of(record, item.scope)
+    return _time_ns(record), _SPOKEN.get(name, len(_SPOKEN)), item.span_id, name, record
 
 
 def _time_ns(record: Any) -> int:

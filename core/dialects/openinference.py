@@ -3,6 +3,7 @@
 Names: openinference-semantic-conventions 0.1.x.
 """
 
+import re
 from typing import Final
 
 from core.dialects import answers
@@ -10,7 +11,7 @@ from core.dialects.documents import documents, flat_documents, read_retrieval
 from core.dialects.flat import Families, conversation, definitions, evaluations, families, output_messages
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import STOPPED, count, decimal, finish, kinds, name, state_of, text
+from core.dialects.values import STOPPED, count, decimal, finish, kinds, name, state_of, text, tool_result
 from core.model.span import Content, ContentState, FinishReason, SpanKind
 
 KINDS = {
@@ -29,6 +30,7 @@ KINDS = {
 
 
 _MESSAGES: Final = (b"llm.input_messages.", b"llm.output_messages.")
+_CALL_ID: Final = re.compile(r'"tool_call_id"\s*:\s*"([^"]+)"')
 # words without which JSON is no conversation
 _ROLES: Final = ('"role"', '"lc"', '"type": "human"', '"type":"human"')
 
@@ -54,6 +56,18 @@ def read(reading: Reading) -> None:
         found[Field.EVALUATIONS] = evaluations(flat) or found[Field.EVALUATIONS]
     if reading.kind is SpanKind.RETRIEVER:
         read_retrieval(reading)
+    elif reading.kind is SpanKind.TOOL:
+        _read_tool(reading)
+
+
+def _read_tool(reading: Reading) -> None:
+    """Take a result, and the id of its call, out of LangChain's envelope: {"output": message} in JavaScript."""
+    found = reading.found
+    output = found[Field.OUTPUT]
+    if isinstance(output, str) and '"tool_call_id"' in output:
+        found[Field.OUTPUT] = tool_result(output)
+        if found[Field.TOOL_CALL_ID] is None and (call := _CALL_ID.search(output)) is not None:
+            found[Field.TOOL_CALL_ID] = call[1]
 
 
 def _read_llm(reading: Reading, flat: Families) -> None:

@@ -35,6 +35,7 @@ class _Call(msgspec.Struct, gc=False):
     stream: bool | None = None
     response_format: msgspec.Raw = _UNSET
     tools: msgspec.Raw = _UNSET
+    text: msgspec.Raw = _UNSET
 
 
 _DECODE: Final = msgspec.json.Decoder(_Call).decode
@@ -57,7 +58,7 @@ def parameters(value: Value) -> Parameters | None:
                 limit if limit is None or limit >= 0 else None,
                 call.temperature,
                 call.stream,
-                _raw(call.response_format),
+                _raw(call.response_format) or _raw_format(call.text),
                 _raw(call.tools),
             )
     found = structure(value)
@@ -88,9 +89,16 @@ def _raw(part: msgspec.Raw) -> str:
     return "" if said == b"null" else said.decode("utf-8", "replace")
 
 
+def _raw_format(part: msgspec.Raw) -> str:
+    """Return the format within `text`, where OpenAI's Responses API keeps what Chat Completions calls its format."""
+    found = structure(_raw(part))
+    return text(found.get("format")) or "" if isinstance(found, dict) else ""
+
+
 def _loosely(found: dict[str, Any]) -> Parameters:
     limits = (count(found.get(key)) for key in ("max_completion_tokens", "max_tokens", "max_output_tokens"))
-    asked = found.get("response_format")
+    said = found.get("text")
+    asked = found.get("response_format") or (said.get("format") if isinstance(said, dict) else None)
     return Parameters(
         name(found.get("model")) or name(found.get("model_name")) or "",
         next((limit for limit in limits if limit is not None), None),

@@ -64,6 +64,7 @@ _DETAILS_END, _PARAMETERS, _FAILED = int(Field.SYSTEM) + 1, int(Field.PARAMETERS
 _SENDS_LOGS: Final = frozenset(
     {
         "opentelemetry.instrumentation.openai_v2",
+        "@opentelemetry/instrumentation-openai",
         "opentelemetry.instrumentation.google_genai",
         "opentelemetry.instrumentation.botocore.bedrock-runtime",
     }

@@ -45,6 +45,8 @@ KINDS: Final[Mapping[str, SpanKind]] = {
     "ai.rerank.dorerank": SpanKind.RERANKER,
 }
 _OUTPUT_TYPES: Final[Mapping[str, str]] = {"object": "json", "array": "json", "enum": "json", "no-schema": "json"}
+# text of version 7, streams of those before
+_END_WITH_REASON: Final = ("chat ", "ai.stream")
 # an answer of no text still costs the token that ends it
 _MAX_EMPTY_TOKENS: Final = 1
 
@@ -90,6 +92,7 @@ def read(reading: Reading) -> None:
         found[Field.OUTPUT_TYPE] = "json"
     if reading.kind is not SpanKind.LLM and reading.kind is not SpanKind.AGENT:
         return
+    _end(reading)
     said, calls = found[Field.OUTPUT], found[Field.TOOL_CALLS] or ()
     if isinstance(said, str):
         state = state_of(said)
@@ -99,6 +102,27 @@ def read(reading: Reading) -> None:
         reading.output = Content(state=ContentState.PRESENT, tool_calls=calls)
     elif said is None and _is_empty(reading):
         reading.output = of_messages(()).content
+
+
+def _end(reading: Reading) -> None:
+    """Say how a call ended that does not say it: each call that ends well writes its reason.
+
+    One without was left by its reader or broke (of a stream that is left, version 6 and before send but the wrapper);
+    failed calls say no reason either. One that called tools and names none wrote what is no call: version 4 drops calls
+    whose arguments are no JSON.
+    """
+    found = reading.found
+    stopped = found[Field.FINISH]
+    if stopped is None:
+        if found[Field.OUTPUT_TOKENS] is None and reading.name.startswith(_END_WITH_REASON):
+            found[Field.FINISH] = FinishReason.ERROR
+    elif (
+        stopped is FinishReason.TOOL_CALLS
+        and reading.kind is SpanKind.LLM
+        and not found[Field.TOOL_CALLS]
+        and found[Field.OUTPUT] == ""
+    ):
+        found[Field.FINISH] = FinishReason.MALFORMED_CALL
 
 
 def _is_empty(reading: Reading) -> bool:

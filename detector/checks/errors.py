@@ -49,7 +49,17 @@ _ARGUMENTS: Final = re.compile(
     r"|unsupported (?:argument|parameter|operand)|no such (?:argument|parameter)",
     re.IGNORECASE,
 )
-_INVALID: Final = frozenset({"ValidationError", "ToolInputError", "InvalidToolInputError", "AI_InvalidToolInputError"})
+_INVALID: Final = frozenset(
+    {"ValidationError", "ZodError", "ToolInputError", "InvalidToolInputError", "AI_InvalidToolInputError"}
+)
+# Vercel AI; LangChain's parsers (Python, JavaScript)
+_ANSWER: Final = re.compile(
+    r"No ?Object ?Generated|did not match (?:the )?schema|could not parse the response|OutputParserException"
+    r"|OUTPUT_PARSING_FAILURE|\AFailed to parse(?:\. Text:| \w+ from completion)|\AInvalid json output",
+    re.IGNORECASE,
+)
+# validators of a model's answer within the call itself: zod's and pydantic's
+_VALIDATORS: Final = frozenset({"ZodError", "ValidationError"})
 _MAX_READ: Final = 2_000
 _BY_START: Final = operator.attrgetter("start_ns")
 
@@ -88,6 +98,17 @@ def blames_arguments(error: SpanError) -> bool:
     Words of Python's TypeError for calls, pydantic's and jsonschema's errors, and JSON decoders.
     """
     return _ARGUMENTS.search(error.message[:_MAX_READ]) is not None or error.error_type.rpartition(".")[2] in _INVALID
+
+
+def blames_answer(span: Span, error: SpanError) -> bool:
+    """Return whether a span failed because a model's answer was not the JSON, or not of the schema, that was asked for.
+
+    A body that is no JSON (`Invalid JSON response`) is the provider's failure and does not.
+    """
+    named = error.error_type.rpartition(".")[2]
+    if span.kind is SpanKind.LLM and named in _VALIDATORS:
+        return True
+    return _ANSWER.search(named) is not None or _ANSWER.search(error.message[:_MAX_READ]) is not None
 
 
 def message_of(error: SpanError) -> str:

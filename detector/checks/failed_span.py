@@ -5,6 +5,7 @@ from core.model.span import ErrorClass, SpanKind
 from core.model.trace import Trace
 from detector.checks.errors import (
     MODEL_KINDS,
+    blames_answer,
     consequence,
     failure_words,
     identity_of,
@@ -26,7 +27,8 @@ class FailedSpan:
 
     - it failed (status ERROR, or an exception was recorded on a span that did not end OK);
     - none of its children failed: ancestors repeat a child's error, one failure is one report;
-    - it is neither a tool call (`tool_failure` reports those) nor stopped by a content filter (`content_filter` does).
+    - it is neither a tool call (`tool_failure` reports those) nor stopped by a content filter (`content_filter` does);
+    - it did not fail because an answer was not what was asked for (`output_schema` does).
 
     A span that repeats the error of a model call beside it counts for that call's issue (`errors.source_of`).
 
@@ -49,6 +51,8 @@ class FailedSpan:
         for span in trace.leaf_faults:
             error = span.error
             if error is None or span.kind is SpanKind.TOOL or error.error_class is ErrorClass.CONTENT_FILTER:
+                continue
+            if error.error_class is ErrorClass.PARSE and blames_answer(span, error):
                 continue
             source = source_of(trace, span)
             recovery = recovery_of(trace, source)

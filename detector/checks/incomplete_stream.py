@@ -3,7 +3,7 @@
 from typing import Final
 
 from core.model.finding import Dimension, FindingKind, Severity
-from core.model.span import ContentState, FinishReason, Span
+from core.model.span import ContentState, FinishReason, Span, SpanKind
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.model_calls import is_wrapper
@@ -12,6 +12,7 @@ from detector.checks.port import Answer, CheckConfig, Need, found
 # members of an enum cost 100 ns to look up in Python 3.11
 _NO_REASON, _ERROR = FinishReason.UNKNOWN, FinishReason.ERROR
 _PRESENT: Final = ContentState.PRESENT
+_AGENT: Final = SpanKind.AGENT
 # what finished text ends with: a sentence, a quotation, a code block, a list, JSON
 _ENDS: Final = tuple(".!?…。！？।؟\"'”’`)]}>|:*_")
 # a shorter span is a note that a stream was read (Logfire), not the stream
@@ -25,7 +26,8 @@ class IncompleteStreamConfig(CheckConfig):
 class IncompleteStream:
     """Found where all of these hold for a span:
 
-    - it is an LLM call that did not fail, and no LLM span stands below it;
+    - it is an LLM call that did not fail, and no LLM span stands below it; or an agent at the top of the trace whose
+      client says that it streamed and did not end (the call's own span was never sent);
     - it streamed: the request says so, or the time to the first token was sent; or its finish reason is `error`;
     - it has no usage, and no finish reason but `error`: a stream sends both last;
     - its text, where it was sent and no finish reason says `error`, does not end as finished text does.
@@ -47,9 +49,8 @@ class IncompleteStream:
     def inspect(self, trace: Trace) -> Answer:
         """Return one fault for each stream without an end."""
         faults = []
-        for span in trace.llm_spans:
-            if span.usage is not None or span.error is not None or not _may_be_cut(span) or is_wrapper(trace, span):
-                continue
+        cut = [span for span in trace.llm_spans if _is_cut(trace, span)]
+        for span in cut or _left(trace):
             text = span.output.text if span.output.state is _PRESENT else ""
             said = f"; its text ends in {quoted(text[-80:])!r}" if text.strip() else ""
             first = span.time_to_first_token_s
@@ -68,6 +69,22 @@ class IncompleteStream:
                 )
             )
         return found(faults)
+
+
+def _is_cut(trace: Trace, span: Span) -> bool:
+    return span.usage is None and span.error is None and _may_be_cut(span) and not is_wrapper(trace, span)
+
+
+def _left(trace: Trace) -> list[Span]:
+    """Return the agents at the top whose streamed call was never ended, so never sent (Vercel AI to version 6)."""
+    top = [*trace.roots]
+    for root in trace.roots:
+        top += trace.children.get(root.span_id, ())
+    return [
+        span
+        for span in top
+        if span.kind is _AGENT and span.finish_reason is _ERROR and span.usage is None and span.error is None
+    ]
 
 
 def _may_be_cut(span: Span) -> bool:

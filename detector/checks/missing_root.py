@@ -24,6 +24,8 @@ _INNER_KINDS: Final = frozenset(
         SpanKind.PROMPT,
     }
 )
+# scopes whose exporter sends what tells of models and nothing else: what is above them was never meant to come
+_SENT_ALONE: Final = frozenset({"langfuse-sdk"})
 
 
 class MissingRootConfig(CheckConfig):
@@ -45,7 +47,8 @@ class MissingRoot:
     upstream service that reports elsewhere, or the span that a crash took.
 
     Not findings: entry spans (HTTP, RPC) with a remote parent, which is how a request from an instrumented browser or
-    gateway looks; another service below a root, with a proxy between them that exports nothing; several roots.
+    gateway looks; another service below a root, with a proxy between them that exports nothing; several roots; spans of
+    Langfuse's SDK, whose exporter leaves out the requests that they were made in.
     """
 
     name = "missing_root"
@@ -63,7 +66,11 @@ class MissingRoot:
         if not trace.is_final or trace.is_fragment or trace.close_reason not in _COMPLETE:
             return UNKNOWN
         root = trace.root
-        lost = [span for span in orphans if span.kind in _INNER_KINDS or (root and span.service == root.service)]
+        lost = [
+            span
+            for span in orphans
+            if (span.kind in _INNER_KINDS or (root and span.service == root.service)) and span.scope not in _SENT_ALONE
+        ]
         if not lost:
             entries_only = root is not None or all(span.kind in (SpanKind.HTTP, SpanKind.RPC) for span in orphans)
             return CLEAR if entries_only else UNKNOWN

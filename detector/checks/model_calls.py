@@ -5,7 +5,7 @@ from core.model.trace import Trace
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _CHAIN, _LLM = SpanKind.CHAIN, SpanKind.LLM
-_UNKNOWN, _ABSENT = FinishReason.UNKNOWN, ContentState.ABSENT
+_UNKNOWN, _ABSENT, _PRESENT = FinishReason.UNKNOWN, ContentState.ABSENT, ContentState.PRESENT
 
 
 def finish_of(trace: Trace, span: Span) -> FinishReason:
@@ -20,15 +20,24 @@ def finish_of(trace: Trace, span: Span) -> FinishReason:
 
 
 def is_wrapper(trace: Trace, span: Span) -> bool:
-    """Return whether an LLM span has an LLM span below it that tells as much of how it ended: wrappers repeat that.
+    """Return whether another LLM span tells of the same call: one below it that tells as much of how it ended.
 
     A span that says neither why it stopped nor what came out (some clients trace their own HTTP call so) repeats
-    nothing of one that does.
+    nothing of one that does. Where only the upper one says what came out (Anthropic's SDK traces its own calls, without
+    text, below the instrumentation that records it), that is the call, and the lower one wraps.
     """
-    return span.kind is _LLM and any(
-        child.kind is _LLM and (_tells_its_end(child) or not _tells_its_end(span))
-        for child in trace.children.get(span.span_id, ())
-    )
+    if span.kind is not _LLM:
+        return False
+    for child in trace.children.get(span.span_id, ()):
+        if child.kind is _LLM and (_tells_its_end(child) or not _tells_its_end(span)) and not _says_more(span, child):
+            return True
+    parent = trace.by_id.get(span.parent_span_id) if span.parent_span_id else None
+    return parent is not None and parent.kind is _LLM and _says_more(parent, span)
+
+
+def _says_more(span: Span, child: Span) -> bool:
+    """Return whether only the upper one of two spans of a call says what came out."""
+    return span.output.state is _PRESENT and child.output.state is _ABSENT and bool(span.finish_reason or span.error)
 
 
 def _tells_its_end(span: Span) -> bool:

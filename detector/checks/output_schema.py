@@ -2,14 +2,15 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, Final
 
 import msgspec
 
 from core.model.finding import Dimension, Finding, FindingKind, Severity
-from core.model.span import NO_DETAILS, ContentState, FinishReason, Span
+from core.model.span import NO_DETAILS, ContentState, ErrorClass, FinishReason, Span, SpanError, SpanKind
 from core.model.trace import Trace
+from detector.checks.errors import blames_answer, message_of
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.json_schema import Violation, violation
 from detector.checks.model_calls import is_wrapper
@@ -18,6 +19,12 @@ from detector.checks.tool_text import decoded
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
+_LLM, _AGENT = SpanKind.LLM, SpanKind.AGENT
+_PARSE: Final = ErrorClass.PARSE
+# how titles name the two faults, and fingerprints
+_NO_JSON: Final = ("answers with text that is not JSON", "not_json")
+_BROKEN: Final = ("answers with JSON that breaks its schema", "schema")
+_BREAKS: Final = re.compile(r"schema|ZodError|ValidationError|validation error|invalid_type", re.IGNORECASE)
 # these reasons have checks of their own: one failure, one report
 _STOPPED: Final = frozenset(
     {
@@ -50,7 +57,11 @@ class OutputSchema:
     - it is an LLM call that did not fail, and no LLM span stands below it;
     - its client says that JSON was asked for: an output type, a response format or a schema;
     - its answer was sent whole, is neither blank nor a refusal, and asks for no tools; it ended by itself;
-    - the answer is no JSON, or it does not follow the schema, where one was sent.
+    - the answer is no JSON, or it does not follow the schema, where the call or the span around it sent one.
+
+    Found also where a span failed because it could not use an answer: a parser or validator threw (Vercel AI's
+    `NoObjectGenerated`, LangChain's `OutputParserException`, zod's and pydantic's errors of a model call). The finding
+    is on the call that wrote the answer.
 
     Severity: medium. One finding a span.
 
@@ -77,31 +88,47 @@ class OutputSchema:
             details = span.details
             if details is NO_DETAILS or not (details.output_type or details.output_schema) or span.error is not None:
                 continue
-            schema = _schema_of(details.output_schema)
+            schema = _schema_of(details.output_schema or _asked_above(trace, span))
             if not _is_json_asked(details.output_type, details.output_schema) or _is_no_answer(span):
                 continue
             if span.output.state is not _PRESENT or len(span.output.text) > _READ_CHARACTERS:
                 is_unknown = True
             elif not is_wrapper(trace, span):
                 faults += self._judged(trace, span, schema)
+        for span in trace.leaf_faults:
+            error = span.error
+            if error is not None and error.error_class is _PARSE and blames_answer(span, error):
+                faults += self._thrown(trace, span, error, {fault.span_ids[0] for fault in faults})
         return found(faults, otherwise=UNKNOWN if is_unknown else CLEAR)
+
+    def _thrown(self, trace: Trace, span: Span, error: SpanError, known: Set[str]) -> list[Finding]:
+        writer = _writer(trace, span)
+        if writer.span_id in known:
+            return []
+        breaks = _BREAKS.search(error.error_type) or _BREAKS.search(error.message[:_READ_CHARACTERS])
+        words, kind = _BROKEN if breaks else _NO_JSON
+        said = f"What asked for JSON could not use the answer: {quoted(message_of(error))}."
+        return [self._finding(trace, writer, words, said, kind, others=() if writer is span else (span,))]
 
     def _judged(self, trace: Trace, span: Span, schema: Mapping[str, Any] | None) -> list[Finding]:
         values = _values(span.output.text, allow_fences=self._config.allow_fences)
         if not values:
             said = f"JSON was asked for; the answer is not: {quoted(span.output.text)}"
-            return [self._finding(trace, span, "answers with text that is not JSON", said, "not_json")]
+            return [self._finding(trace, span, _NO_JSON[0], said, _NO_JSON[1])]
         wrong = _violation(values[0], schema) if schema is not None else None
         if wrong is None:
             return []
         said = f"The answer is JSON and does not follow the schema that was asked for: {wrong}."
-        return [self._finding(trace, span, "answers with JSON that breaks its schema", said, "schema")]
+        return [self._finding(trace, span, _BROKEN[0], said, _BROKEN[1])]
 
-    def _finding(self, trace: Trace, span: Span, words: str, rationale: str, kind: str) -> Finding:
+    def _finding(
+        self, trace: Trace, span: Span, words: str, rationale: str, kind: str, *, others: Iterable[Span] = ()
+    ) -> Finding:
         return finding(
             trace,
             self,
             culprit=span,
+            others=others,
             kind=FindingKind.FAULT,
             severity=Severity.MEDIUM,
             title=f"{label_of(span)} {words}",
@@ -109,6 +136,24 @@ class OutputSchema:
             error_type=kind,
             publish_at_once=False,
         )
+
+
+def _asked_above(trace: Trace, span: Span) -> str:
+    """Return the schema that the span around a call names: Vercel AI writes it on `ai.generateObject` alone."""
+    parent = trace.by_id.get(span.parent_span_id) if span.parent_span_id else None
+    return parent.details.output_schema if parent is not None and parent.kind is _AGENT else ""
+
+
+def _writer(trace: Trace, span: Span) -> Span:
+    """Return the call whose answer could not be used: the last one within the failed span, else the last before it."""
+    if span.kind is _LLM:
+        return span
+    children = trace.children
+    within = children.get(span.span_id, ())
+    calls = [each for child in within for each in (child, *children.get(child.span_id, ()))]
+    calls += [each for each in children.get(span.parent_span_id, ()) if each.end_ns <= span.start_ns]
+    written = (each for each in calls if each.kind is _LLM and each.error is None)
+    return max(written, key=lambda each: each.start_ns, default=span)
 
 
 def _violation(value: object, schema: Mapping[str, Any]) -> Violation | None:

@@ -5,6 +5,7 @@ import pytest
 from core.model.finding import Severity
 from core.model.span import Content, Details, FinishReason, Usage
 from detector.checks.incomplete_stream import IncompleteStream, IncompleteStreamConfig
+from detector.checks.model_calls import is_wrapper
 from detector.checks.port import Outcome
 from tests.unit.checks_kit import Story, failed, present
 
@@ -63,3 +64,23 @@ def test_a_wrapper_is_not_counted_beside_its_call() -> None:
     story.llm(wrapper.span_id, details=STREAMED)
     (finding,) = CHECK.inspect(story.trace()).findings
     assert finding.span_ids == (story.spans[1].span_id,)
+
+
+def test_an_agent_whose_streamed_call_was_never_sent_is_incomplete() -> None:
+    """Vercel AI to version 6: of a stream that is left, the wrapper alone is sent."""
+    story = Story()
+    agent = story.root(details=STREAMED, finish_reason=FinishReason.ERROR)
+    (finding,) = CHECK.inspect(story.trace()).findings
+    assert finding.span_ids == (agent.span_id,)
+    story.llm(agent.span_id, finish_reason=FinishReason.ERROR)
+    (finding,) = CHECK.inspect(story.trace()).findings
+    assert finding.span_ids == (story.spans[1].span_id,)
+
+
+def test_the_upper_of_two_spans_of_a_call_is_the_call_where_it_alone_says_what_came_out() -> None:
+    """Anthropic's SDK traces its own calls, without text, below the instrumentation that records it."""
+    story = Story()
+    upper = story.llm(finish_reason=FinishReason.STOP, output=present("It is 18 degrees."))
+    lower = story.llm(upper.span_id, finish_reason=FinishReason.STOP)
+    trace = story.trace()
+    assert [is_wrapper(trace, span) for span in (upper, lower)] == [False, True]

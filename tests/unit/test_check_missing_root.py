@@ -84,3 +84,9 @@ def test_a_trace_that_is_not_whole_says_nothing_of_absence(facts: dict[str, obje
     story = Story()
     story.llm(LOST)
     assert outcome(story, **facts) is Outcome.UNKNOWN
+
+
+def test_what_langfuses_exporter_leaves_out_is_not_missed() -> None:
+    story = Story(scope="langfuse-sdk")
+    story.llm(LOST)
+    assert outcome(story) is Outcome.UNKNOWN

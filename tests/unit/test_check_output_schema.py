@@ -5,7 +5,8 @@ import json
 import pytest
 
 from core.model.finding import Dimension
-from core.model.span import Content, ContentState, Details, FinishReason, ToolCall
+from core.model.span import Content, ContentState, Details, ErrorClass, FinishReason, ToolCall
+from detector.checks.failed_span import FailedSpan, FailedSpanConfig
 from detector.checks.output_schema import OutputSchema, OutputSchemaConfig
 from detector.checks.port import Outcome
 from tests.unit.checks_kit import Story, failed, present
@@ -95,3 +96,53 @@ def test_none(text: str, facts: dict[str, object]) -> None:
 def test_an_answer_that_was_not_sent_is_unknown() -> None:
     assert outcome("", output=Content(state=ContentState.IN_LOGS)) is Outcome.UNKNOWN
     assert outcome("", output=Content(state=ContentState.TRUNCATED, text="{")) is Outcome.UNKNOWN
+
+
+def test_the_schema_of_the_agent_around_a_call_judges_its_answer() -> None:
+    """Vercel AI writes it on `ai.generateObject`, not on the call."""
+    story = Story()
+    root = story.root(details=Details(output_type="json_schema", output_schema=json.dumps(SCHEMA)))
+    story.llm(root.span_id, details=AS_JSON, output=present('{"town": "Lisbon"}'))
+    (finding,) = CHECK.inspect(story.trace()).findings
+    assert finding.title == "LLM call to gpt-4o-mini answers with JSON that breaks its schema"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (("AI_NoObjectGeneratedError", "No object generated: response did not match schema."), "breaks its schema"),
+        (("AI_NoObjectGeneratedError", "No object generated: could not parse the response."), "is not JSON"),
+        (("", 'Failed to parse. Text: "Here you are". Error: SyntaxError: Unexpected token'), "is not JSON"),
+    ],
+)
+def test_a_failure_for_want_of_a_usable_answer_is_on_the_call_that_wrote_it(error: tuple[str, str], words: str) -> None:
+    thrown = failed(error[1], error_type=error[0], error_class=ErrorClass.PARSE)
+    within, beside = Story(), Story()
+    root = within.root(error=thrown)
+    written = within.llm(within.add(parent=root.span_id).span_id, output=present("Here you are"))
+    (finding,) = CHECK.inspect(within.trace()).findings
+    assert finding.span_ids == (written.span_id, root.span_id)
+    assert finding.title.endswith(words)
+    # LangChain's parsers stand beside the call
+    root = beside.root(error=thrown)
+    written = beside.llm(root.span_id, output=present("Here you are"))
+    parser = beside.add(parent=root.span_id, name="StructuredOutputParser", error=thrown)
+    (finding,) = CHECK.inspect(beside.trace()).findings
+    assert finding.span_ids == (written.span_id, parser.span_id)
+    assert FailedSpan(FailedSpanConfig()).inspect(beside.trace()).outcome is Outcome.CLEAR
+
+
+def test_an_answer_that_was_judged_is_not_told_of_again_by_what_it_broke() -> None:
+    story = Story()
+    thrown = failed("No object generated: response did not match schema.", error_class=ErrorClass.PARSE)
+    root = story.root(error=thrown, details=Details(output_schema=json.dumps(SCHEMA)))
+    story.llm(root.span_id, details=AS_JSON, output=present('{"town": "Lisbon"}'))
+    assert len(CHECK.inspect(story.trace()).findings) == 1
+
+
+def test_a_providers_body_that_is_no_json_is_a_failure_of_the_call() -> None:
+    story = Story()
+    error = failed("Invalid JSON response", error_type="AI_APICallError", error_class=ErrorClass.PARSE)
+    story.llm(story.root(error=error).span_id, error=error)
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+    assert FailedSpan(FailedSpanConfig()).inspect(story.trace()).outcome is Outcome.FOUND

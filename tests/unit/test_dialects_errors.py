@@ -1,5 +1,6 @@
 """Why spans failed: where the facts are taken from, and what class they make."""
 
+import json
 import time
 from typing import Any
 
@@ -244,3 +245,17 @@ def test_reading_an_endless_message_costs_little(filler: str) -> None:
 def test_a_run_that_waits_for_a_person_or_hands_over_has_not_failed(kind: str, message: str) -> None:
     event = ("exception", {"exception.type": kind, "exception.message": message})
     assert read_span({}, status=2, events=[event]).error is None
+
+
+def test_zods_issues_are_told_in_words() -> None:
+    issues = [
+        {"expected": "string", "code": "invalid_type", "path": ["city"], "message": "Invalid input: expected string"},
+        {"code": "custom", "path": ["stops", 0], "message": "no such stop"},
+    ]
+    message = json.dumps(issues, indent=2) + "\n\nTroubleshooting URL: https://docs.langchain.com/"
+    error = read_span({}, status=2, events=[("exception", {"exception.message": message})]).error
+    assert error is not None
+    assert (error.error_type, error.error_class) == ("ZodError", ErrorClass.PARSE)
+    assert error.message == "city: Invalid input: expected string; stops.0: no such stop"
+    assert unwrap("", '[{"code": 1}]') == ("", '[{"code": 1}]')
+    assert unwrap("", '["code", "message"]') == ("", '["code", "message"]')

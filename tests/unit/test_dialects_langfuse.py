@@ -196,3 +196,27 @@ def test_a_decorated_tool_was_called_with_its_keywords() -> None:
     by_position = observed("tool", {OBSERVED + "input": '{"args": ["Lisbon"], "kwargs": {}}'})
     assert by_position.tool is not None
     assert by_position.tool.arguments == '{"args": ["Lisbon"], "kwargs": {}}'
+
+
+def test_the_wrapper_of_openais_client_in_javascript_keeps_the_responses_api_in_metadata() -> None:
+    call = {"type": "function_call", "id": "fc_1", "call_id": "c_1", "name": "find", "arguments": '{"q": "x"}'}
+    tools = json.dumps([{"type": "function", "name": "find", "parameters": {"type": "object"}}])
+    span = observed("generation", {OBSERVED + "output": json.dumps(call), OBSERVED + "metadata.tools": tools})
+    assert span.output.tool_calls == (ToolCall("find", "c_1", '{"q": "x"}'),)
+    assert span.finish_reason is FinishReason.TOOL_CALLS
+    assert list(definitions(span.details)) == ["find"]
+    thought = {"type": "reasoning", "id": "rs_1", "summary": []}
+    span = observed("generation", {OBSERVED + "output": json.dumps([thought, call])})
+    assert [each.name for each in span.output.tool_calls] == ["find"]
+    cut = {
+        OBSERVED + "output": "It is 18",
+        OBSERVED + "metadata.incomplete_details": '{"reason":"max_output_tokens"}',
+        OBSERVED + "metadata.tools": "[]",
+    }
+    span = observed("generation", cut)
+    assert (span.finish_reason, span.details.tool_definitions) == (FinishReason.LENGTH, "")
+
+
+def test_a_generation_of_a_model_that_embeds_is_an_embedding() -> None:
+    said = {OBSERVED + "model.name": "text-embedding-3-small", OBSERVED + "input": "hello", OBSERVED + "output": ""}
+    assert observed("generation", said).kind is SpanKind.EMBEDDING

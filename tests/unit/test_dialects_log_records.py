@@ -378,3 +378,16 @@ def test_clients_that_send_content_in_logs_are_read_as_those_that_send_it_on_spa
         assert messages_of(span.input)[-1].role in ("user", "tool")
         # a call that failed has no answer
         assert span.output.state is ContentState.PRESENT or span.error is not None
+
+
+def test_messages_of_one_instant_stand_in_the_order_of_a_turn() -> None:
+    """JavaScript's clock counts milliseconds: the records of a call have one time."""
+    said = [
+        log("gen_ai.tool.message", {"id": "c1", "content": "18"}),
+        log("gen_ai.assistant.message", {"tool_calls": [CALL]}),
+        log("gen_ai.user.message", {"content": "weather?"}),
+        log("gen_ai.system.message", {"content": "Be brief."}),
+    ]
+    for order in permutations(said):
+        messages = messages_of(read(CHAT, *order).input)
+        assert [message.role for message in messages] == ["system", "user", "assistant", "tool"]

@@ -169,3 +169,36 @@ def test_usage_survives_parents_that_form_a_circle() -> None:
 )
 def test_what_a_retrieval_or_a_query_asked_is_its_target(attributes: dict[str, Any], target: str) -> None:
     assert read_span(attributes).target == target
+
+
+def test_openinference_of_the_responses_api_reads_refusals_and_the_format_asked_for() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    asked = {"model": "gpt-4o", "text": {"format": {"type": "json_schema", "name": "w", "schema": schema}}}
+    block = "llm.output_messages.0.message.contents.0.message_content."
+    span = read_span(
+        {
+            "openinference.span.kind": "LLM",
+            "llm.invocation_parameters": json.dumps(asked),
+            "llm.output_messages.0.message.role": "assistant",
+            block + "type": "refusal",
+            block + "text": "I can't assist with that.",
+        }
+    )
+    assert span.output.refusal == "I can't assist with that."
+    assert span.details.output_type == "json_schema"
+    assert json.loads(span.details.output_schema) == schema
+
+
+def test_openinference_of_langchain_in_javascript_opens_a_tools_result() -> None:
+    said = {"status": "success", "content": '{"temp": 18}', "tool_call_id": "call_1", "name": "get_weather"}
+    message = {"lc": 1, "type": "constructor", "id": ["langchain_core", "messages", "ToolMessage"], "kwargs": said}
+    span = read_span(
+        {
+            "openinference.span.kind": "TOOL",
+            "tool.name": "get_weather",
+            "output.value": json.dumps({"output": message}),
+        }
+    )
+    assert span.output.text == '{"temp": 18}'
+    assert span.tool is not None
+    assert span.tool.call_id == "call_1"

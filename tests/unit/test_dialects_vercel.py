@@ -255,3 +255,28 @@ def test_version_7_failure_carries_its_code() -> None:
     error = read_span(attributes, scope="gen_ai", status=2, message="Rate limit reached").error
     assert error is not None
     assert (error.status_code, error.error_class) == (429, ErrorClass.RATE_LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("name", "scope"), [("ai.streamText", "ai"), ("chat gpt-4o-mini", "gen_ai")], ids=["6, the wrapper alone", "7"]
+)
+def test_a_call_that_never_said_how_it_ended_did_not_end(name: str, scope: str) -> None:
+    asked = {"ai.operationId": name} if scope == "ai" else {"gen_ai.operation.name": "chat"}
+    assert read_span(asked, name=name, scope=scope).finish_reason is FinishReason.ERROR
+    said = {"gen_ai.usage.output_tokens": 4}
+    assert read_span(asked | said, name=name, scope=scope).finish_reason is FinishReason.UNKNOWN
+
+
+def test_speech_and_embeddings_end_without_a_reason() -> None:
+    asked = {"gen_ai.operation.name": "ai.generatespeech", "gen_ai.request.model": "tts-1"}
+    assert read_span(asked, name="ai.generatespeech tts-1", scope="gen_ai").finish_reason is FinishReason.UNKNOWN
+
+
+def test_calls_that_version_4_drops_for_their_arguments_were_malformed() -> None:
+    stopped = {"ai.response.finishReason": "tool-calls", "ai.response.text": ""}
+    assert read(stopped, "ai.streamText.doStream").finish_reason is FinishReason.MALFORMED_CALL
+    called = stopped | {"ai.response.toolCalls": json.dumps(CALLS)}
+    assert read(called, "ai.streamText.doStream").finish_reason is FinishReason.TOOL_CALLS
+    # outputs that are not recorded say nothing
+    del stopped["ai.response.text"]
+    assert read(stopped, "ai.streamText.doStream").finish_reason is FinishReason.TOOL_CALLS
