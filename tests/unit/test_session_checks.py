@@ -145,7 +145,6 @@ def test_the_same_question_in_other_words_or_another_language(first: str, second
 @pytest.mark.parametrize(
     "again",
     [
-        "When is the next flight to Lisbon?",
         "when is the NEXT flight to lisbon",
         "I asked when the next flight to Lisbon is.",
         "The next flight to Lisbon, when does it leave?",
@@ -153,6 +152,12 @@ def test_the_same_question_in_other_words_or_another_language(first: str, second
 )
 def test_a_question_asked_again_blames_the_answer_before(again: str) -> None:
     assert checks_of(FLIGHT, said(again, "It leaves at nine.")) == [("repeated_question", "t0")]
+
+
+def test_the_very_same_text_is_a_repetition_where_the_conversation_goes_on_and_a_script_where_it_does_not() -> None:
+    assert checks_of(FLIGHT, FLIGHT, FLIGHT) == []
+    turns = [msgspec.structs.replace(FLIGHT, history=count) for count in (1, 2)]
+    assert ("repeated_question", "t0") in checks_of(*turns)
 
 
 @pytest.mark.parametrize(

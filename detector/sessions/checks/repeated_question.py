@@ -31,14 +31,16 @@ class RepeatedQuestion:
     - the earlier turn was answered, and did not end in an error;
     - the earlier answer asked nothing back, unless the two are equal;
     - the second was said after that answer: its input holds more messages of the user than the earlier one's; or no
-      history is sent and `min_pause_s` passed, or both are turns of an agent and their words differ.
+      history is sent, they differ at least in spelling, and `min_pause_s` passed, or both are turns of an agent and
+      their words differ.
 
     Blamed is the answer of the latest such turn. Severity: low. Unknown where no question of the session was sent.
 
     Not findings: a yes or a no to what the assistant asked; what was missing, added to the question because the
     assistant asked for it; retries after an error, or where no answer came; the same message in several traces of
     one turn (calls of a bare client, an answer made anew); "yes", "continue", "next page"; questions that differ in
-    a name or a number on both sides; long texts that are pasted again.
+    a name or a number on both sides; long texts that are pasted again; the very same text where no history shows that
+    a conversation went on: probes, tests and retries send them, all under one session id.
     """
 
     name = "repeated_question"
@@ -94,7 +96,7 @@ def _is_after(earlier: TurnInSession, turn: TurnInSession, config: RepeatedQuest
     """Return whether the second question was said in view of the first one's answer."""
     if turn.turn.history > earlier.turn.history:
         return True
-    if turn.has_history or turn.started_ns < earlier.ended_ns:
+    if turn.has_history or turn.started_ns < earlier.ended_ns or earlier.question == turn.question:
         return False
     if earlier.turn.is_whole and turn.turn.is_whole and earlier.asked.plain != turn.asked.plain:
         return True
