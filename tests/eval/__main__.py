@@ -17,7 +17,7 @@ from typing import Any
 from tests.e2e.harness import Up
 from tests.eval.delays import Delay
 from tests.eval.latency import report, report_live
-from tests.eval.scenarios import Tally, logs_of, samples_in, table, tally
+from tests.eval.scenarios import logs_of, samples_in, table, tally
 
 CORPORA = (
     "trail-openinference.dev",
@@ -77,21 +77,21 @@ def main() -> int:
 
 
 def _scenarios(data: Path) -> int:
-    """Send the framework samples, print what was found; return what was lost.
+    """Send the framework samples to one monitor, print what was found; return what was lost.
 
-    Each has a monitor of its own: the samples are one application's, and their session ids repeat from one to the next.
+    They are one application's: its service, its tools and even its session ids repeat from one sample to the next.
     """
-    tallies: list[Tally] = []
-    lost = 0
-    for sample in samples_in(data):
-        with tempfile.TemporaryDirectory(prefix="clearwatch-eval-") as work, Up(Path(work) / "data", **QUICK) as up:
-            up.start(timeout_s=180)
+    samples = samples_in(data)
+    if not samples:
+        return 0
+    with tempfile.TemporaryDirectory(prefix="clearwatch-eval-") as work, Up(Path(work) / "data", **QUICK) as up:
+        up.start(timeout_s=180)
+        for sample in samples:
             up.send(*(file for file in (logs_of(sample), sample) if file is not None))
-            lost += int(up.wait_until_idle(timeout_s=120)["dead_letters"])
-            tallies.append(tally(sample, up.export("findings")))
-    if tallies:
-        print("== framework samples")
-        print(table(tallies))
+        lost = int(up.wait_until_idle(timeout_s=600)["dead_letters"])
+        findings = up.export("findings")
+    print("== framework samples")
+    print(table([tally(sample, findings) for sample in samples]))
     return lost
 
 
