@@ -84,6 +84,7 @@ class _Gathered:
         self.calls.append(
             ToolCall(
                 name=str(named.get("name") or call.get("toolName") or ""),
+                # the items of OpenAI's Responses API have an id of their own beside the call's
                 call_id=str(call.get("call_id") or call.get("id") or call.get("toolUseId") or ""),
                 arguments=arguments if isinstance(arguments, str) else as_json(arguments),
             )
@@ -170,12 +171,17 @@ def from_messages(value: Value) -> Answer | None:
 def of_messages(messages: Iterable[Any]) -> Answer:
     """Return the answer in parsed messages; an empty list is an empty answer, not an absent one."""
     gathered = _Gathered()
-    seen = False
-    for message in messages:
-        seen = True
+    said = list(messages)
+    for message in _without_pieces(said) if len(said) > 1 else said:
         gathered.message(message)
-    gathered.has_text = gathered.has_text or not seen
+    gathered.has_text = gathered.has_text or not said
     return gathered.answer()
+
+
+def _without_pieces(messages: list[Any]) -> list[Any]:
+    """Return messages without the pieces of a stream, whose reason is empty, before the whole of it (Google ADK)."""
+    whole = [item for item in messages if not (isinstance(item, dict) and item.get("finish_reason") == "")]
+    return whole if whole and len(whole) < len(messages) else messages
 
 
 def from_response(value: Value | Answer) -> Answer:

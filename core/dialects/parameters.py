@@ -71,7 +71,8 @@ def asked_format(response_format: str) -> tuple[str, str]:
     if not isinstance(found, dict):
         return output_type(response_format) or "", ""
     kind = found.get("type")
-    schema = found.get("schema")
+    # OpenAI's SDK dumps it under the name of its own field
+    schema = found.get("schema", found.get("schema_"))
     wrapped = found.get("json_schema")
     if isinstance(wrapped, dict):
         schema = wrapped.get("schema", wrapped)

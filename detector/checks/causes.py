@@ -94,6 +94,7 @@ RULES: Final = (
     ),
     # what was stopped is empty, or a refusal
     Rule(_STOPPED, frozenset({"empty_output", "refusal", "output_schema", "incomplete_stream"}), Relation.AFTER),
+    Rule(_STOPPED, frozenset({"empty_output", "refusal"}), Relation.BELOW),
     # an answer that is cut is no JSON, and so are the arguments of its calls
     Rule(
         frozenset({"output_cut"}),

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from core.model.finding import Severity
 from core.model.span import ErrorClass, Span, SpanError, SpanKind
 from core.model.trace import Trace
+from core.otlp.stamp import is_scrubbed
 from detector.checks.fingerprint import head_of, split_error
 
 MODEL_KINDS: Final = frozenset({SpanKind.LLM, SpanKind.EMBEDDING, SpanKind.RERANKER})
@@ -162,6 +163,9 @@ def source_of(trace: Trace, span: Span) -> Span:
             break
         if other.error is None or other.end_ns > span.end_ns:
             continue
+        # scrubbed by its client (Logfire), it says nothing of its own
+        if not span.error.error_type and is_scrubbed(span.error.message):
+            return other
         # wrapped in words of its own (OpenAI agents), it still is of the same class
         if (other.error.error_type, other.error.message) == (span.error.error_type, span.error.message) or (
             other.error.error_class is span.error.error_class is not ErrorClass.OTHER

@@ -103,6 +103,7 @@ RESENT: dict[str, Any] = {
     "http.request.resend_count": 1,
     "http.response.status_code": 503,
 }
+AGENTS: Final = "logfire.openai_agents"
 _OI = "openinference.span.kind"
 OPENINFERENCE_LLM: dict[str, Any] = {
     _OI: "LLM",
@@ -327,11 +328,18 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
                 _O + "completion_start_time": '"2025-10-09T08:53:20.250000Z"',
                 _O + "prompt.name": "refunds",
                 _O + "prompt.version": 3,
+                _O + "metadata.ls_provider": '"openai"',
+                _O + "metadata.response_format": '{"type": "json_object"}',
             },
             "answer",
             "langfuse-sdk",
         ),
         Example({_O + "type": "tool", _O + "input": '{"args": ["x"]}', _O + "output": "18"}, "weather", "langfuse-sdk"),
+        Example(
+            {_O + "type": "tool", _O + "output": '{"content": "18", "type": "tool", "tool_call_id": "c1"}'},
+            "weather",
+            "langfuse-sdk",
+        ),
         Example({_O + "type": "retriever", _O + "output": '[{"id": "1", "score": 0.8}]'}, "kb", "langfuse-sdk"),
         Example({_O + "type": "agent"}, "travel", "langfuse-sdk"),
         Example({_O + "type": "generation", _O + "level": "ERROR", _O + "status_message": "Error code: 429"}, status=2),
@@ -427,6 +435,39 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
             "logfire.openai",
         ),
         Example(pydantic_ai.LOGFIRE, scope="logfire.openai", status=2, events=(FAILED,)),
+    ),
+    "OpenAI Agents (Logfire)": (
+        Example({"name": "trip", "group_id": "s-1", "metadata": '{"user_id": "u-1"}'}, "OpenAI Agents trace", AGENTS),
+        Example({"name": "travel", "tools": '["get_weather"]'}, "Agent run: {name!r}", AGENTS),
+        Example(
+            {
+                "gen_ai.system": "openai",
+                "gen_ai.request.model": "gpt-4o-mini",
+                "raw_input": '[{"role": "user", "content": "weather?"}]',
+                "response": json.dumps(
+                    {
+                        "object": "response",
+                        "status": "completed",
+                        "output": [{"type": "message", "content": [{"type": "output_text", "text": "18 °C"}]}],
+                        "text": {"format": {"type": "json_object"}},
+                        "tools": json.loads(TOOLS),
+                    }
+                ),
+                "model_settings": '{"temperature": 0.2, "max_tokens": 300}',
+                "usage": json.dumps(
+                    {
+                        "input_tokens": 40,
+                        "output_tokens": 17,
+                        "input_tokens_details": {"cached_tokens": 8},
+                        "output_tokens_details": {"reasoning_tokens": 3},
+                    }
+                ),
+            },
+            "Responses API with {gen_ai.request.model!r}",
+            AGENTS,
+        ),
+        Example({"name": "get_weather", "input": "{}", "output": "18"}, "Function: {name}", AGENTS),
+        Example({"gen_ai.system": "openai"}, "Responses API", AGENTS, 2, events=(FAILED,)),
     ),
     "LiteLLM": (
         Example(

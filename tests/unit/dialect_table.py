@@ -72,11 +72,14 @@ NOT_SENT: Final[Mapping[str, str]] = {
         "reasoning, cost, finish, session, user, first token, documents, retries, prompt version"
     ),
     "MLflow": "agent, reasoning, retries",
-    "Langfuse": "provider, call id, stream, finish, retries",
+    "Langfuse": "stream, finish, retries",
     "LangSmith": "format asked, cost, first token, retries",
     "Pydantic AI": "stream, cache written, user, documents, prompt version",
     "Logfire": (
         "agent, tool, arguments, result, call id, session, user, first token, documents, retries, prompt version"
+    ),
+    "OpenAI Agents (Logfire)": (
+        "call id, stream, cache written, cost, first token, documents, retries, prompt version"
     ),
     "LiteLLM": (
         "agent, tool, arguments, result, call id, cached, cache written, reasoning, first token, documents, retries, "
@@ -101,7 +104,6 @@ IN_LOGS: Final[Mapping[str, str]] = {
     "Codex CLI": "input",
 }
 NOT_SUPPORTED: Final[Mapping[str, str]] = {
-    "Langfuse": "format asked",
     "LangSmith": "cache written",
     "Logfire": "cache written",
     "LiteLLM": "format asked",
@@ -137,7 +139,8 @@ its client. CrewAI's own telemetry (`crewai.telemetry`) repeats it without times
 where they are span attributes.""",
     "Langfuse": """Its processor stamps `langfuse.environment` and `langfuse.trace.*` on the spans of other libraries:
 only `langfuse.observation.*` makes a span Langfuse's. A finish reason is found only where the output is a whole
-response, or in the output of LangChain's chain around the call. Scores go to Langfuse's API, not over OTLP.""",
+response, or in the output of LangChain's chain around the call. Provider and call id are LangChain's, the format asked
+is noted by the wrapper of OpenAI's client. Scores go to Langfuse's API, not over OTLP.""",
     "LangSmith": """`langsmith.trace.session_name` and `session_id` are the project and never taken for a session. Kinds
 are those of the run, for a retriever's operation is "embeddings" and a prompt's "chat". Tokens stand on parents too.
 The status has no message; the real error is read out of the exception event.""",
@@ -146,6 +149,9 @@ tool's retry has status ERROR with an empty message. Invalid arguments arrive as
     "Logfire": """Its scrubbing replaces `session.id` by "[Scrubbed due to 'session']", which is no session. Of a
 streamed call the span ends when the stream opens: it is an HTTP call here, and the log-like span that brings the answer
 is the LLM call.""",
+    "OpenAI Agents (Logfire)": """Spans are named by the templates of their messages, which tell their kinds. A chat
+completion brings neither a finish reason nor tools nor the format asked (the agent's span names its tools), a call of
+the Responses API does. Scrubbed errors repeat that of the model call below.""",
     "LiteLLM": """The raw call to the provider, a child span, is an HTTP call. A session is found only in
 `metadata.requester_metadata`. No tool runs in LiteLLM, so there are no tool spans.""",
     "Vercel AI 3 to 6": """`ai.generateText` and the like are agents, their `.doGenerate` and `.doStream` are the LLM

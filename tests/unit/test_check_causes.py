@@ -111,6 +111,15 @@ def test_an_answer_that_broke_off_below_the_failure_is_the_failure() -> None:
     assert with_causes(trace, made) == (made, ())
 
 
+def test_what_a_filter_stopped_below_is_no_refusal() -> None:
+    story = Story()
+    root = story.root(error=failed("withheld by the content filter", error_class=ErrorClass.CONTENT_FILTER))
+    refused = story.llm(root.span_id)
+    trace = story.trace()
+    stay, _ = with_causes(trace, [one(trace, "content_filter", root), one(trace, "refusal", refused)])
+    assert [(f.check, f.consequences) for f in stay] == [("content_filter", ("refusal",))]
+
+
 def test_a_loop_of_failing_calls_is_the_failure_and_a_loop_of_sound_ones_is_not() -> None:
     story = Story()
     root = story.root()

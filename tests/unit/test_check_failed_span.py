@@ -165,3 +165,15 @@ def test_an_agent_above_steps_that_ended_well_repeats_its_models_error_in_words_
     findings = CHECK.inspect(story.trace()).findings
     assert len(findings) == 2
     assert len({finding.fingerprint for finding in findings}) == 1
+
+
+def test_an_error_that_its_client_scrubbed_is_that_of_the_model_call_below() -> None:
+    story = Story()
+    marker = "[Scrubbed due to 'API key']"
+    agent = story.add(SpanKind.AGENT, error=failed(marker, error_type=""), duration_ms=500)
+    turn = story.add(parent=agent.span_id, start_ns=agent.start_ns + 1, duration_ms=400)
+    refused = failed("Error code: 401", error_class=ErrorClass.AUTH)
+    story.llm(turn.span_id, error=refused, start_ns=agent.start_ns + 2)
+    findings = CHECK.inspect(story.trace()).findings
+    assert len(findings) == 2
+    assert len({finding.fingerprint for finding in findings}) == 1

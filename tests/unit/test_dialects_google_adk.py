@@ -154,3 +154,11 @@ def test_a_tool_that_only_names_its_error_type_has_failed() -> None:
     error = read_span(TOOL | {"error.type": "ValueError"}, scope=SCOPE, status=2, message="ValueError").error
     assert error is not None
     assert error.error_type == "ValueError"
+
+
+def test_the_pieces_of_a_stream_stand_before_the_whole() -> None:
+    pieces = [{"role": "assistant", "parts": [{"type": "text", "content": said}], "finish_reason": ""} for said in "ab"]
+    whole = {"role": "assistant", "parts": [{"type": "text", "content": "ab"}], "finish_reason": "stop"}
+    attributes = {"gen_ai.operation.name": "generate_content", "gen_ai.output.messages": json.dumps([*pieces, whole])}
+    span = read_span(attributes, scope=SCOPE)
+    assert (span.output.text, span.finish_reason) == ("ab", FinishReason.STOP)
