@@ -12,6 +12,7 @@ from core.otlp.slim import Value
 _MAX_DEPTH: Final = 6
 # calls that stand under a key of their own: Bedrock, Gemini as its SDK and its API write it
 _BARE_CALLS: Final = ("toolUse", "functionCall", "function_call")
+_CALL_IDS: Final = ("call_id", "id", "toolUseId", "tool_call_id")
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT, _NO_REASON = ContentState.PRESENT, FinishReason.UNKNOWN
 
@@ -51,7 +52,8 @@ class _Gathered:
             self.say(part)
         if not isinstance(part, dict):
             return
-        kind = str(part.get("type") or "").replace("-", "_")
+        # Pydantic AI's own messages call it so
+        kind = str(part.get("type") or part.get("part_kind") or "").replace("-", "_")
         bare = None if kind else next((part[key] for key in _BARE_CALLS if isinstance(part.get(key), dict)), None)
         if kind in ("tool_call", "tool_use", "function_call", "server_tool_call") or bare is not None:
             self.call(part if bare is None else bare)
@@ -83,9 +85,9 @@ class _Gathered:
                 break
         self.calls.append(
             ToolCall(
-                name=str(named.get("name") or call.get("toolName") or ""),
+                name=str(named.get("name") or call.get("toolName") or call.get("tool_name") or ""),
                 # the items of OpenAI's Responses API have an id of their own beside the call's
-                call_id=str(call.get("call_id") or call.get("id") or call.get("toolUseId") or ""),
+                call_id=str(next((call[key] for key in _CALL_IDS if call.get(key)), "")),
                 arguments=arguments if isinstance(arguments, str) else as_json(arguments),
             )
         )

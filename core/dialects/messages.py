@@ -214,6 +214,9 @@ def _message(item: dict[str, Any], default: str, *, forced: str = "") -> Iterato
         yield _result(item)
         return
     content = item.get("parts")
+    if isinstance(content, list) and any(isinstance(part, dict) and "part_kind" in part for part in content):
+        yield from _of_part_kinds(content)
+        return
     if content is None:
         content = item.get("content")
     if isinstance(content, str) and content[:2] == "[{" and role != "tool":
@@ -245,6 +248,28 @@ def _message(item: dict[str, Any], default: str, *, forced: str = "") -> Iterato
     if text or calls or not results:
         yield Message(role, text, calls, str(call_id), name or "", item.get("status") == "error")
     yield from results
+
+
+def _of_part_kinds(parts: list[Any]) -> Iterator[Message]:
+    """Yield what one of Pydantic AI's own messages says: its parts have roles, not itself."""
+    texts: list[str] = []
+    asked: list[Any] = []
+    for part in parts:
+        kind = part.get("part_kind") if isinstance(part, dict) else None
+        if kind in ("system-prompt", "user-prompt"):
+            said = part.get("content")
+            held = [each for each in said if isinstance(each, str)] if isinstance(said, list) else [_plain(said)]
+            yield Message(kind.removesuffix("-prompt"), "\n".join(held))
+        elif kind in ("tool-return", "retry-prompt"):
+            result = _result(part)
+            has_failed = result.is_error or kind == "retry-prompt" or part.get("outcome") in ("failed", "retried")
+            yield msgspec.structs.replace(result, is_error=has_failed)
+        elif kind == "text":
+            texts.append(_plain(part.get("content")))
+        elif kind == "tool-call":
+            asked.append(part)
+    if texts or asked:
+        yield Message("assistant", "\n".join(texts), _calls(asked))
 
 
 def _part(part: Any, texts: list[str], results: list[Message], asked: list[Any]) -> None:
@@ -323,7 +348,7 @@ def tool_call(item: Mapping[str, Any]) -> ToolCall:
         (item[key] for key in ("call_id", "id", "toolCallId", "toolUseId", "tool_call_id") if item.get(key)), ""
     )
     return ToolCall(
-        name=str(named.get("name") or item.get("toolName") or item.get("name") or ""),
+        name=str(named.get("name") or item.get("toolName") or item.get("tool_name") or item.get("name") or ""),
         call_id=str(call_id),
         arguments=arguments if isinstance(arguments, str) else _json(arguments),
     )
@@ -349,7 +374,7 @@ def _result(part: Mapping[str, Any]) -> Message:
         ),
         "",
     )
-    name = part.get("name") or part.get("toolName") or ""
+    name = part.get("name") or part.get("toolName") or part.get("tool_name") or ""
     return Message("tool", _plain(said), (), str(call_id), str(name), failed)
 
 

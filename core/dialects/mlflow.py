@@ -42,6 +42,12 @@ def unquoted(value: Value) -> str | None:
     return text(value)
 
 
+def given(value: Value) -> str | None:
+    """Return what a span was given; None where it was called in a way that its function does not take."""
+    said = unquoted(value)
+    return None if said == "null" else said
+
+
 def unquoted_name(value: Value) -> str | None:
     """Return a name, out of its JSON quotes where it has them."""
     return name(unquoted(value))
@@ -100,10 +106,12 @@ def read(reading: Reading) -> None:
             answer = streamed if streamed is not None and streamed.content.tool_calls else answer
         if answer is not None:
             reading.output, reading.finish = answer.content, answer.finish
-        given = found[Field.INPUT]
+        asked = found[Field.INPUT]
         # a client's own call is recorded whole; LangChain's parameters stand apart
-        if found[Field.PARAMETERS] is None and isinstance(given, str) and given[:1] == "{":
-            found[Field.PARAMETERS] = parameters(given)
+        if found[Field.PARAMETERS] is None and isinstance(asked, str) and asked[:1] == "{":
+            found[Field.PARAMETERS] = parameters(asked)
+            if found[Field.TOOL_DEFINITIONS] is None and '"function_tools"' in asked:
+                found[Field.TOOL_DEFINITIONS] = _function_tools(asked)
     elif reading.kind is SpanKind.TOOL:
         found[Field.TOOL_NAME] = found[Field.TOOL_NAME] or reading.name
         found[Field.OUTPUT] = tool_result(found[Field.OUTPUT])
@@ -111,6 +119,14 @@ def read(reading: Reading) -> None:
         read_retrieval(reading)
     elif reading.kind is SpanKind.CHAIN and isinstance(found[Field.OUTPUT], str):
         reading.finish = only_finish(found[Field.OUTPUT])
+
+
+def _function_tools(asked: str) -> str | None:
+    """Return the tools in what a model of Pydantic AI's was given."""
+    given = structure(asked)
+    settings = given.get("model_request_parameters") if isinstance(given, dict) else None
+    tools = settings.get("function_tools") if isinstance(settings, dict) else None
+    return text(tools) if isinstance(tools, list) and tools else None
 
 
 def _chunks(reading: Reading) -> Iterator[Any]:
@@ -129,7 +145,7 @@ DIALECT = Dialect(
         (Field.MODEL, unquoted_name, ("mlflow.llm.model",)),
         (Field.PROVIDER, unquoted_name, ("mlflow.llm.provider",)),
         (Field.TOOL_CALL_ID, unquoted_name, ("tool_call_id",)),
-        (Field.INPUT, unquoted, ("mlflow.spanInputs",)),
+        (Field.INPUT, given, ("mlflow.spanInputs",)),
         (Field.OUTPUT, unquoted, ("mlflow.spanOutputs",)),
         (Field.USAGE, usage, ("mlflow.chat.tokenUsage",)),
         (Field.COST, cost, ("mlflow.llm.cost",)),

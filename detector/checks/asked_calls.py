@@ -51,11 +51,13 @@ def askers(trace: Trace) -> Mapping[str, Span]:
 def span_of_call(trace: Trace, call: ToolCall) -> Span | None:
     """Return the tool span that made a call: the one that names its id.
 
-    Else, where spans name none, the first with its tool and its arguments, a failed one before others.
+    Else, where spans name none, the first with its tool and its arguments, a failed one before others; last, one that
+    failed without arguments, because its function does not take them.
     """
     if call.call_id and (named := tool_spans_by_call(trace).get(call.call_id)) is not None:
         return named
-    return _spans_without_ids(trace).get((call.name, canonical(call.arguments)))
+    spans = _spans_without_ids(trace)
+    return spans.get((call.name, canonical(call.arguments))) or spans.get((call.name, ""))
 
 
 def _spans_without_ids(trace: Trace) -> Mapping[tuple[str, str], Span]:
@@ -64,7 +66,10 @@ def _spans_without_ids(trace: Trace) -> Mapping[tuple[str, str], Span]:
     if found is None:
         found = trace.derived["spans_without_ids"] = {}
         for span in trace.tool_spans:
-            if span.tool is not None and not span.tool.call_id and (arguments := arguments_of(span)):
+            if span.tool is not None and not span.tool.call_id:
+                arguments = arguments_of(span)
+                if not arguments and span.error is None:
+                    continue
                 first = found.setdefault((span.tool.name, canonical(arguments)), span)
                 if first.error is None and span.error is not None:
                     found[span.tool.name, canonical(arguments)] = span

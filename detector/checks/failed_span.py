@@ -56,6 +56,7 @@ class FailedSpan:
                 continue
             source = source_of(trace, span)
             recovery = recovery_of(trace, source)
+            error = source.error or error
             error_type, message = identity_of(error, of_model=source.kind in MODEL_KINDS)
             faults.append(
                 finding(

@@ -62,6 +62,13 @@ def test_a_tool_span_without_the_calls_id_is_known_by_its_arguments(*, fails: bo
     assert [f.span_ids for f in found] == ([(llm.span_id, tool.span_id)] if fails else [])
 
 
+def test_a_tool_that_failed_before_it_took_its_arguments_is_known_by_its_name() -> None:
+    story, llm = asking('{"town": "Lisbon"}', details=OFFERED)
+    tool = story.tool("get_weather", story.spans[0].span_id, error=failed())
+    (found,) = CHECK.inspect(story.trace()).findings
+    assert found.span_ids == (llm.span_id, tool.span_id)
+
+
 def test_a_misfit_that_no_tool_complained_of_is_low() -> None:
     story, _ = asking('{"town": "Lisbon"}', details=OFFERED)
     (finding,) = CHECK.inspect(story.trace()).findings

@@ -233,3 +233,40 @@ def test_tools_without_a_schema_are_named_and_nothing_more() -> None:
     assert definitions(Details(tool_definitions='[{"type": "web_search"}]')) == {"web_search": None}
     assert definitions(Details(tool_definitions="gibberish")) == {}
     assert definitions(Details()) == {}
+
+
+PYDANTIC = [
+    {
+        "kind": "request",
+        "parts": [
+            {"part_kind": "system-prompt", "content": "Be brief."},
+            {"part_kind": "user-prompt", "content": ["weather", {"kind": "image-url"}]},
+        ],
+    },
+    {
+        "kind": "response",
+        "parts": [
+            {"part_kind": "thinking", "content": "hm"},
+            {"part_kind": "tool-call", "tool_name": "find", "args": '{"q": 1}', "tool_call_id": "c1", "id": None},
+        ],
+    },
+    {
+        "kind": "request",
+        "parts": [
+            {"part_kind": "tool-return", "tool_name": "find", "content": "18", "tool_call_id": "c1"},
+            {"part_kind": "retry-prompt", "tool_name": "seek", "content": "no such tool", "tool_call_id": "c2"},
+        ],
+    },
+    {"kind": "response", "parts": [{"part_kind": "text", "content": "18 °C"}]},
+]
+
+
+def test_the_parts_of_pydantic_ais_own_messages_have_roles() -> None:
+    assert messages_of(Content(ContentState.PRESENT, json.dumps({"messages": PYDANTIC}))) == (
+        Message("system", "Be brief."),
+        Message("user", "weather"),
+        Message("assistant", "", (ToolCall("find", "c1", '{"q": 1}'),)),
+        Message("tool", "18", (), "c1", "find"),
+        Message("tool", "no such tool", (), "c2", "seek", is_error=True),
+        Message("assistant", "18 °C"),
+    )

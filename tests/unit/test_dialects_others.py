@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from core.dialects.messages import definitions
 from core.model.span import ContentState, FinishReason, Span, SpanKind, ToolCall, Usage
 from core.model.trace import Trace
 from core.model.usage import billable_usage
@@ -109,6 +110,29 @@ def test_mlflow_tool_span_is_named_by_its_span() -> None:
     )
     assert span.tool == ToolCall(name="get_weather", call_id="call_1", arguments='{"city": "Lisbon"}')
     assert span.output.text == "18 °C"
+
+
+def test_mlflow_reads_a_model_of_pydantic_ai() -> None:
+    call = {"part_kind": "tool-call", "tool_name": "find", "args": '{"q": 1', "tool_call_id": "c1", "id": None}
+    tools = [{"name": "find", "parameters_json_schema": {"type": "object", "properties": {"q": {"type": "integer"}}}}]
+    span = read_span(
+        {
+            "mlflow.spanType": '"LLM"',
+            "mlflow.spanInputs": json.dumps(
+                {"messages": [], "model_request_parameters": {"function_tools": tools, "output_mode": "text"}}
+            ),
+            "mlflow.spanOutputs": json.dumps({"parts": [call], "kind": "response", "finish_reason": "tool_call"}),
+        },
+    )
+    assert span.output.tool_calls == (ToolCall("find", "c1", '{"q": 1'),)
+    assert span.finish_reason is FinishReason.TOOL_CALLS
+    assert set(definitions(span.details)) == {"find"}
+
+
+def test_mlflow_tool_that_could_not_be_called_was_given_nothing() -> None:
+    span = read_span({"mlflow.spanType": '"TOOL"', "mlflow.spanInputs": "null"}, name="find", status=2)
+    assert span.tool == ToolCall("find")
+    assert span.input.state is ContentState.ABSENT
 
 
 @pytest.mark.parametrize(
