@@ -71,7 +71,7 @@ _SERVER = re.compile(
 )
 _PARSE = re.compile(
     r"JSONDecodeError|JSONParse|ParsingError|OutputParser|ParserError|ParseError|invalid json|Unexpected token"
-    r"|not valid json|Expecting value: line"
+    r"|not valid json|Expecting value: line|line \d+ column \d+ \(char \d+\)|Unexpected end of JSON"
     r"|APIResponseValidationError|ZodError|UnmarshalError|TypeValidationError|NoObjectGenerated|JSONSchemaValidation"
     r"|could not parse (?:the )?(?:response|output|llm)|did not match (?:the )?schema",
     re.IGNORECASE,

@@ -31,6 +31,8 @@ KINDS = {
 
 _MESSAGES: Final = (b"llm.input_messages.", b"llm.output_messages.")
 _CALL_ID: Final = re.compile(r'"tool_call_id"\s*:\s*"([^"]+)"')
+_BLANK: Final = Content(ContentState.PRESENT)
+_REFUSED: Final = re.compile(r'"refusal": ?"[^"]')
 # words without which JSON is no conversation
 _ROLES: Final = ('"role"', '"lc"', '"type": "human"', '"type":"human"')
 
@@ -78,6 +80,9 @@ def _read_llm(reading: Reading, flat: Families) -> None:
         answer = answers.from_response(raw)
     if answer is not None:
         reading.output, reading.finish = answer.content, answer.finish
+        # a refusal has no flattened key: it stands in the raw response alone
+        if answer.content == _BLANK and isinstance(raw, str) and _REFUSED.search(raw) is not None:
+            reading.output = answers.from_response(raw).content
     if not reading.finish and found[Field.FINISH] is None and isinstance(raw, str) and raw[:1] in ("{", "["):
         said = STOPPED.search(raw)
         if said is not None:

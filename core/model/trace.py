@@ -14,6 +14,9 @@ from core.model.span import ContentState, Evaluation, Span, SpanKind
 _IN_START_ORDER: Final = operator.attrgetter("start_ns", "end_ns", "span_id")
 # members of an enum cost 100 ns to look up in Python 3.11
 _LLM, _TOOL = SpanKind.LLM, SpanKind.TOOL
+_ABSENT: Final = ContentState.ABSENT
+# of calls beside an echo, the latest that are looked at: of those that run at once few have one parent
+_CALLS_BESIDE: Final = 8
 
 
 class CloseReason(enum.StrEnum):
@@ -77,6 +80,7 @@ class Trace:
         roots: list[Span] = []
         orphans: list[Span] = []
         session_id = user_id = ""
+        bare = 0
         by_id = self.by_id
         started_ns = self.spans[0].start_ns if self.spans else 0
         ended_ns = 0
@@ -88,6 +92,8 @@ class Trace:
                 ended_ns = span.end_ns
             if kind is _LLM:
                 llm_spans.append(span)
+                if span.input.state is _ABSENT and span.output.state is _ABSENT:
+                    bare += 1
             elif kind is _TOOL:
                 tool_spans.append(span)
             if span.error is not None:
@@ -98,6 +104,14 @@ class Trace:
                 orphans.append(span)
             session_id = session_id or span.session_id
             user_id = user_id or span.user_id
+        self.echoes: Mapping[str, Span] = {}
+        """Span id of an LLM span that only repeats, without content, what another tells of the same call -> the other:
+        a client's own spans below or beside those of an instrumentation. They are no `llm_spans`, and no
+        `failed_spans` where the other failed."""
+        if bare and bare < len(llm_spans):
+            self.echoes = echoes = _echoes(llm_spans)
+            llm_spans = [span for span in llm_spans if span.span_id not in echoes]
+            failed_spans = [s for s in failed_spans if s.span_id not in echoes or echoes[s.span_id].error is None]
         self.llm_spans: Sequence[Span] = llm_spans
         self.tool_spans: Sequence[Span] = tool_spans
         self.started_ns: int = started_ns
@@ -130,6 +144,32 @@ class Trace:
     def root(self) -> Span | None:
         """Return the first root, or None."""
         return self.roots[0] if self.roots else None
+
+
+def _echoes(llm_spans: Sequence[Span]) -> dict[str, Span]:
+    """Return the LLM spans without content that repeat another, by id, with the other: from start order.
+
+    The other stands above or beside it, covers its time, is of the same model and another instrumentation, and has
+    content. One that failed where the other did not is no echo: it is a try, of which the other made several.
+    """
+    found: dict[str, Span] = {}
+    told: dict[str, list[Span]] = {}
+    for span in llm_spans:
+        if span.input.state is not _ABSENT or span.output.state is not _ABSENT:
+            # by where an echo of it has its parent: above is the call itself, beside what called it
+            told.setdefault(span.span_id, []).append(span)
+            told.setdefault(span.parent_span_id, []).append(span)
+            continue
+        for call in reversed(told.get(span.parent_span_id, ())[-_CALLS_BESIDE:]):
+            if (
+                call.end_ns >= span.end_ns
+                and call.scope != span.scope
+                and (call.model == span.model or not call.model or not span.model)
+                and (span.error is None or call.error is not None)
+            ):
+                found[span.span_id] = call
+                break
+    return found
 
 
 def default_routing_key(spans: Iterable[Span], *, experiment: str = "") -> str:

@@ -23,10 +23,14 @@ def deepest(trace: Trace, spans: list[Span]) -> list[Span]:
 
 
 def usage_spans(trace: Trace) -> list[Span]:
-    """Return the spans at which usage is counted: the deepest that carry any. Worked out once for a trace."""
+    """Return the spans at which usage is counted: the deepest that carry any, and of a call told twice beside each
+    other one. Worked out once for a trace."""
     found: list[Span] | None = trace.derived.get(_USAGE_SPANS)
     if found is None:
-        found = trace.derived[_USAGE_SPANS] = deepest(trace, [s for s in trace.spans if s.usage is not None])
+        found = [s for s in trace.spans if s.usage is not None]
+        if trace.echoes:
+            found = [s for s in found if (call := trace.echoes.get(s.span_id)) is None or call.usage is None]
+        found = trace.derived[_USAGE_SPANS] = deepest(trace, found)
     return found
 
 

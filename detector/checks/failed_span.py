@@ -3,6 +3,7 @@
 from core.model.finding import Dimension, FindingKind
 from core.model.span import ErrorClass, SpanKind
 from core.model.trace import Trace
+from detector.checks.cut_answers import is_cut_answer
 from detector.checks.errors import (
     MODEL_KINDS,
     blames_answer,
@@ -15,6 +16,7 @@ from detector.checks.errors import (
     source_of,
 )
 from detector.checks.finding import finding, label_of, quoted, target_of
+from detector.checks.incomplete_stream import was_left
 from detector.checks.port import Answer, CheckConfig, Need, found
 
 
@@ -28,7 +30,8 @@ class FailedSpan:
     - it failed (status ERROR, or an exception was recorded on a span that did not end OK);
     - none of its children failed: ancestors repeat a child's error, one failure is one report;
     - it is neither a tool call (`tool_failure` reports those) nor stopped by a content filter (`content_filter` does);
-    - it did not fail because an answer was not what was asked for (`output_schema` does).
+    - it did not fail because an answer was cut (`output_cut` reports that) or not what was asked for (`output_schema`);
+    - it is no stream whose reader left (`incomplete_stream`).
 
     A span that repeats the error of a model call beside it counts for that call's issue (`errors.source_of`).
 
@@ -52,7 +55,9 @@ class FailedSpan:
             error = span.error
             if error is None or span.kind is SpanKind.TOOL or error.error_class is ErrorClass.CONTENT_FILTER:
                 continue
-            if error.error_class is ErrorClass.PARSE and blames_answer(span, error):
+            if is_cut_answer(span) or was_left(span):
+                continue
+            if blames_answer(span, error):
                 continue
             source = source_of(trace, span)
             recovery = recovery_of(trace, source)

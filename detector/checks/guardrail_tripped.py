@@ -16,6 +16,7 @@ _PRESENT: Final = ContentState.PRESENT
 _GUARDRAIL: Final = SpanKind.GUARDRAIL
 # verdicts are short; a guardrail that hands on the text it looked at writes more
 _READ_CHARACTERS: Final = 4_000
+_HEAD_CHARACTERS: Final = 200
 # how guardrails say that they stopped something: OpenAI agents, Bedrock, NeMo, Guardrails AI, Llama Guard, moderation
 _TRIPPED: Final = re.compile(
     r"""
@@ -102,6 +103,7 @@ def is_tripwire(span: Span) -> bool:
     error = span.error
     if error is None:
         return False
-    if "tripwire" in error.error_type.lower():
+    # OpenAI agents by OpenInference: no type, "Guardrail tripwire triggered: {…}"
+    if "tripwire" in error.error_type.lower() or "tripwire triggered" in error.message[:_HEAD_CHARACTERS].lower():
         return True
     return span.kind is _GUARDRAIL and error.error_class is ErrorClass.CONTENT_FILTER

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from core.model.finding import Dimension, FindingKind, Severity
-from core.model.span import ContentState, FinishReason, Span, SpanKind
+from core.model.finding import Dimension, Finding, FindingKind, Severity
+from core.model.span import Content, ContentState, FinishReason, Span, SpanKind, Usage
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.model_calls import is_wrapper
@@ -12,11 +12,13 @@ from detector.checks.port import Answer, CheckConfig, Need, found
 # members of an enum cost 100 ns to look up in Python 3.11
 _NO_REASON, _ERROR = FinishReason.UNKNOWN, FinishReason.ERROR
 _PRESENT: Final = ContentState.PRESENT
-_AGENT: Final = SpanKind.AGENT
+_AGENT, _LLM = SpanKind.AGENT, SpanKind.LLM
 # what finished text ends with: a sentence, a quotation, a code block, a list, JSON
 _ENDS: Final = tuple(".!?…。！？।؟\"'”’`)]}>|:*_")
 # a shorter span is a note that a stream was read (Logfire), not the stream
 _LEAST_NS: Final = 1_000_000
+# words are counted this far: more than any first event's usage
+_READ_CHARACTERS: Final = 2_000
 
 
 class IncompleteStreamConfig(CheckConfig):
@@ -29,8 +31,11 @@ class IncompleteStream:
     - it is an LLM call that did not fail, and no LLM span stands below it; or an agent at the top of the trace whose
       client says that it streamed and did not end (the call's own span was never sent);
     - it streamed: the request says so, or the time to the first token was sent; or its finish reason is `error`;
-    - it has no usage, and no finish reason but `error`: a stream sends both last;
+    - it has no finish reason but `error`, and no usage: a stream sends both last; or usage of fewer output tokens than
+      its text has words, which is that of its first event (Anthropic sends one first and one last);
     - its text, where it was sent and no finish reason says `error`, does not end as finished text does.
+
+    or where such a call, and no span below it, failed because its reader left (Python's GeneratorExit).
 
     Severity: low. A reader who closes the window leaves the same trace as a connection that broke.
 
@@ -51,28 +56,44 @@ class IncompleteStream:
         faults = []
         cut = [span for span in trace.llm_spans if _is_cut(trace, span)]
         for span in cut or _left(trace):
-            text = span.output.text if span.output.state is _PRESENT else ""
-            said = f"; its text ends in {quoted(text[-80:])!r}" if text.strip() else ""
-            first = span.time_to_first_token_s
-            began = f" The first token came after {first:.2f} s." if first is not None else ""
-            faults.append(
-                finding(
-                    trace,
-                    self,
-                    culprit=span,
-                    kind=FindingKind.FAULT,
-                    severity=Severity.LOW,
-                    title=f"{label_of(span)} streams an answer that does not end",
-                    rationale=f"The stream ended after {span.duration_ms:.0f} ms with neither usage nor a finish "
-                    f"reason that tells of its end{said}.{began}",
-                    publish_at_once=False,
-                )
-            )
+            words = "ended with neither the usage nor a finish reason that tell of its end"
+            faults.append(self._finding(trace, span, "was left by its reader" if was_left(span) else words))
         return found(faults)
+
+    def _finding(self, trace: Trace, span: Span, words: str) -> Finding:
+        text = span.output.text if span.output.state is _PRESENT else ""
+        said = f"; its text ends in {quoted(text[-80:])!r}" if text.strip() else ""
+        first = span.time_to_first_token_s
+        began = f" The first token came after {first:.2f} s." if first is not None else ""
+        return finding(
+            trace,
+            self,
+            culprit=span,
+            kind=FindingKind.FAULT,
+            severity=Severity.LOW,
+            title=f"{label_of(span)} streams an answer that does not end",
+            rationale=f"The stream {words} after {span.duration_ms:.0f} ms{said}.{began}",
+            publish_at_once=False,
+        )
+
+
+def was_left(span: Span) -> bool:
+    """Return whether an LLM call failed because whoever read its stream stopped reading."""
+    error = span.error
+    return error is not None and span.kind is _LLM and error.error_type.rpartition(".")[2] == "GeneratorExit"
+
+
+def _is_of_the_start(usage: Usage, output: Content) -> bool:
+    """Return whether usage counts fewer tokens than the text has words."""
+    return output.state is _PRESENT and usage.output_tokens < len(output.text[:_READ_CHARACTERS].split())
 
 
 def _is_cut(trace: Trace, span: Span) -> bool:
-    return span.usage is None and span.error is None and _may_be_cut(span) and not is_wrapper(trace, span)
+    if span.error is not None:
+        return was_left(span) and span in trace.leaf_faults
+    if not _may_be_cut(span) or is_wrapper(trace, span):
+        return False
+    return span.usage is None or _is_of_the_start(span.usage, span.output)
 
 
 def _left(trace: Trace) -> list[Span]:

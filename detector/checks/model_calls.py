@@ -28,7 +28,10 @@ def is_wrapper(trace: Trace, span: Span) -> bool:
     """
     if span.kind is not _LLM:
         return False
+    echoes = trace.echoes
     for child in trace.children.get(span.span_id, ()):
+        if child.span_id in echoes:
+            continue
         if child.kind is _LLM and (_tells_its_end(child) or not _tells_its_end(span)) and not _says_more(span, child):
             return True
     parent = trace.by_id.get(span.parent_span_id) if span.parent_span_id else None

@@ -4,9 +4,11 @@ from typing import Final
 
 import pydantic
 
-from core.model.finding import Dimension, FindingKind, Severity
-from core.model.span import ContentState, FinishReason
+from core.model.finding import Dimension, Finding, FindingKind, Severity
+from core.model.span import ContentState, FinishReason, Span
 from core.model.trace import Trace
+from detector.checks.cut_answers import is_cut_answer, writer_of
+from detector.checks.errors import message_of
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.model_calls import finish_of, is_wrapper
 from detector.checks.port import Answer, CheckConfig, Need, found
@@ -27,10 +29,12 @@ class OutputCut:
 
     - it is an LLM call that did not fail, and no LLM span stands below it (wrappers repeat the finish reason);
     - its finish reason is `length`, in any dialect's word for it (max_tokens, max_output_tokens, …);
-    - its output tokens, where they were sent, number at least `min_output_tokens`.
+    - its output tokens, where they were sent, number at least `min_output_tokens`;
+
+    or where a span failed, and none of its children, because its client could not use an answer that was cut.
 
     Severity: high where nothing but the limit is left of the answer (output sent and blank: reasoning took all of it),
-    medium else.
+    or where its client failed on it; medium else.
 
     Not findings: answers of a few tokens (a classifier with `max_tokens=1`); a stream that broke (an error); a prompt
     that was too long (an error of class context overflow).
@@ -69,4 +73,24 @@ class OutputCut:
                     publish_at_once=False,
                 )
             )
+        told = {finding.span_ids[0] for finding in faults}
+        faults += [
+            self._failure(trace, span, writer)
+            for span in trace.leaf_faults
+            if is_cut_answer(span) and (writer := writer_of(trace, span)).span_id not in told
+        ]
         return found(faults)
+
+    def _failure(self, trace: Trace, span: Span, writer: Span) -> Finding:
+        said = quoted(message_of(span.error)) if span.error is not None else ""
+        return finding(
+            trace,
+            self,
+            culprit=writer,
+            others=[span] if span is not writer else [],
+            kind=FindingKind.FAULT,
+            severity=Severity.HIGH,
+            title=f"{label_of(writer)} is cut off by the token limit",
+            rationale=f"{label_of(span)} failed on the answer: {said}",
+            publish_at_once=False,
+        )

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from core.model.finding import Dimension, Finding, FindingKind, Severity
-from core.model.span import NO_DETAILS, ContentState, ErrorClass, FinishReason, Span, SpanError, SpanKind
+from core.model.span import NO_DETAILS, ContentState, FinishReason, Span, SpanError, SpanKind
 from core.model.trace import Trace
 from detector.checks.errors import blames_answer, message_of
 from detector.checks.finding import finding, label_of, quoted
@@ -20,7 +20,6 @@ from detector.checks.tool_text import decoded
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
 _LLM, _AGENT = SpanKind.LLM, SpanKind.AGENT
-_PARSE: Final = ErrorClass.PARSE
 # how titles name the two faults, and fingerprints
 _NO_JSON: Final = ("answers with text that is not JSON", "not_json")
 _BROKEN: Final = ("answers with JSON that breaks its schema", "schema")
@@ -97,7 +96,7 @@ class OutputSchema:
                 faults += self._judged(trace, span, schema)
         for span in trace.leaf_faults:
             error = span.error
-            if error is not None and error.error_class is _PARSE and blames_answer(span, error):
+            if error is not None and blames_answer(span, error):
                 faults += self._thrown(trace, span, error, {fault.span_ids[0] for fault in faults})
         return found(faults, otherwise=UNKNOWN if is_unknown else CLEAR)
 

@@ -55,7 +55,10 @@ class SlowFirstToken:
     def inspect(self, trace: Trace) -> Answer:
         """Return one fault for each model whose first token came late."""
         slowest: dict[str, Span] = {}
-        for span in trace.llm_spans:
+        spans = trace.llm_spans
+        if trace.echoes:
+            spans = [*spans, *(trace.by_id[span_id] for span_id in trace.echoes)]
+        for span in spans:
             first_s = span.time_to_first_token_s
             if first_s is None or first_s <= self._max_s or not self._is_late(trace, span, first_s):
                 continue
@@ -78,7 +81,7 @@ class SlowFirstToken:
             return False
         if span.scope.startswith(_STARTS_ITS_CLIENT) and span is trace.llm_spans[0]:
             return False
-        return not is_wrapper(trace, span)
+        return span.span_id in trace.echoes or not is_wrapper(trace, span)
 
     def _finding(self, trace: Trace, span: Span) -> Finding:
         tokens = f" for {span.usage.input_tokens} input tokens" if span.usage is not None else ""

@@ -160,7 +160,7 @@ class OverBudget:
     def _first_tokens_over(self, trace: Trace) -> tuple[list[_Over], bool]:
         over: list[_Over] = []
         is_unknown = False
-        for span in trace.llm_spans:
+        for span in (*trace.llm_spans, *(trace.by_id[span_id] for span_id in trace.echoes)):
             budget = _most_specific(self._of_first_token, span) if span.error is None else None
             if budget is None or is_wrapper(trace, span):
                 continue

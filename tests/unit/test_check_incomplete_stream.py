@@ -3,10 +3,13 @@
 import pytest
 
 from core.model.finding import Severity
-from core.model.span import Content, Details, FinishReason, Usage
+from core.model.span import Content, Details, ErrorClass, FinishReason, Usage
+from core.telemetry import Telemetry
+from detector.checks.config import ChecksConfig
 from detector.checks.incomplete_stream import IncompleteStream, IncompleteStreamConfig
 from detector.checks.model_calls import is_wrapper
 from detector.checks.port import Outcome
+from detector.checks.registry import Checks
 from tests.unit.checks_kit import Story, failed, present
 
 CHECK = IncompleteStream(IncompleteStreamConfig())
@@ -84,3 +87,19 @@ def test_the_upper_of_two_spans_of_a_call_is_the_call_where_it_alone_says_what_c
     lower = story.llm(upper.span_id, finish_reason=FinishReason.STOP)
     trace = story.trace()
     assert [is_wrapper(trace, span) for span in (upper, lower)] == [False, True]
+
+
+def test_usage_of_the_first_event_alone_is_no_end() -> None:
+    # Anthropic tells of the prompt's tokens, and one of the answer, before it speaks
+    text = present("Hello! Your flight TP532")
+    assert outcome(details=STREAMED, usage=Usage(40, 1), output=text) is Outcome.FOUND
+    assert outcome(details=STREAMED, usage=Usage(40, 9), output=text) is Outcome.CLEAR
+
+
+def test_a_reader_who_leaves_is_no_failure_of_the_call() -> None:
+    # LangChain: the generator is closed, which its tracer records as an error
+    error = failed("GeneratorExit()", error_type="GeneratorExit", error_class=ErrorClass.CANCELLED)
+    story = Story()
+    story.llm(story.root().span_id, details=STREAMED, output=present("Hello! Your"), error=error)
+    (fault,) = Checks(ChecksConfig(), Telemetry()).inspect(story.trace()).findings
+    assert (fault.check, fault.severity) == ("incomplete_stream", Severity.LOW)
