@@ -174,8 +174,18 @@ def _answer(speaker: Span | None, calls: Sequence[Span]) -> tuple[str, ContentSt
     return "", last.output.state if last is not None else _ABSENT, blamed
 
 
+def _unquoted(text: str) -> str:
+    """Return the text in a JSON string, which is what clients send of a workflow that returns one (OpenLLMetry)."""
+    try:
+        return msgspec.json.decode(text, type=str)
+    except (msgspec.DecodeError, UnicodeError):
+        return text
+
+
 def _said(output: Content) -> str:
     """Return what an output says to the user: plain text, or its last message where that is the assistant's."""
+    if output.text[:1] == '"' == output.text[-1:]:
+        return _unquoted(output.text)
     if output.text[:1] not in ("{", "["):
         return output.text
     messages = messages_of(output, role="assistant")

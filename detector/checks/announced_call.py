@@ -37,7 +37,10 @@ _INTENT_WORDS: Final = (
     "e will",
     "e need to",
 )
-_DENIAL: Final = re.compile(r"\b(?:not|never|if|unless|when|once|after|later|instead of|without)\b", re.IGNORECASE)
+# to the user, "I will ask you to call …" announces nothing either
+_DENIAL: Final = re.compile(
+    r"\b(?:not|never|if|unless|when|once|after|later|instead of|without|you to|you can|you could)\b", re.IGNORECASE
+)
 # "1. Use the search tool" is a plan, not an announcement
 _LISTED: Final = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s")
 _SENTENCE_CHARACTERS: Final = 200

@@ -37,7 +37,8 @@ class CallLoopConfig(CheckConfig):
 class CallLoop:
     """Found where one of these holds:
 
-    - two or three different tool calls take turns at least three times, one after the other, each with equal arguments
+    - two or three different tool calls take turns at least three times (ten where one of them acts anew with each call
+      or polls, as `repeated_tool_call` says), one after the other, each with equal arguments
       (JSON compared by value) in every round and, where results were sent, with equal results that are no errors;
     - two or three agents take turns at least three times, and what each was given, or what each answered, was sent and
       is the same in every round;

@@ -61,10 +61,13 @@ _SURE: Final = rf"""
   | status:\s*["']?error\b
   | \d+\ validation\ errors?\b                                              # pydantic
   | (?:input|output)\ validation\ error\b                                   # MCP
-  | tool\ (?:with\ name\ )?['"`]?[\w.\-]+['"`]?\ (?:is\ |was\ )?not\ (?:found|available|registered|supported|known)\s*(?:[.,:;!]|$)
+  | (?:the\ )?tool\ (?:with\ name\ )?['"`]?[\w.\-]+['"`]?\ (?:is\ |was\ )?not\ (?:found|available|registered|supported|known)
+        (?:\ in\ (?:agent|the|list|registry|toolset)\b|\s*(?:[.,:;!]|$))
   | tool\ ['"`]?[\w.\-]+['"`]?\ (?:does\ not\ exist|is\ not\ a\ valid\ tool)
   | ['"`]?[\w.\-]+['"`]?\ is\ not\ a\ (?:valid|known|recogni[sz]ed)\ (?:tool|function)\b
   | (?:unknown|unrecogni[sz]ed|no\ such)\ (?:tool|function)(?:\ name)?\s?(?::|['"`]|$)
+  | no\ (?:tool|function)\ (?:named|called|with)\b | (?:model\ tried\ to\ call\ )?unavailable\ tool\b   # Vercel AI
+  | invoking\ ['"`]?[\w.\-]+(?:\(\))?['"`]?\ failed\b                      # ADK
   | action\ ['"`]?[\w.\-\ ]+['"`]?\ don't\ exist                            # CrewAI
   | invalid\ (?:format|or\ incomplete\ response)\b                          # LangChain's agents
   | \[(?:errno|winerror)\ -?\d+\] | \[ssl[:\]]                              # OSError, ssl

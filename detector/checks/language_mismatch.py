@@ -21,7 +21,8 @@ from detector.checks.text.language import (
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
-# whoever names a language may have asked for it: names in English, and of the languages in themselves
+# whoever names a language may have asked for it: names in English, and of the languages in themselves; so may whoever
+# asks for the words of somebody else
 _NAMED: Final = re.compile(
     r"translat|übersetz|traduc|tradui|traduz|vertaal|tłumacz|перевед|перевод|переклад|çevir|翻[译譯訳]|번역|ترجم|अनुवाद"
     r"|\blanguage|sprache|\blangue|idioma|\blingua|\btaal\b|język|язык|\bdil[ie]?\b|语言|言語|언어"
@@ -31,7 +32,9 @@ _NAMED: Final = re.compile(
     r"|deutsch|englisch|französisch|spanisch|italienisch|español|inglés|francés|alemán|français|anglais|espagnol|allemand"
     r"|italiano|inglese|português|inglês|espanhol|nederlands|engels|svenska|engelska|dansk|norsk|engelsk|suomi|englanti"
     r"|polski|angielsk|česky|anglicky|română|engleză|magyar|angol|türkçe|ingilizce|tiếng|русск|английск|українськ)"
-    r"|英语|英文|中文|日本語|英語|한국어|영어",
+    r"|英语|英文|中文|日本語|英語|한국어|영어"
+    r"|\bquot(?:e|ation)\b|verbatim|lyrics|\boriginal\b|\bzitier|\bzitat|wörtlich|liedtext|\bcita(?:r|tion|zione)?\b|\bparoles\b"
+    r"|\bcitat|cytat|цитат|引用|原文|歌词|歌詞",
     re.IGNORECASE,
 )
 _RAW_CHARACTERS: Final = 500

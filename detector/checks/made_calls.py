@@ -1,5 +1,6 @@
 """Tool calls with their arguments and results, from whichever spans tell of them, and the turns they take."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -23,6 +24,26 @@ _PERIODS: Final = (2, 3)
 MIN_ROUNDS: Final = 3
 
 
+# a loop that is none until it goes on and on: published loop guards warn of these at ten
+MANY_ROUNDS: Final = 10
+# tools, and actions of tools for screens and browsers, that are made to be called again: they act, wait, or look anew
+_ACTS_ANEW: Final = re.compile(
+    r"(?:^|_)(?:sleep|wait|pause|delay|poll|scroll|click|doubleclick|tap|press|keypress|swipe|screenshot|snapshot|next|previous"
+    r"|prev|roll|undo|redo|zoom|flip|toss|spin|increment|decrement|tick|ping|heartbeat|random|refresh|reload|page_?(?:down|up))"
+    r"(?:_|$)"
+)
+_ACTION: Final = re.compile(r"""["'](?:action|command|cmd|type|operation)["']\s*:\s*["'](\w{1,40})["']""")
+_ACTION_WITHIN: Final = 500
+# what a poll is told while there is nothing to tell
+_PENDING: Final = re.compile(
+    r"\b(?:running|pending|queued|in[ _-]?progress|processing|not (?:yet )?ready|waiting|scheduled|initiali[sz]ing"
+    r"|building|deploying|starting|provisioning|in_queue|submitted|still)\b",
+    re.IGNORECASE,
+)
+_PENDING_WITHIN: Final = 500
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
 class MadeCall(msgspec.Struct, frozen=True, kw_only=True):
     """One call of a tool; `result` is None where it was not sent."""
 
@@ -30,6 +51,15 @@ class MadeCall(msgspec.Struct, frozen=True, kw_only=True):
     tool: str
     arguments: str
     result: str | None
+
+
+def may_repeat(call: MadeCall) -> bool:
+    """Return whether a call is sound when it is made again as it was: it acts anew (a click, a wait), or it polls."""
+    action = _ACTION.search(call.arguments, 0, _ACTION_WITHIN)
+    names = (call.tool, action[1]) if action is not None else (call.tool,)
+    if any(_ACTS_ANEW.search(_CAMEL.sub("_", name).replace("-", "_").replace(".", "_").lower()) for name in names):
+        return True
+    return call.result is not None and _PENDING.search(call.result, 0, _PENDING_WITHIN) is not None
 
 
 class Cycle(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +151,12 @@ def runs_of(keys: Sequence[object], period: int) -> list[tuple[int, int]]:
 
 
 def _is_known(cycle: Cycle) -> bool:
-    """Return whether each call of a cycle had but one result, as far as results were sent, and none was an error."""
+    """Return whether each call of a cycle had but one result, as far as results were sent, and none was an error.
+
+    Calls that may well repeat (`may_repeat`) have to go on for `MANY_ROUNDS`.
+    """
+    if cycle.rounds < MANY_ROUNDS and any(may_repeat(call) for call in cycle.calls[: cycle.period]):
+        return False
     for at in range(cycle.period):
         same = cycle.calls[at :: cycle.period]
         known = {plain_result(call.result)[0] for call in same if call.result is not None}

@@ -18,6 +18,13 @@ _ABOUT_ATTACKS: Final = re.compile(
 )
 # how CrewAI ends a run that took too many steps, in a user's message
 _OF_FRAMEWORKS: Final = re.compile(r"absolute best final answer", re.IGNORECASE)
+# who takes back what he said himself; an attacker speaks of "your instructions"
+_IGNORE: Final = "an order to ignore instructions"
+_OWN_WORDS: Final = re.compile(
+    r"\b(?:ignore|disregard|forget|discard)(?: (?:all|about|of|everything in))* my (?:own )?(?:previous|prior|last"
+    r"|earlier|first|original|other|past|former|above)? ?(?:messages?|prompts?|instructions?|commands?|tasks?)\b",
+    re.IGNORECASE,
+)
 _INVISIBLE: Final = ("hidden characters of Unicode's tag block", "a run of invisible characters")
 
 
@@ -48,8 +55,8 @@ class PromptInjection:
     read to its end.
 
     Not findings: the application's own instructions (system, developer) and the assistant's words; a framework's order
-    to stop and answer, which CrewAI writes as the user; the flags of England, Scotland and Wales, emoji and Persian
-    words, which hold single invisible characters.
+    to stop and answer, which CrewAI writes as the user; a user who takes back a message of his own; the flags of
+    England, Scotland and Wales, emoji and Persian words, which hold single invisible characters.
     """
 
     name = "prompt_injection"
@@ -110,6 +117,8 @@ def _proof(passage: Passage) -> str | None:
     if hidden is not None:
         return hidden
     if _ABOUT_ATTACKS.search(passage.text) or (passage.role == "user" and _OF_FRAMEWORKS.search(passage.text)):
+        return None
+    if passage.role == "user" and strong == _IGNORE and _OWN_WORDS.search(passage.text):
         return None
     weak = {n.label for n in needles if n.is_weak}
     return strong or (" and ".join(sorted(weak)) if len(weak) > 1 else None)

@@ -1,5 +1,6 @@
 """A model refuses to answer."""
 
+import re
 from typing import Final
 
 import pydantic
@@ -15,6 +16,10 @@ from detector.checks.text.scan import ANSWER, scan_of
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _FILTERED: Final = FinishReason.CONTENT_FILTER
+
+
+# a quotation that is open, or a colon that something is told behind; "I'm sorry: …" is no such
+_QUOTING: Final = re.compile(r"""(?:["“„«「]|.{16}[:：])[^"”»」.!?\n]*\Z""")
 
 
 class RefusalConfig(CheckConfig):
@@ -65,7 +70,9 @@ class Refusal:
                 (
                     n.label
                     for n, end in passage.needles
-                    if n.family == REFUSAL and end <= self._config.max_position_bytes
+                    if n.family == REFUSAL
+                    and end <= self._config.max_position_bytes
+                    and not _is_quoted(passage.text, end)
                 ),
                 None,
             )
@@ -92,3 +99,8 @@ class Refusal:
 
     def _counts(self, trace: Trace, span: Span) -> bool:
         return span.error is None and span.finish_reason is not _FILTERED and not is_wrapper(trace, span)
+
+
+def _is_quoted(text: str, end: int) -> bool:
+    """Return whether the words that end at this byte are told as somebody else's."""
+    return _QUOTING.search(text.encode("utf-8", "replace")[:end].decode("utf-8", "ignore")) is not None

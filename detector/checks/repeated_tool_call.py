@@ -9,8 +9,9 @@ from core.model.span import Span
 from core.model.trace import Trace
 from detector.checks.asked_calls import arguments_of, asked_calls, canonical
 from detector.checks.finding import finding, quoted
-from detector.checks.made_calls import NO_ARGUMENTS, MadeCall, calls_of_models, calls_of_tools, cycles_of
+from detector.checks.made_calls import NO_ARGUMENTS, MadeCall, calls_of_models, calls_of_tools, cycles_of, may_repeat
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
+from detector.checks.steps import owner_of
 from detector.checks.tool_text import error_text, plain_result
 
 
@@ -34,7 +35,9 @@ class RepeatedToolCallConfig(CheckConfig):
 class RepeatedToolCall:
     """Found where all of these hold for calls in one trace:
 
-    - the same tool was called with the same arguments (JSON compared by value) at least `min_repeats` times;
+    - one agent called the same tool with the same arguments (JSON compared by value) at least `min_repeats` times; a
+      tool that acts anew with each call (a click, a wait, a screenshot), or whose result says that something is still
+      going on, `high_repeats` times;
     - the arguments were sent; calls without arguments count only where their results were sent too;
     - none of the counted calls failed;
     - no two of the results that were sent differ.
@@ -42,14 +45,14 @@ class RepeatedToolCall:
     Calls are tool spans; where a trace has none, the calls that LLM outputs ask for, their results taken from the next
     LLM call's input.
 
-    Severity: medium, from `high_repeats` on high. One finding for each tool and trace, its fingerprint on the tool and
-    not on the arguments: those would make an issue of every question.
+    Severity: medium, from `high_repeats` on high; low for calls that may well repeat. One finding for each tool and
+    trace, its fingerprint on the tool and not on the arguments: those would make an issue of every question.
 
     Unknown where tools were called and no arguments were sent.
 
-    Not findings: polling (the result changes); retries after an error (`tool_failure` tells of the error); pagination
-    (the cursor changes the arguments); calls that take turns (`call_loop`); the same call by parallel branches fewer
-    than `min_repeats` times.
+    Not findings: polling (the result changes, or says "running"); the same look-up by several agents; retries after an
+    error (`tool_failure` tells of the error); pagination (the cursor changes the arguments); calls that take turns
+    (`call_loop`); the same call by parallel branches fewer than `min_repeats` times.
     """
 
     name = "repeated_tool_call"
@@ -77,7 +80,7 @@ class RepeatedToolCall:
             calls = calls_of_models(trace, asked)
             sent = any(call.arguments for _, call in asked)
         loops: dict[str, list[MadeCall]] = {}
-        for group in self._groups(calls):
+        for group in self._groups(trace, calls):
             if self._is_loop(group) and len(group) > len(loops.get(group[0].tool, ())):
                 loops[group[0].tool] = group
         if loops:
@@ -95,17 +98,18 @@ class RepeatedToolCall:
                 alike[key] = alike.get(key, 0) + 1
         return max(alike.values(), default=0) >= self._config.min_repeats
 
-    def _groups(self, calls: Sequence[MadeCall]) -> Iterator[list[MadeCall]]:
-        """Yield the calls of one tool with equal arguments, the failed ones left out."""
+    def _groups(self, trace: Trace, calls: Sequence[MadeCall]) -> Iterator[list[MadeCall]]:
+        """Yield the calls of one tool by one agent with equal arguments, the failed ones left out."""
         alike: dict[tuple[str, int], list[MadeCall]] = {}
         for call in calls:
             if call.arguments:
                 alike.setdefault((call.tool, _solid_length(call.arguments)), []).append(call)
-        groups: dict[tuple[str, str], list[MadeCall]] = {}
+        groups: dict[tuple[str, str, str], list[MadeCall]] = {}
         for candidates in alike.values():
             if len(candidates) >= self._config.min_repeats:
                 for call in candidates:
-                    groups.setdefault((call.tool, canonical(call.arguments)), []).append(call)
+                    key = (owner_of(trace, call.span), call.tool, canonical(call.arguments))
+                    groups.setdefault(key, []).append(call)
         for group in groups.values():
             if len(group) >= self._config.min_repeats:
                 sound = [call for call in group if call.result is None or error_text(call.result) is None]
@@ -116,11 +120,14 @@ class RepeatedToolCall:
         known = [plain_result(call.result)[0] for call in group if call.result is not None]
         if canonical(group[0].arguments) in NO_ARGUMENTS and len(known) < self._config.min_repeats:
             return False
-        return len(group) >= self._config.min_repeats and len(set(known)) <= 1
+        if len(group) < self._config.min_repeats or len(set(known)) > 1:
+            return False
+        return len(group) >= self._config.high_repeats or not may_repeat(group[0])
 
     def _finding(self, trace: Trace, group: list[MadeCall]) -> Finding:
         first, last = group[0], group[-1]
         elapsed_s = max(0, last.span.end_ns - first.span.start_ns) / 1e9
+        severity = Severity.HIGH if len(group) >= self._config.high_repeats else Severity.MEDIUM
         same = "with the same result each time" if first.result is not None else "(results were not sent)"
         return finding(
             trace,
@@ -128,7 +135,7 @@ class RepeatedToolCall:
             culprit=first.span,
             others=[call.span for call in group[1:]],
             kind=FindingKind.PATTERN,
-            severity=Severity.HIGH if len(group) >= self._config.high_repeats else Severity.MEDIUM,
+            severity=Severity.LOW if may_repeat(first) else severity,
             title=f"{first.tool} is called again and again with the same arguments",
             rationale=f"{first.tool} was called {len(group)} times in {elapsed_s:.1f} s with the arguments "
             f"{quoted(first.arguments)} {same}.",

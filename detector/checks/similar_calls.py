@@ -1,5 +1,6 @@
 """An agent asks a tool nearly the same question over and over, in other words each time."""
 
+import bisect
 import re
 from collections.abc import Sequence
 from typing import Any, Final
@@ -39,12 +40,14 @@ class SimilarCalls:
 
     - at least `min_similar` calls of one tool were given free text (a value of at least `min_words` words), and each of
       them shares `similarity_ratio` of the words with one before it;
-    - they are not all the same text (`repeated_tool_call` tells of that), and do not differ in numbers alone.
+    - they are not all the same text (`repeated_tool_call` tells of that), and do not differ in numbers alone;
+    - a model was asked anew before at least `min_similar` of them: what is asked at once is a list.
 
     Severity low: some of it is how research is done. One pattern for each tool and trace.
 
     Unknown where tools were called and no arguments were sent. Not findings: pagination and lists of ids (they differ
-    in numbers, or hold no free text); the same template filled with other names (they share less than half).
+    in numbers, or hold no free text); the same template filled with other names (they share less than half, or differ
+    in words with capitals alone).
     """
 
     name = "similar_calls"
@@ -69,12 +72,12 @@ class SimilarCalls:
                 continue
             told = [(span, text) for span in spans if (text := arguments_of(span))]
             are_sent = are_sent and bool(told)
-            group = self._alike(told[: self._config.max_calls])
+            group = self._alike(trace, told[: self._config.max_calls])
             if group:
                 findings.append(self._finding(trace, tool, group))
         return found(findings, otherwise=CLEAR if are_sent else UNKNOWN)
 
-    def _alike(self, told: Sequence[tuple[Span, str]]) -> list[tuple[Span, str]]:
+    def _alike(self, trace: Trace, told: Sequence[tuple[Span, str]]) -> list[tuple[Span, str]]:
         """Return the largest group of calls in which each resembles an earlier one."""
         if len(told) < self._config.min_similar or not self._may_be_alike([text for _, text in told]):
             return []
@@ -84,7 +87,9 @@ class SimilarCalls:
             words = frozenset(_WORD.findall(text.lower()))
             if len(words) < self._config.min_words:
                 continue
-            at = next((g for g in groups if any(self._is_like(words, other) for _, _, other in g)), None)
+            at = next(
+                (g for g in groups if any(self._is_like(words, o) and not _is_template(text, t) for _, t, o in g)), None
+            )
             if at is None:
                 groups.append([(span, text, words)])
             else:
@@ -93,6 +98,8 @@ class SimilarCalls:
         if len(largest) < self._config.min_similar:
             return []
         if len({_NUMBER.sub("#", text) for _, text, _ in largest}) < 2:
+            return []
+        if _rounds(trace, [span for span, _, _ in largest]) < self._config.min_similar:
             return []
         return [(span, text) for span, text, _ in largest]
 
@@ -104,7 +111,8 @@ class SimilarCalls:
         shortest = 0
         before: set[str] = set()
         for text in texts:
-            pieces = set(text.split())
+            # quotation marks cling to the first and the last word of a value
+            pieces = set(text.replace('"', " ").split())
             # what it shares with one of them it shares with all of them together
             if before and len(pieces & before) >= least * (len(pieces) + shortest):
                 missing -= 1
@@ -134,6 +142,21 @@ class SimilarCalls:
             target=target_of(first[0]),
             publish_at_once=False,
         )
+
+
+def _rounds(trace: Trace, spans: Sequence[Span]) -> int:
+    """Return how often a model was asked before calls of these were made; of calls made at once none is a rewording."""
+    asked = [llm.start_ns for llm in trace.llm_spans]
+    return len({bisect.bisect(asked, span.start_ns) for span in spans}) if asked else len(spans)
+
+
+def _is_template(one: str, other: str) -> bool:
+    """Return whether two texts are one but for names or numbers in the same places: a list is gone through."""
+    mine, theirs = one.split(), other.split()
+    if len(mine) != len(theirs):
+        return False
+    differing = [pair for pair in zip(mine, theirs, strict=True) if pair[0] != pair[1]]
+    return bool(differing) and all(not a.islower() and not b.islower() for a, b in differing)
 
 
 def _free_text(arguments: str) -> str:

@@ -27,6 +27,7 @@ _UNKNOWN: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_NAMES_ONE: Final = re.compile(r"['\"`][\w.\-]+['\"`]|(?:tool|function|name)(?: name)?:? \w")
 # a member of an enum costs 100 ns to look up in Python 3.11
 _TOOL: Final = SpanKind.TOOL
 _READ_CHARACTERS: Final = 600
@@ -79,9 +80,9 @@ class UnknownTool:
             if _has_run(trace, call.name):
                 continue
             answer = _answer_to(trace, call)
-            said = _said(call, answer[1]) if answer is not None else ""
-            if answer is not None and not said and not _is_error(answer):
+            if answer is not None and not _is_error(answer):
                 continue
+            said = _said(call, answer[1]) if answer is not None else ""
             if (tools or said) and (answer is not None or trace.llm_spans[-1].start_ns >= span.end_ns):
                 faults[call.name] = self._finding(trace, span, call, tools, said, answer)
         return found(list(faults.values()), otherwise=UNKNOWN if is_unknown else CLEAR)
@@ -153,12 +154,16 @@ def _first_of(trace: Trace, name: str) -> Span | None:
 
 
 def _is_error(answer: tuple[Span, str]) -> bool:
-    return answer[0].kind is _TOOL or error_text(answer[1]) is not None
+    return answer[0].kind is _TOOL or answer[0].error is not None or error_text(answer[1]) is not None
 
 
 def _said(call: ToolCall, text: str) -> str:
-    """Return the text where it says that there is no such tool, else an empty one."""
+    """Return the text where it says that there is no such tool, else an empty one.
+
+    It names the tool, or no other: "function 'total' not found" is what a search for functions says.
+    """
     head = text[:_READ_CHARACTERS]
-    if _UNKNOWN.search(head) or re.search(rf"KeyError:? *['\"]{re.escape(call.name)}['\"]", head):
+    match = _UNKNOWN.search(head)
+    if match is not None and (call.name in head or not _NAMES_ONE.search(head, match.start())):
         return text.strip()
-    return ""
+    return text.strip() if re.search(rf"KeyError:? *['\"]{re.escape(call.name)}['\"]", head) else ""

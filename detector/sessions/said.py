@@ -43,8 +43,8 @@ class Said(Words):
 
     @functools.cached_property
     def says_no_answer(self) -> bool:
-        """Return whether it says that there is no answer, or that something failed."""
-        return lexicon.says_no_answer(self.plain.replace(",", ""))
+        """Return whether it says that there is no answer, or that something failed, outside of what is quoted."""
+        return lexicon.says_no_answer(self.own)
 
     @functools.cached_property
     def takes_back(self) -> bool:

@@ -54,3 +54,18 @@ def test_words_further_down_are_about_something_else() -> None:
     story = Story()
     story.llm(input=present("hi"), output=present(f"{'The hotel has a pool. ' * 30} An agent may say: {WORDS}"))
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Models say things such as "I can\'t help with that".',
+        "This is how a model refuses to answer: I can't help with that.",
+        '"I refuse to sell it for less!" the shopkeeper shouts.',
+        "A refund is against our policy for used tickets.",
+    ],
+)
+def test_quotations_and_the_policy_of_a_shop_are_no_refusal(text: str) -> None:
+    story = Story()
+    story.llm(output=present(text))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR

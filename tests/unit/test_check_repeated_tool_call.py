@@ -6,7 +6,7 @@ import pydantic
 import pytest
 
 from core.model.finding import FindingKind, Severity
-from core.model.span import Content, ToolCall
+from core.model.span import Content, SpanKind, ToolCall
 from detector.checks.asked_calls import canonical
 from detector.checks.port import Outcome
 from detector.checks.repeated_tool_call import RepeatedToolCall, RepeatedToolCallConfig
@@ -135,3 +135,33 @@ def test_a_wrapper_that_repeats_a_call_counts_once() -> None:
 def test_limits_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(pydantic.ValidationError, match=r"`high_repeats` \(2\)"):
         RepeatedToolCallConfig(min_repeats=3, high_repeats=2)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "result"),
+    [
+        ("sleep", '{"seconds": 5}', "slept"),
+        ("browserClick", '{"ref": "e5"}', "ok"),
+        ("computer", '{"action": "screenshot"}', "[image]"),
+        ("page_down", "{}", "ok"),
+        ("get_build", '{"id": 7}', '{"state": "in_progress"}'),
+    ],
+)
+def test_what_acts_anew_or_polls_may_repeat_until_it_does_so_too_often(tool: str, arguments: str, result: str) -> None:
+    story = Story()
+    root = story.root()
+    for _ in range(9):
+        story.tool(tool, root.span_id, arguments=arguments, output=present(result))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+    story.tool(tool, root.span_id, arguments=arguments, output=present(result))
+    (finding,) = CHECK.inspect(story.trace()).findings
+    assert finding.severity is Severity.LOW
+
+
+def test_agents_that_look_up_the_same_each_repeat_nothing() -> None:
+    story = Story()
+    root = story.root()
+    for _ in range(4):
+        worker = story.add(SpanKind.AGENT, "worker", parent=root.span_id)
+        story.tool("get_policy", worker.span_id, arguments='{"id": 1}', output=present("be kind"))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR

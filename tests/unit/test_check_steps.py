@@ -205,3 +205,33 @@ def test_pages_numbers_ids_and_two_tries_are_no_pattern(arguments: list[str]) ->
 
 def test_similar_calls_are_unknown_where_no_arguments_were_sent() -> None:
     assert SIMILAR.inspect(asking("", "", "").trace()).outcome is Outcome.UNKNOWN
+
+
+def test_what_is_asked_at_once_and_a_list_that_is_gone_through_are_not_asked_again() -> None:
+    at_once, listed, reworded = Story(), Story(), Story()
+    for story, texts in (
+        (at_once, ["opening hours of the town museum", "opening hours of the sea museum", "opening hours of a museum"]),
+        (listed, [f"what is the population of the city of {city}" for city in ("Rome", "Paris", "Oslo", "Bern")]),
+        (
+            reworded,
+            ["opening hours of the town museum", "town museum opening hours", "when opens the town museum hours"],
+        ),
+    ):
+        root = story.root()
+        story.llm(root.span_id)
+        for n, text in enumerate(texts):
+            if n and story is not at_once:
+                story.llm(root.span_id)
+            story.tool("web_search", root.span_id, arguments=f'{{"query": "{text}"}}')
+    assert SIMILAR.inspect(at_once.trace()).outcome is Outcome.CLEAR
+    assert SIMILAR.inspect(listed.trace()).outcome is Outcome.CLEAR
+    assert SIMILAR.inspect(reworded.trace()).outcome is Outcome.FOUND
+
+
+def test_what_the_user_is_to_do_is_no_announcement() -> None:
+    story = Story()
+    root = story.root()
+    said = present("I will ask you to call search_agent with the path.")
+    story.llm(root.span_id, input=OFFERED, output=said)
+    story.tool("other", root.span_id)
+    assert ANNOUNCED.inspect(story.trace()).outcome is Outcome.CLEAR

@@ -115,3 +115,16 @@ def test_a_tool_span_that_only_says_that_there_is_no_such_tool_did_not_run() -> 
     story, _ = asking("book_train")
     story.tool("book_train", output=present("Error: book_train is not a valid tool, try one of [get_weather]."))
     assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Error: function 'total' not found in orders.py",
+        "Tool not found errors explained\n" + "When an agent calls a tool … " * 30,
+    ],
+)
+def test_what_a_tool_could_not_find_is_another_matter(text: str) -> None:
+    story, _ = asking("search_symbols", details=Details())
+    told(story, text)
+    assert CHECK.inspect(story.trace()).outcome is Outcome.UNKNOWN

@@ -175,3 +175,10 @@ def test_a_digest_can_be_written_and_read_and_so_can_one_of_fewer_fields() -> No
     turn = Turn("q", ContentState.PRESENT, "a", ContentState.TRUNCATED, evaluations=(Evaluation(name="n"),))
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(turn), type=Turn) == turn
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(["q"]), type=Turn) == Turn("q")
+
+
+def test_a_text_that_a_workflow_returns_as_json_is_the_answer_without_its_quotes() -> None:
+    story = Story()
+    root = story.add(SpanKind.CHAIN, "flow", input=present("When?"), output=present('"At \\"nine\\"."'))
+    story.llm(root.span_id, input=chat(("user", "When?")), output=present('At "nine".'))
+    assert digest(story).answer == 'At "nine".'

@@ -31,8 +31,10 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
         ),
         r"\bi (?:respectfully )?(?:decline|refuse) to\b",
         (
-            r"\b(?:violates?|goes against|against|outside) (?:my|our|openai's|anthropic's|google's) "
-            r"(?:ethical |content |usage |safety )?(?:guidelines|policies|policy|programming|principles)\b"
+            # "against our policy" is how a shop says no
+            r"\b(?:violates?|goes against|against|outside) (?:(?:my|openai's|anthropic's|google's) "
+            r"(?:ethical |content |usage |safety )?|our (?:ethical |content |usage |safety ))"
+            r"(?:guidelines|policies|policy|programming|principles)\b"
         ),
         r"\bi(?:'m| am) not comfortable (?:with|helping|assisting|providing|writing|discussing)\b",
         r"\bi (?:don't|do not) feel comfortable (?:with|helping|assisting|providing|writing|discussing)\b",
