@@ -14,6 +14,9 @@ QUOTED_CHARACTERS: Final = 300
 # a finding names the spans that a person would open, not every one of a long loop
 _MAX_SPAN_IDS: Final = 20
 _MAX_TITLE_CHARACTERS: Final = 120
+# a name of a tool, a model or an error is shorter; what a client sends instead of one may be a whole document
+MAX_NAME_CHARACTERS: Final = 200
+_MAX_RATIONALE_CHARACTERS: Final = 4_000
 
 
 def finding(
@@ -59,13 +62,13 @@ def finding(
         fingerprint=fingerprint,
         routing_key=trace.routing_key,
         title=title[:_MAX_TITLE_CHARACTERS],
-        rationale=rationale,
+        rationale=rationale[:_MAX_RATIONALE_CHARACTERS],
         trace_id=trace.trace_id,
         session_id=trace.session_id,
         span_ids=tuple(spans)[:_MAX_SPAN_IDS],
         service=culprit.service,
-        target=target,
-        error_type=error_type,
+        target=target[:MAX_NAME_CHARACTERS],
+        error_type=error_type[:MAX_NAME_CHARACTERS],
         release=culprit.release,
         environment=culprit.environment,
         observed_at_ns=culprit.end_ns,

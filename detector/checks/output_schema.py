@@ -36,9 +36,11 @@ _STOPPED: Final = frozenset(
 )
 _JSON_TYPES: Final = frozenset({"json", "json_object", "json_schema", "object", "array", "application/json"})
 # a block of code around the JSON, which nearly all parsers of model output take off
-_FENCED: Final = re.compile(r"```[\w-]*\s*\n?(.*?)```", re.DOTALL)
+_FENCED: Final = re.compile(r"```[\w-]*+(.*?)```", re.DOTALL)
 # thoughts that a model writes before its answer, which clients of such models take off
 _THOUGHTS: Final = re.compile(r"\A\s*<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL)
+_LENIENT: Final = json.JSONDecoder(strict=False)
+_BLANKS: Final = re.compile(r"\s*")
 # an answer is parsed up to this size; a longer one is not judged
 _READ_CHARACTERS: Final = 500_000
 
@@ -202,12 +204,12 @@ def _values(text: str, *, allow_fences: bool) -> list[object]:
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         pass
     # several choices stand one after the other; Python's parser also takes NaN and line breaks in strings
-    decoder, values, at = json.JSONDecoder(strict=False), [], 0
+    text, values, at = text.strip(), [], 0
     try:
-        while (rest := text[at:].lstrip()) != "":
-            value, end = decoder.raw_decode(rest)
+        while at < len(text):
+            value, at = _LENIENT.raw_decode(text, at)
             values.append(value)
-            at += len(text[at:]) - len(rest) + end
+            at = _BLANKS.match(text, at).end()  # type: ignore[union-attr]
     except (ValueError, RecursionError):
         return []
     return values

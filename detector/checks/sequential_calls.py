@@ -22,6 +22,8 @@ _NS: Final = 1e9
 # a stretch of plain words: long enough to be no coincidence, and without what JSON would write otherwise
 _STRETCH: Final = re.compile(r"[A-Za-z0-9 ,.:;-]{24}")
 _MAX_STRETCHES: Final = 20
+# calls in a row that are compared, each with all before it: a batch may have thousands
+_MAX_COMPARED: Final = 30
 # texts are searched up to this size; longer ones are taken as dependent
 _READ_CHARACTERS: Final = 200_000
 
@@ -80,7 +82,7 @@ class SequentialCalls:
                 continue
             by_call = tool_spans_by_call(trace)
             ids = {call.call_id for call in llm.output.tool_calls}
-            ran = sorted((by_call[i] for i in ids if i in by_call), key=lambda span: span.start_ns)
+            ran = sorted((by_call[i] for i in ids if i in by_call), key=lambda span: (span.start_ns, span.span_id))
             if self._is_waste(trace, ran):
                 yield ran
 
@@ -89,7 +91,7 @@ class SequentialCalls:
             if len(children) < self._config.min_siblings:
                 continue
             for _, run in itertools.groupby(children, key=lambda span: (span.kind, target_of(span))):
-                group = list(run)
+                group = list(itertools.islice(run, _MAX_COMPARED))
                 if group[0].kind not in _INDEPENDENT_KINDS or len(group) < self._config.min_siblings:
                     continue
                 if self._is_waste(trace, group) and _are_independent(group):

@@ -79,6 +79,7 @@ class SimilarCalls:
 
     def _alike(self, trace: Trace, told: Sequence[tuple[Span, str]]) -> list[tuple[Span, str]]:
         """Return the largest group of calls in which each resembles an earlier one."""
+        told = [(span, text) for span, text in told if len(text) <= _MAX_CHARACTERS]
         if len(told) < self._config.min_similar or not self._may_be_alike([text for _, text in told]):
             return []
         groups: list[list[tuple[Span, str, frozenset[str]]]] = []
@@ -161,8 +162,6 @@ def _is_template(one: str, other: str) -> bool:
 
 def _free_text(arguments: str) -> str:
     """Return the texts of several words in arguments: their values where they are JSON, else the whole."""
-    if len(arguments) > _MAX_CHARACTERS:
-        return ""
     try:
         value = msgspec.json.decode(arguments)
     except (msgspec.DecodeError, RecursionError, UnicodeError):

@@ -17,7 +17,7 @@ _AGENT: Final = SpanKind.AGENT
 # the sentences of LangGraph, LangChain and CrewAI, smolagents, AutoGen, LlamaIndex, Semantic Kernel: at the start of a
 # text, or of a message in it
 _SENTENCE: Final = re.compile(
-    r"""(?:\A|["'>\n])\s*(
+    r"""(?:\A|["'>\n])\s{0,4}(
         sorry,\ need\ more\ steps\ to\ process\ this\ request
       | agent\ stopped\ due\ to\ (?:max(?:imum)?[ _]iterations|(?:an?\ )?iteration\ limit|a?\ ?time\ limit)
       | (?:maximum|max)\ (?:number\ of\ )?(?:iterations|steps|turns)(?:\ of)?(?:\ \(?\d+\)?)?\ (?:was\ |were\ )?

@@ -166,4 +166,5 @@ def _said(call: ToolCall, text: str) -> str:
     match = _UNKNOWN.search(head)
     if match is not None and (call.name in head or not _NAMES_ONE.search(head, match.start())):
         return text.strip()
-    return text.strip() if re.search(rf"KeyError:? *['\"]{re.escape(call.name)}['\"]", head) else ""
+    is_key = "KeyError" in head and any(f"{quote}{call.name}{quote}" in head for quote in "'\"")
+    return text.strip() if is_key else ""

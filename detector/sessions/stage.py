@@ -72,6 +72,7 @@ class SessionsProcessor:
         self._traces: dict[_Key, dict[str, TraceInSession]] = {}
         self._due: list[tuple[float, _Key]] = []
         self._scheduled: set[_Key] = set()
+        self._unseen: list[tuple[float, _Key]] = []
         self._changes: dict[bytes, bytes | None] = {}
         self._now_s = 0.0
         self.open_count = 0
@@ -169,7 +170,7 @@ class SessionsProcessor:
             self._close(key, is_silent=at_s - before.last_activity_s > self._config.gap_s)
             self._forget_traces(key)
         elif len(self._parts) >= self._config.max_open:
-            oldest = min(self._parts, key=lambda k: (self._parts[k].last_activity_s, k))
+            oldest = self._unseen_for_longest()
             self._close(oldest, is_silent=False)
             self._forget(oldest)
             self._telemetry.count("clearwatch.dropped", reason="session_evicted")
@@ -187,6 +188,20 @@ class SessionsProcessor:
         self._schedule(key)
         self.open_count += 1
         return part
+
+    def _unseen_for_longest(self) -> _Key:
+        """Return the session with the earliest last activity.
+
+        Sorted are all of them at once, and again when those are used up or have been seen since: to look through all
+        for each one that goes would cost 15 ms with 50,000.
+        """
+        while True:
+            if not self._unseen:
+                self._unseen = sorted(((part.last_activity_s, k) for k, part in self._parts.items()), reverse=True)
+            seen_s, key = self._unseen.pop()
+            part = self._parts.get(key)
+            if part is not None and part.last_activity_s == seen_s:
+                return key
 
     def _withdraw(self, withdrawal: TraceWithdrawal) -> None:
         key = (withdrawal.routing_key, withdrawal.session_id or withdrawal.stitched)

@@ -193,6 +193,14 @@ def test_sessions_are_bounded_and_counted() -> None:
     assert sessions.numbers == (10, 5)
 
 
+def test_the_session_that_goes_is_the_one_unseen_for_longest_also_where_others_were_seen_since() -> None:
+    sessions = Sessions(max_open=3)
+    sessions.take(*(version(f"t{n}", n, session_id=f"s{n}") for n in range(4)))  # s0 goes
+    sessions.take(version("t1", 5, session_id="s1", span_count=4), version("u1", 6, session_id="s2"))
+    sessions.take(*(version(f"t{n}", n, session_id=f"s{n}") for n in range(7, 9)))  # s3, then s1
+    assert {s.session_id for s in sessions.processor.sessions} == {"s2", "s7", "s8"}
+
+
 def test_restarts_give_what_an_uninterrupted_run_gives() -> None:
     chance = random.Random(3)
     steady, restarted = Sessions(gap_s=50, max_s=400), Sessions(gap_s=50, max_s=400)

@@ -1,6 +1,7 @@
 """How a session check words what it found: one constructor, so that fingerprints, ids and bounds are the same."""
 
 from core.model.finding import Finding, FindingKind, Severity, Source, finding_id_of
+from detector.checks.finding import MAX_NAME_CHARACTERS
 from detector.checks.fingerprint import fingerprint_of
 from detector.sessions.checks.port import SessionCheck
 from detector.sessions.conversation import Conversation, TurnInSession
@@ -51,7 +52,7 @@ def session_finding(
         session_id=conversation.session_id,
         span_ids=(culprit,) if culprit else (),
         service=blamed.service,
-        target=blamed.turn.agent,
+        target=blamed.turn.agent[:MAX_NAME_CHARACTERS],
         error_type=error_type,
         release=blamed.release,
         environment=blamed.environment,
