@@ -4,7 +4,7 @@ Only where a session id may not look as it should are spans parsed. Bytes are co
 resource and scope share one frame. Framing: https://protobuf.dev/programming-guides/encoding/.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from core.otlp.slim import varint
@@ -36,7 +36,11 @@ def build_traces_data(
     chunks: list[bytes] = []
     for start, stop in _divided(slices, spans, max_bytes - room):
         if session_id or user_id:
-            carrier = next((n for n in range(start, stop) if not slices[n].parent_span_id), start)
+            carrier = start
+            for number in range(start, stop):
+                if not slices[number].parent_span_id:
+                    carrier = number
+                    break
             spans[carrier] = stamped(spans[carrier], session_id=session_id, user_id=user_id)
         chunks.append(_joined(slices[start:stop], spans[start:stop]))
     return chunks
@@ -48,13 +52,15 @@ def join_spans(slices: Sequence[SpanSlice], *, max_bytes: int) -> list[bytes]:
     return [_joined(slices[start:stop], spans[start:stop]) for start, stop in _divided(slices, spans, max_bytes)]
 
 
-def _divided(slices: Sequence[SpanSlice], spans: Sequence[bytes], max_bytes: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of each chunk."""
+def _divided(slices: Sequence[SpanSlice], spans: Sequence[bytes], max_bytes: int) -> Sequence[tuple[int, int]]:
+    """Return (start, stop) of each chunk."""
+    if not slices:
+        return ()
     # most traces are one chunk, even if each span had a frame of its own
     context = sum([len(item.resource) + len(item.scope) for item in slices])
-    if slices and sum(map(len, spans)) + context + 3 * _FRAMING * len(slices) <= max_bytes:
-        yield 0, len(slices)
-        return
+    if sum(map(len, spans)) + context + 3 * _FRAMING * len(slices) <= max_bytes:
+        return ((0, len(slices)),)
+    found: list[tuple[int, int]] = []
     start = size = 0
     last: SpanSlice | None = None
     for number, item in enumerate(slices):
@@ -64,13 +70,13 @@ def _divided(slices: Sequence[SpanSlice], spans: Sequence[bytes], max_bytes: int
         elif item.scope != last.scope:
             cost += len(item.scope) + _FRAMING
         if number > start and size + cost > max_bytes:
-            yield start, number
+            found.append((start, number))
             start, size = number, 0
             cost = len(spans[number]) + len(item.resource) + len(item.scope) + 3 * _FRAMING
         size += cost
         last = item
-    if slices:
-        yield start, len(slices)
+    found.append((start, len(slices)))
+    return found
 
 
 def _joined(slices: Sequence[SpanSlice], spans: Sequence[bytes]) -> bytes:
@@ -93,7 +99,8 @@ def _joined(slices: Sequence[SpanSlice], spans: Sequence[bytes]) -> bytes:
             scope = item.scope
             inner_at = len(parts)
             parts += (b"", scope)
-        parts += (frames[len(span)], span)
+        parts.append(frames[len(span)])
+        parts.append(span)
     _close(parts, _SCOPE_SPANS, inner_at)
     _close(parts, _RESOURCE_SPANS, outer_at)
     return b"".join(parts)

@@ -95,11 +95,15 @@ def with_sane_session(span: bytes) -> bytes:
 
 def stamped(span: bytes, *, session_id: str, user_id: str) -> bytes:
     """Return the span with `session.id` and `user.id` appended to its wire bytes, each unless it is known or empty."""
-    wanted = [(_SESSION, session_id[:MAX_SESSION_CHARS]), (_USER, user_id)]
+    found = span
     try:
-        return span + b"".join(text_attribute(key, text) for key, text in wanted if text and not _has(span, key))
+        if session_id and not _has(span, _SESSION):
+            found += text_attribute(_SESSION, session_id[:MAX_SESSION_CHARS])
+        if user_id and not _has(span, _USER):
+            found += text_attribute(_USER, user_id)
     except ParseError:
         return span
+    return found
 
 
 def _has(span: bytes, key: bytes) -> bool:

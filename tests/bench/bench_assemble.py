@@ -7,6 +7,7 @@ schema: on a shared machine only the ratio to that holds from run to run. Usage:
 """
 
 import gc
+import operator
 import random
 import statistics
 import time
@@ -32,6 +33,7 @@ from tests.properties.assembler_model import PARTITIONS, Inspection, Rules
 TRACES = 640
 TRACES_A_RECORD = 32
 ROUNDS = 9
+_odd_session = operator.attrgetter("odd_session")
 
 
 class _Nothing:
@@ -103,7 +105,7 @@ def run() -> list[tuple[str, float, str]]:
 
 
 def _built(pieces: Sequence[SpanSlice], trace: Trace) -> list[bytes]:
-    mend = any(span.odd_session for span in trace.spans)
+    mend = any(map(_odd_session, trace.spans))
     return build_traces_data(
         pieces, session_id=trace.session_id, user_id=trace.user_id, max_bytes=800_000, mend_sessions=mend
     )
