@@ -33,6 +33,8 @@ class _Gathered:
         self.refusals: list[str] = []
         self.finish = FinishReason.UNKNOWN
         self.has_text = False
+        self.joint = "\n"
+        """What stands between two texts."""
 
     def say(self, value: Any) -> None:
         """Add text: a string, or a list of content parts."""
@@ -124,7 +126,7 @@ class _Gathered:
 
     def answer(self) -> Answer:
         """Return what was gathered."""
-        text = "\n".join(self.texts)
+        text = self.joint.join(self.texts)
         state = ContentState.PRESENT if self.has_text or self.calls or self.refusals else ContentState.ABSENT
         if text and state_of(text) is not ContentState.PRESENT:
             state, text = state_of(text), text if state_of(text) is ContentState.TRUNCATED else ""
@@ -174,8 +176,12 @@ def of_messages(messages: Iterable[Any]) -> Answer:
     """Return the answer in parsed messages; an empty list is an empty answer, not an absent one."""
     gathered = _Gathered()
     said = list(messages)
-    for message in _without_pieces(said) if len(said) > 1 else said:
+    several = len(said) > 1
+    for message in _without_pieces(said) if several else said:
         gathered.message(message)
+    if several and all(isinstance(message, dict) and message.get("role") == "model" for message in said):
+        # Gemini's word: each is a chunk of what was streamed (Gemini CLI)
+        gathered.joint = ""
     gathered.has_text = gathered.has_text or not said
     return gathered.answer()
 

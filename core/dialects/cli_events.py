@@ -1,4 +1,4 @@
-"""Log events of coding agents (Claude Code, Codex CLI, Gemini CLI): errors, prompts and usage, never other content.
+"""Log events of coding agents (Claude Code, Codex CLI, Gemini CLI): errors, prompts, answers and usage.
 
 Where such an event was written within a span, its facts are added to that span in the words of OTel GenAI. Names:
 the monitoring pages of the three tools. Several events may belong to one span: usage and cost are summed.
@@ -15,10 +15,11 @@ _CLAUDE_SCOPE: Final = "com.anthropic.claude_code"
 _CLAUDE: Final = "claude_code."
 
 _PROMPTS: Final = frozenset({"claude_code.user_prompt", "codex.user_prompt", "gemini_cli.user_prompt"})
+_RESPONSES: Final = frozenset({"claude_code.assistant_response"})
 _ANSWERS: Final = frozenset({"claude_code.api_request", "codex.sse_event", "gemini_cli.api_response"})
 _ERRORS: Final = frozenset({"claude_code.api_error", "codex.api_request", "gemini_cli.api_error"})
 _TOOLS: Final = frozenset({"claude_code.tool_result", "codex.tool_result", "gemini_cli.tool_call"})
-NAMES: Final = _PROMPTS | _ANSWERS | _ERRORS | _TOOLS
+NAMES: Final = _PROMPTS | _RESPONSES | _ANSWERS | _ERRORS | _TOOLS
 """The events that say something of their span."""
 
 # attribute of an event -> what it counts; Claude's input does not include what was read from or written to the cache
@@ -39,6 +40,7 @@ _OWN_USAGE: Final = frozenset(
     {b"input_tokens", b"output_tokens", b"gen_ai.usage.input_tokens", b"gen_ai.usage.output_tokens"}
 )
 _OWN_INPUT: Final = frozenset({b"gen_ai.input.messages", b"input.value", b"user_prompt", b"new_context"})
+_OWN_OUTPUT: Final = frozenset({b"gen_ai.output.messages", b"output.value", b"response.model_output"})
 _COST: Final = b"gen_ai.usage.cost"
 _FAILED_FROM: Final = 400
 
@@ -67,7 +69,7 @@ class Gathered:
     def __init__(self) -> None:
         self._counts: dict[bytes, int] = {}
         self._cost_usd = 0.0
-        self._prompt = ""
+        self._prompt = self._response = ""
         self._error: bytes = b""
         """Of the last request, where that failed: an error before it was survived."""
         self._tool_error: bytes = b""
@@ -76,6 +78,9 @@ class Gathered:
         """Take one event."""
         if name in _PROMPTS:
             self._prompt = text(found.get("prompt")) or self._prompt
+        elif name in _RESPONSES:
+            # of several in a turn the last one is its answer
+            self._response = text(found.get("response")) or self._response
         elif name in _TOOLS:
             has_failed = str(found.get("success", "")).lower() == "false"
             self._tool_error = _failure(found, time_ns) if has_failed else b""
@@ -99,6 +104,9 @@ class Gathered:
         if self._prompt and not _OWN_INPUT & keys:
             key = b"gen_ai.input.messages"
             pairs[key] = text_pair(key, self._prompt)
+        if self._response and not _OWN_OUTPUT & keys:
+            key = b"gen_ai.output.messages"
+            pairs[key] = text_pair(key, self._response)
         return pairs
 
     def events(self, span_name: str) -> list[bytes]:

@@ -126,7 +126,8 @@ _HTTP: Final = {
     529: ErrorClass.SERVER,
 }
 _CODE_IN_TEXT: Final = re.compile(
-    r"(?:error code|status[_ ]?code|http(?:/\d(?:\.\d)?)?(?: status)?(?: code)?|returned(?: error)?|status)\W{0,3}"
+    r"(?:error code|status[_ ]?code|http(?:/\d(?:\.\d)?)?(?: status)?(?: code)?|returned(?: error)?|status"
+    r"|\"code\")\W{0,3}"
     r"([45]\d\d)\b|\b([45]\d\d) (?:Client|Server) Error",
     re.IGNORECASE,
 )

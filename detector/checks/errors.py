@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 from core.model.finding import Severity
-from core.model.span import ErrorClass, Span, SpanError, SpanKind
+from core.model.span import ContentState, ErrorClass, Span, SpanError, SpanKind
 from core.model.trace import Trace
 from core.otlp.stamp import is_scrubbed
 from detector.checks.fingerprint import head_of, split_error
@@ -117,6 +117,19 @@ def blames_answer(span: Span, error: SpanError) -> bool:
     if span.kind is SpanKind.LLM and named in _VALIDATORS:
         return True
     return _ANSWER.search(named) is not None or _ANSWER.search(error.message[:_MAX_READ]) is not None
+
+
+def tool_around(trace: Trace, span: Span) -> Span | None:
+    """Return the tool call of which a failed step is the part that ran it, or None.
+
+    Claude Code and Codex CLI mark the failure on that step alone (`claude_code.tool.execution`). The step is the tool's
+    where the tool's span says neither a failure nor a result of its own.
+    """
+    if span.kind is not SpanKind.CHAIN:
+        return None
+    tool = trace.by_id.get(span.parent_span_id)
+    is_silent = tool is not None and tool.error is None and tool.output.state is ContentState.ABSENT
+    return tool if tool is not None and tool.kind is SpanKind.TOOL and is_silent else None
 
 
 def message_of(error: SpanError) -> str:

@@ -14,6 +14,7 @@ from detector.checks.errors import (
     recovery_of,
     severity_of,
     source_of,
+    tool_around,
 )
 from detector.checks.finding import finding, label_of, quoted, target_of
 from detector.checks.incomplete_stream import was_left
@@ -29,7 +30,8 @@ class FailedSpan:
 
     - it failed (status ERROR, or an exception was recorded on a span that did not end OK);
     - none of its children failed: ancestors repeat a child's error, one failure is one report;
-    - it is neither a tool call (`tool_failure` reports those) nor stopped by a content filter (`content_filter` does);
+    - it is neither a tool call nor the step that ran one (`tool_failure` reports those), nor was it stopped by a
+      content filter (`content_filter` does);
     - it did not fail because an answer was cut (`output_cut` reports that) or not what was asked for (`output_schema`);
     - it is no stream whose reader left (`incomplete_stream`).
 
@@ -58,6 +60,8 @@ class FailedSpan:
             if is_cut_answer(span) or was_left(span):
                 continue
             if blames_answer(span, error):
+                continue
+            if tool_around(trace, span) is not None:
                 continue
             source = source_of(trace, span)
             recovery = recovery_of(trace, source)

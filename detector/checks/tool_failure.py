@@ -19,6 +19,7 @@ from detector.checks.errors import (
     message_of,
     recovery_of,
     severity_of,
+    tool_around,
 )
 from detector.checks.finding import finding, label_of, quoted, target_of
 from detector.checks.fingerprint import split_error
@@ -51,6 +52,7 @@ class ToolFailure:
     """Found where one of these holds:
 
     - a tool span failed, and none of its children did (a failed child is what one would fix);
+    - the step below it that ran it failed, and the tool's span says neither a failure nor a result (Claude Code);
     - a tool span ended OK, its result was sent, and that result *is* an error message (`tool_text.error_text`);
     - the trace has no tool spans, and a tool's result inside the input of an LLM call is an error message: clients
       without tool spans. The first LLM call that was told of it is the culprit; later ones repeat the conversation.
@@ -81,11 +83,14 @@ class ToolFailure:
 
     def inspect(self, trace: Trace) -> Answer:
         """Return one fault for each tool call that failed."""
-        faults = [
-            self._failed(trace, span, whole_error(span, span.error))
-            for span in trace.leaf_faults
-            if span.kind is SpanKind.TOOL and span.error is not None
-        ]
+        faults: list[Finding] = []
+        for span in trace.leaf_faults:
+            if span.error is None:
+                continue
+            if span.kind is SpanKind.TOOL:
+                faults.append(self._failed(trace, span, whole_error(span, span.error)))
+            elif (tool := tool_around(trace, span)) is not None:
+                faults.append(self._failed(trace, tool, span.error))
         if not self._config.read_results:
             return found(faults)
         unread = False

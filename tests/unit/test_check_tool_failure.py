@@ -7,6 +7,7 @@ import pytest
 from core.model.finding import Finding, Severity
 from core.model.span import Content, ContentState, SpanKind, ToolCall
 from core.model.trace import Trace
+from detector.checks.failed_span import FailedSpan, FailedSpanConfig
 from detector.checks.port import Outcome
 from detector.checks.tool_failure import ToolFailure, ToolFailureConfig
 from detector.checks.tool_text import error_text
@@ -233,3 +234,21 @@ def test_what_a_tool_for_logs_brings_is_no_failure_of_it() -> None:
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
     story.tool("get_logs", root.span_id, output=present('{"isError": true, "content": [{"text": "no such service"}]}'))
     assert only(story.trace()).title == "get_logs returns an error"
+
+
+def test_a_tool_whose_running_step_alone_failed_has_failed() -> None:
+    """Claude Code marks the failure on `claude_code.tool.execution`, Codex on the step that dispatches the call."""
+    story = Story()
+    tool = story.tool("Read", story.root().span_id, arguments='{"file_path": "/a"}')
+    story.add(parent=tool.span_id, name="claude_code.tool.execution", error=failed("File does not exist."))
+    (finding,) = CHECK.inspect(story.trace()).findings
+    assert finding.span_ids == (tool.span_id,)
+    assert FailedSpan(FailedSpanConfig()).inspect(story.trace()).outcome is Outcome.CLEAR
+
+
+def test_a_tool_that_went_on_without_a_step_of_its_own_has_not_failed() -> None:
+    story = Story()
+    tool = story.tool("research", story.root().span_id, output=present("It is done."))
+    story.add(parent=tool.span_id, error=failed())
+    assert CHECK.inspect(story.trace()).findings == ()
+    assert FailedSpan(FailedSpanConfig()).inspect(story.trace()).outcome is Outcome.FOUND

@@ -182,6 +182,54 @@ def test_gemini_cli_tool_call_has_its_own_name_for_the_id() -> None:
     assert read_span(gemini("tool_call", **attributes), scope=GEMINI).tool == ToolCall("read_file", "c1")
 
 
+def test_gemini_cli_streams_an_answer_as_a_message_a_chunk() -> None:
+    said = [{"role": "model", "parts": [{"text": word}]} for word in ("It ", "is ", "18.")]
+    called = {"role": "model", "parts": [{"functionCall": {"name": "read_file", "args": {}, "id": "c1"}}]}
+    span = read_span(gemini("llm_call", **{"gen_ai.output.messages": json.dumps([*said, called])}), scope=GEMINI)
+    assert span.output.text == "It is 18."
+    assert [call.name for call in span.output.tool_calls] == ["read_file"]
+
+
+def test_gemini_cli_tool_has_its_arguments_within_its_request() -> None:
+    request = {"callId": "c1", "name": "read_file", "args": {"path": "a"}, "isClientInitiated": False}
+    span = read_span(gemini("tool_call", **{"gen_ai.input.messages": json.dumps(request)}), scope=GEMINI)
+    assert span.tool is not None
+    assert span.tool.arguments == '{"path": "a"}'
+
+
+def test_gemini_cli_names_no_prompt_by_its_session() -> None:
+    assert read_span(gemini("llm_call", **{"gen_ai.prompt.name": "s-1"}), scope=GEMINI).details.prompt_name == ""
+
+
+def test_codex_failures_stand_in_events_that_name_themselves() -> None:
+    said = {"event.name": "codex.api_request", "attempt": "1"}
+    refused = said | {"http.response.status_code": "429", "error.message": "http 429"}
+    name = "endpoint_session.stream_encoded_json_with"
+    event = "event otel/src/events/session_telemetry.rs:803"
+    span = read_span({"http.method": "POST"}, name=name, scope="codex_exec", events=[(event, refused)])
+    assert span.error is not None
+    assert (span.error.error_class, span.error.status_code) == (ErrorClass.RATE_LIMIT, 429)
+    # a try that failed before one that did not was survived
+    fine = said | {"http.response.status_code": "200"}
+    span = read_span({"http.method": "POST"}, name=name, scope="codex_exec", events=[(event, refused), (event, fine)])
+    assert (span.error, span.details.attempt) == (None, 1)
+    told = ("event otel/src/tool_result.rs:54", {"event.name": "codex.tool_result", "success": "false"})
+    span = read_span({}, name="dispatch_tool_call_with_state", scope="codex_exec", events=[told])
+    assert span.kind is SpanKind.CHAIN
+    assert span.error is not None
+
+
+def test_codex_span_of_a_tool_and_its_call_is_the_tool() -> None:
+    span = read_span({"tool_name": "exec_command", "call_id": "c1"}, name="exec_command", scope="codex_exec")
+    assert (span.kind, span.tool) == (SpanKind.TOOL, ToolCall("exec_command", "c1"))
+    assert read_span({"tool_name": "exec_command"}, name="handle_responses", scope="codex_exec").kind is SpanKind.CHAIN
+
+
+def test_codex_tokens_are_the_turns_which_has_the_model() -> None:
+    used = {"gen_ai.usage.input_tokens": 61, "gen_ai.usage.output_tokens": 23}
+    assert read_span(used, name="handle_responses", scope="codex_exec").usage is None
+
+
 def test_gemini_cli_text_that_was_cut_is_truncated() -> None:
     cut = "x" * 10_000 + "...[TRUNCATED: original length 12345]"
     span = read_span(gemini("llm_call", **{"gen_ai.input.messages": cut}), scope=GEMINI)

@@ -391,3 +391,12 @@ def test_messages_of_one_instant_stand_in_the_order_of_a_turn() -> None:
     for order in permutations(said):
         messages = messages_of(read(CHAT, *order).input)
         assert [message.role for message in messages] == ["system", "user", "assistant", "tool"]
+
+
+def test_the_last_answer_of_claude_codes_turn_is_the_turns() -> None:
+    said = [
+        log("claude_code.assistant_response", attributes={"response": text}, at_ns=at, scope=CLAUDE)
+        for at, text in ((2, "It is 18 degrees."), (1, "I'll look."))
+    ]
+    span = read({"span.type": "interaction"}, *said, name="claude_code.interaction", scope="com.anthropic.claude_code")
+    assert span.output == Content(ContentState.PRESENT, "It is 18 degrees.")
