@@ -12,6 +12,7 @@ from core.otlp.slim import Value
 _MAX_DEPTH: Final = 6
 # calls that stand under a key of their own: Bedrock, Gemini as its SDK and its API write it
 _BARE_CALLS: Final = ("toolUse", "functionCall", "function_call")
+_ROLE_ALONE: Final = frozenset({"role", "name", "id", "finish_reason"})
 _CALL_IDS: Final = ("call_id", "id", "toolUseId", "tool_call_id")
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT, _NO_REASON = ContentState.PRESENT, FinishReason.UNKNOWN
@@ -54,8 +55,8 @@ class _Gathered:
             self.say(part)
         if not isinstance(part, dict):
             return
-        # Pydantic AI's own messages call it so
-        kind = str(part.get("type") or part.get("part_kind") or "").replace("-", "_")
+        # Pydantic AI's own messages and LlamaIndex's call it so
+        kind = str(part.get("type") or part.get("part_kind") or part.get("block_type") or "").replace("-", "_")
         bare = None if kind else next((part[key] for key in _BARE_CALLS if isinstance(part.get(key), dict)), None)
         if kind in ("tool_call", "tool_use", "function_call", "server_tool_call") or bare is not None:
             self.call(part if bare is None else bare)
@@ -81,7 +82,7 @@ class _Gathered:
         inner = call.get("function")
         named = inner if isinstance(inner, dict) else call
         arguments: Any = ""
-        for key in ("arguments", "args", "input"):
+        for key in ("arguments", "args", "input", "tool_kwargs"):
             if named.get(key) is not None:
                 arguments = named[key]
                 break
@@ -293,6 +294,11 @@ def _response(value: Any, gathered: _Gathered, depth: int) -> bool:
         for where in (message.get("response_metadata"), value.get("generation_info"), value):
             if isinstance(where, dict):
                 gathered.stopped(where)
+        return True
+    if "role" in value and value.keys() <= _ROLE_ALONE:
+        # clients leave out what is empty (Agno)
+        gathered.has_text = True
+        gathered.stopped(value)
         return True
     if any(key in value for key in ("content", "parts", "tool_calls")) and not isinstance(value.get("messages"), list):
         gathered.message(value)

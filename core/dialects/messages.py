@@ -197,7 +197,9 @@ def _type(item: Mapping[str, Any]) -> str:
 
 
 def _kind(part: Mapping[str, Any]) -> str:
-    return _type(part).replace("-", "_")
+    # LlamaIndex
+    kind = _type(part) or part.get("block_type") or ""
+    return kind.replace("-", "_") if isinstance(kind, str) else ""
 
 
 def _message(item: dict[str, Any], default: str, *, forced: str = "") -> Iterator[Message]:
@@ -218,7 +220,7 @@ def _message(item: dict[str, Any], default: str, *, forced: str = "") -> Iterato
         yield from _of_part_kinds(content)
         return
     if content is None:
-        content = item.get("content")
+        content = item.get("content", item.get("blocks"))
     if isinstance(content, str) and content[:2] == "[{" and role != "tool":
         # Traceloop: a flattened message's parts in JSON
         parts = structure(content)
@@ -227,7 +229,11 @@ def _message(item: dict[str, Any], default: str, *, forced: str = "") -> Iterato
     if content is None and kind in ("", "text", "message"):
         content = item.get("text")
     name = item.get("name") if isinstance(item.get("name"), str) else ""
+    more = item.get("additional_kwargs")
     call_id = item.get("tool_call_id") or item.get("toolCallId") or ""
+    if not call_id and isinstance(more, dict):
+        # LlamaIndex
+        call_id = more.get("tool_call_id") or ""
     calls = _calls(_asked(item))
     if role == "tool" and not isinstance(content, list):
         yield Message(role, _plain(content), calls, str(call_id), name or "", item.get("status") == "error")
@@ -340,7 +346,7 @@ def tool_call(item: Mapping[str, Any]) -> ToolCall:
         inner = item.get("tool_call")
     named = inner if isinstance(inner, dict) else item
     arguments: Any = ""
-    for key in ("arguments", "args", "input"):
+    for key in ("arguments", "args", "input", "tool_kwargs"):
         if named.get(key) is not None:
             arguments = named[key]
             break

@@ -15,6 +15,7 @@ from tests.unit import test_dialects_frameworks as frameworks
 from tests.unit import test_dialects_google_adk as adk
 from tests.unit import test_dialects_langfuse as langfuse
 from tests.unit import test_dialects_langsmith as langsmith
+from tests.unit import test_dialects_llama_index as llama
 from tests.unit import test_dialects_pydantic_ai as pydantic_ai
 from tests.unit import test_dialects_strands as strands
 from tests.unit import test_dialects_vercel as vercel
@@ -435,6 +436,28 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
             "logfire.openai",
         ),
         Example(pydantic_ai.LOGFIRE, scope="logfire.openai", status=2, events=(FAILED,)),
+    ),
+    "LlamaIndex": (
+        Example(
+            llama.TAGS,
+            "OpenAI.achat",
+            llama.SCOPE,
+            events=(
+                ("LLMChatStartEvent", llama.START | {"additional_kwargs.response_format": '{"type": "json_object"}'}),
+                (
+                    "LLMChatEndEvent",
+                    llama.END
+                    | {"response.raw.choices": '[{"finish_reason": "stop", "message": {"content": "18 °C"}}]'},
+                ),
+            ),
+        ),
+        Example(
+            {"llamaindex.step.input_summary": "ToolCall(tool_name='find', tool_kwargs={'q': 1}, tool_id='c1')"},
+            "FunctionTool.acall",
+            llama.SCOPE,
+        ),
+        Example(llama.TAGS, "R.aretrieve", llama.SCOPE, events=(("RetrievalEndEvent", {"nodes": '[{"score": 0.8}]'}),)),
+        Example(llama.TAGS, "FunctionAgent.run", llama.SCOPE, 2, events=(FAILED,)),
     ),
     "OpenAI Agents (Logfire)": (
         Example({"name": "trip", "group_id": "s-1", "metadata": '{"user_id": "u-1"}'}, "OpenAI Agents trace", AGENTS),

@@ -78,6 +78,9 @@ NOT_SENT: Final[Mapping[str, str]] = {
     "Logfire": (
         "agent, tool, arguments, result, call id, session, user, first token, documents, retries, prompt version"
     ),
+    "LlamaIndex": (
+        "provider, result, stream, cache written, cost, session, user, first token, retries, prompt version"
+    ),
     "OpenAI Agents (Logfire)": (
         "call id, stream, cache written, cost, first token, documents, retries, prompt version"
     ),
@@ -149,6 +152,9 @@ tool's retry has status ERROR with an empty message. Invalid arguments arrive as
     "Logfire": """Its scrubbing replaces `session.id` by "[Scrubbed due to 'session']", which is no session. Of a
 streamed call the span ends when the stream opens: it is an HTTP call here, and the log-like span that brings the answer
 is the LLM call.""",
+    "LlamaIndex": """What a span did stands in events named after LlamaIndex's own. A streamed call tells neither its
+answer nor its tokens: it ends as the stream opens. A function is named by the summary of the step that called it, its
+result stands in the next model call.""",
     "OpenAI Agents (Logfire)": """Spans are named by the templates of their messages, which tell their kinds. A chat
 completion brings neither a finish reason nor tools nor the format asked (the agent's span names its tools), a call of
 the Responses API does. Scrubbed errors repeat that of the model call below.""",

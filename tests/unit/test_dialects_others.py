@@ -112,6 +112,11 @@ def test_mlflow_tool_span_is_named_by_its_span() -> None:
     assert span.output.text == "18 °C"
 
 
+def test_a_whole_answer_of_which_only_the_role_was_sent_is_empty() -> None:
+    span = read_span({"openinference.span.kind": "LLM", "output.value": '[{"role": "assistant"}]'})
+    assert (span.output.state, span.output.text) == (ContentState.PRESENT, "")
+
+
 def test_mlflow_reads_a_model_of_pydantic_ai() -> None:
     call = {"part_kind": "tool-call", "tool_name": "find", "args": '{"q": 1', "tool_call_id": "c1", "id": None}
     tools = [{"name": "find", "parameters_json_schema": {"type": "object", "properties": {"q": {"type": "integer"}}}}]
