@@ -99,10 +99,12 @@ class Baseline:
 
     def settle(self, factor: float) -> None:
         """Learn what was held, each value at most `factor` times the usual one: it was no episode."""
+        if not self._held:
+            return
         held = tuple(self._held)
         self._held.clear()
         for value in held:
-            self.learn(min(math.exp(value), factor * self.usual))
+            self.learn(min(math.exp(value), factor * self.usual) if self._window else math.exp(value))
 
     def release(self, *, learn: bool) -> None:
         """End an episode: what was held is from now on what is usual, or nothing."""

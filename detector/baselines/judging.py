@@ -11,9 +11,9 @@
 
 **Single values** far above a quantile are findings of low severity. **A run** of traces in which most calls of an
 operation are high, or a shift of its level (ADWIN), begins an *episode* of the issue, told once with figures before
-and after, and once when it ends; each trace in it is a finding of that issue. High values of a run are not learned
-before it is known to be none, nor in its episode: the limit stays what it was, until the episode has lasted for so long
-that it is the new usual.
+and after, and once when it ends, or when nobody continues it; each trace in it is a finding of that issue. Of traces
+that continue a run nothing is learned before it is known to be none, nor in its episode, and operations that are new
+wait: the limit stays what it was, until the episode has lasted for so long that it is the new usual.
 
 Not findings: a slow call among quick ones of the same operation in a trace, unless it is far above the quantile (a
 retransmission); whatever is high while its key is learned; improvement.
@@ -131,7 +131,11 @@ class Judge:
         baseline = self._memory.baseline(key)
         config = self._config
         if len(baseline) < config.min_observations:
-            baseline.learn(value)
+            if self._is_odd(m, kind, measure):
+                baseline.hold(value)
+            else:
+                baseline.settle(config.factor)
+                baseline.learn(value)
             return None
         min_excess, shift_excess = excesses_of(measure, config)
         limit = baseline.limit
@@ -141,6 +145,14 @@ class Judge:
             usual = baseline.usual
             is_single = value > config.factor * usual and value - usual > min_excess
         return _Value(m, value, key, baseline, is_high, is_single)
+
+    def _is_odd(self, m: Measurement, kind: str, measure: Measure) -> bool:
+        """Return whether the group is in a run or an episode: what a new operation does in it is not what is usual."""
+        if m.is_trace:
+            return False
+        group = group_of(kind, m.operation, m.service)
+        watch = self._memory.watch(Key(m.routing_key, m.service, group, "", "", _WATCHES[measure]))
+        return watch.evidence > 0.0 or (watch.episode is not None and not watch.episode.by_level)
 
     def _judge_whole(self, measure: Measure, values: list[_Value]) -> list[Finding | Shift]:
         """Judge a measure of a whole trace, and learn it: only by itself, since runs are told of groups."""
@@ -153,14 +165,17 @@ class Judge:
     def _judge_unit(self, watch_key: Key, measure: Measure, values: list[_Value]) -> Iterable[Finding | Shift]:
         """Judge the values of one group in one trace, and learn them."""
         watch = self._memory.watch(watch_key)
-        if watch.episode is not None or watch.evidence or any(v.is_high or v.is_single for v in values):
-            return self._judge_odd(watch_key, watch, measure, values)
-        # nearly all of them: nothing is high, nothing was
-        drifts = [(v, drift) for v in values if (drift := self._learn(v)) is not None]
         m = values[0].measurement
-        watch = self._observed(watch, None, m, _RISEN)
         said: list[Finding | Shift] = []
-        if drifts:
+        if watch.episode is not None and self._is_left(watch.episode, m):
+            watch, said = self._closed(watch, watch.episode, measure, m)
+        if watch.episode is not None or watch.evidence or any(v.is_high or v.is_single for v in values):
+            return [*said, *self._judge_odd(watch_key, watch, measure, values)]
+        # nearly all of them: nothing is high, nothing was
+        self._settle(values)
+        drifts = [(v, drift) for v in values if (drift := self._learn(v)) is not None]
+        watch = self._observed(watch, None, m, _RISEN)
+        if drifts and not said:
             watch, said = self._begun(watch, measure, m, drifts)
         self._memory.put(watch_key, watch)
         return said
@@ -176,15 +191,15 @@ class Judge:
         is_run = watch.episode is None or not watch.episode.by_level
         drifts: list[tuple[_Value, Drift]] = []
         for v in values:
-            # a run must not become its own usual before it has convinced
-            if v.is_high and is_run and (watch.episode is not None or (high and v.key == culprits[0].key)):
+            # a run must not become its own usual before it has convinced: of a trace that continues it nothing is
+            # learned, since what is not high in it is higher than it would be
+            if is_run and (high or (v.is_high and watch.episode is not None)):
                 v.baseline.hold(v.value)
             elif (drift := self._learn(v)) is not None:
                 drifts.append((v, drift))
-        before = watch.suspects
         watch = self._observed(watch, suspects[0] if high else None, values[0].measurement, _RISEN)
-        if before and watch.episode is None and not watch.run:
-            self._settle(before, measure)
+        if not watch.run if watch.episode is None else watch.episode.by_level:
+            self._settle(values)
         span_ids = [v.measurement.span_id for v in culprits]
         if watch.episode is None:
             watch, said = self._begun(watch, measure, values[0].measurement, drifts)
@@ -200,10 +215,11 @@ class Judge:
             yield from ended
         self._memory.put(watch_key, watch)
 
-    def _settle(self, suspects: Iterable[Suspect], measure: Measure) -> None:
-        """Learn, capped, what was held of a run that was none."""
-        for key in dict.fromkeys(key_of(suspect.measurement, measure) for suspect in suspects):
-            self._memory.settle(key, factor=self._config.factor)
+    def _settle(self, values: Iterable[_Value]) -> None:
+        """Learn, capped, what was held of a run that was none: of other operations it is when they are seen again."""
+        factor = self._config.factor
+        for v in values:
+            v.baseline.settle(factor)
 
     def _learn(self, v: _Value) -> Drift | None:
         return v.baseline.learn(min(v.value, self._config.factor * v.baseline.usual) if v.is_high else v.value)
@@ -245,8 +261,6 @@ class Judge:
                     break
         if episode is None:
             return watch, []
-        if episode.by_level:
-            self._settle(watch.suspects, measure)
         for suspect in suspects:
             episode = joined(episode, suspect)
         said: list[Finding | Shift] = [
@@ -268,16 +282,30 @@ class Judge:
         if episode.by_level:
             middle = (episode.before * episode.after) ** 0.5
             is_over = any(v.measurement.operation == episode.operation and drift.after < middle for v, drift in drifts)
-            is_usual_now = not is_over and episode.seen >= self._config.window
         else:
             is_over = watch.evidence == 0.0
-            is_usual_now = not is_over and episode.members >= self._config.absorb_after
+        is_usual_now = not is_over and self._is_absorbed(episode, m)
         if not is_over and not is_usual_now:
             return watch, []
+        return self._closed(watch, episode, measure, m, is_usual_now=is_usual_now)
+
+    def _closed(
+        self, watch: Watch, episode: Episode, measure: Measure, m: Measurement, *, is_usual_now: bool = False
+    ) -> tuple[Watch, list[Finding | Shift]]:
         if not episode.by_level:
             self._memory.release(self._keys_of_group(m, measure), learn=is_usual_now)
         ended = msgspec.structs.replace(watch, episode=None, suspects=(), evidence=0.0)
         return ended, [shift_of(measure, m, episode, ended=True, is_usual_now=is_usual_now)]
+
+    def _is_left(self, episode: Episode, m: Measurement) -> bool:
+        """Return whether nobody has continued an episode for as long as makes a run none."""
+        return not episode.by_level and m.started_ns - episode.last_ns > self._config.run_gap_s * 1e9
+
+    def _is_absorbed(self, episode: Episode, m: Measurement) -> bool:
+        config = self._config
+        if m.ended_ns - episode.began_ns < config.absorb_after_s * 1e9:
+            return False
+        return episode.seen >= config.window if episode.by_level else episode.members >= config.absorb_after
 
     def _is_rise(self, measure: Measure, drift: Drift) -> bool:
         _, shift_excess = excesses_of(measure, self._config)
@@ -299,6 +327,9 @@ class Judge:
             self._memory.put(watch_key, learned(watch, (m.is_fault,)))
             return
         before = watch.rate
+        if watch.episode is not None and self._is_left(watch.episode, m):
+            yield shift_of(ERRORS, m, watch.episode, ended=True)
+            watch = msgspec.structs.replace(watch, episode=None, suspects=(), evidence=0.0)
         watch = self._observed(watch, suspect, m, _RISEN_ERRORS)
         episode = watch.episode
         if episode is None and watch.evidence >= config.evidence and len(watch.suspects) >= _LEAST_SUSPECTS:
@@ -317,8 +348,8 @@ class Judge:
         elif episode is not None:
             if suspect is not None:
                 episode = joined(episode, suspect)
-            if watch.evidence == 0.0 or episode.members >= config.absorb_after:
-                is_usual_now = watch.evidence > 0.0
+            is_usual_now = watch.evidence > 0.0 and self._is_absorbed(episode, m)
+            if watch.evidence == 0.0 or is_usual_now:
                 yield shift_of(ERRORS, m, episode, ended=True, is_usual_now=is_usual_now)
                 rate = episode.rate if is_usual_now else watch.rate
                 watch = msgspec.structs.replace(watch, episode=None, suspects=(), evidence=0.0, rate=rate)

@@ -109,13 +109,6 @@ class Memory:
                 entry.release(learn=learn)
                 self._changed[key] = None
 
-    def settle(self, key: Key, *, factor: float) -> None:
-        """End a run that was none for a key, as `Baseline.settle` does."""
-        entry = self._entries.get(key)
-        if isinstance(entry, Baseline):
-            entry.settle(factor)
-            self._changed[key] = None
-
     def keys_of(self, routing_key: str, service: str, measure: str) -> list[Key]:
         """Return the keys of the baselines of a service."""
         return [

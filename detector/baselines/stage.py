@@ -3,12 +3,15 @@
 A key (routing key, service, operation, kind, model, measure) and its group live in one partition, so they are learned
 in one place. Only live measurements are learned and judged: replay and backfill tell of another time.
 
-**Restore.** Changed keys are written behind, every few seconds, and the committed offset moves only together with such
-a snapshot: what was read since is read and learned again from exactly the state that it was learned on. Findings are
-produced at once, so a crash may repeat some, under the same ids. Nothing is learned twice: a span is measured once, and
-a step that is repeated starts from the state before it.
+**Order.** Runs and episodes are of traces that follow each other, while measurements come from several partitions of
+`spans`, each at its own pace. So they are gathered for `gather_s` of log time and taken in the order in which their
+traces ended: a backlog that is worked off in seconds reads as it was recorded.
+
+**Restore.** What was gathered is judged in one step, which writes the findings, the changed keys and the committed
+offset: a crash reads what was not judged yet once more, from exactly the state that it would have been judged on.
 """
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -17,7 +20,7 @@ import msgspec
 from core import topics
 from core.log.port import Record, StoredRecord, Work
 from core.model.finding import Dimension, Finding, Shift
-from core.model.measurement import MeasurementBatch
+from core.model.measurement import Measurement, MeasurementBatch
 from core.stage import Processor, Recall
 from core.telemetry import Telemetry
 from detector.baselines.config import BaselinesConfig
@@ -47,9 +50,10 @@ class BaselinesProcessor:
         self._decoder = msgspec.msgpack.Decoder(MeasurementBatch)
         self._memory = Memory(config=config, max_keys=max_keys, telemetry=telemetry)
         self._judge = Judge(config, self._memory, dimensions)
-        self._unsaved = 0
+        self._gathered: dict[str, list[Measurement]] = {}
+        self._count = 0
+        self._since_s = 0.0
         self._next_offset: int | None = None
-        self._saved_at_s: float | None = None
 
     def restore(self, entries: Sequence[tuple[bytes, bytes]]) -> Recall | None:
         """Take the last snapshot; what came after it is read again from the committed offset."""
@@ -60,50 +64,84 @@ class BaselinesProcessor:
         """Take nothing: this stage never asks."""
 
     def process(self, records: Sequence[StoredRecord]) -> Work:
-        """Learn, and say what is slow; raises msgspec.DecodeError or ValidationError for a record that is none."""
+        """Gather, and judge what is due; raises msgspec.DecodeError or ValidationError for a record that is none."""
         said: list[Finding | Shift] = []
+        judged: int | None = None
         for record in records:
             batch = self._decoder.decode(record.value)
-            self._unsaved += len(batch.measurements) or 1
-            if record.headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE) == topics.ORIGIN_LIVE:
-                said += self._judge.judge(batch.measurements)
-            else:
-                self._telemetry.count("clearwatch.dropped", len(batch.measurements), reason="measurement_not_live")
-        self._next_offset = records[-1].offset + 1
-        now_s = records[-1].log_time_ms / 1000
-        if self._saved_at_s is None:
-            self._saved_at_s = now_s
-        is_due = now_s - self._saved_at_s >= self._config.snapshot_every_s
-        saved = self._snapshot(now_s) if is_due or self._unsaved >= self._config.snapshot_every else Work()
-        return msgspec.structs.replace(saved, produce=tuple(self._record(found) for found in said))
+            now_s = record.log_time_ms / 1000
+            if self._is_due(now_s):
+                judged = self._next_offset
+                said += self._judged()
+            if self._next_offset is None:
+                self._since_s = now_s
+            self._next_offset = record.offset + 1
+            self._gather(record, batch)
+            if self._count >= self._config.gather_most:
+                judged = self._next_offset
+                said += self._judged()
+        return self._work(said, judged)
 
     def tick(self, now_s: float) -> Work:
-        """Write the snapshot that is due."""
-        return self._snapshot(now_s) if self._next_offset is not None else Work()
+        """Judge what is due."""
+        if not self._is_due(now_s):
+            return Work()
+        judged = self._next_offset
+        return self._work(self._judged(), judged)
 
     def next_wake_s(self) -> float | None:
-        """Return when the next snapshot is due, or None where everything is written."""
-        if self._next_offset is None or self._saved_at_s is None:
-            return None
-        return self._saved_at_s + self._config.snapshot_every_s
+        """Return when what was gathered is due, or None where there is nothing."""
+        return self._since_s + self._config.gather_s if self._next_offset is not None else None
 
     def learned(self, key: Key) -> tuple[float, int]:
         """Return what single values of a key are compared with, and of how many; (0, 0) for an unknown one."""
         baseline = self._memory.peek(key)
         return (baseline.usual, len(baseline)) if baseline is not None else (0.0, 0)
 
-    def _snapshot(self, now_s: float) -> Work:
-        changes = self._memory.take_changes()
-        next_offsets = {topics.MEASUREMENTS: self._next_offset} if self._next_offset is not None else {}
-        self._unsaved = 0
+    def _is_due(self, now_s: float) -> bool:
+        return self._next_offset is not None and now_s >= self._since_s + self._config.gather_s
+
+    def _gather(self, record: StoredRecord, batch: MeasurementBatch) -> None:
+        rows = batch.measurements
+        # one at least: records without rows hold back the offset too
+        self._count += len(rows) or 1
+        if record.headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE) != topics.ORIGIN_LIVE:
+            self._telemetry.count("clearwatch.dropped", len(rows), reason="measurement_not_live")
+            return
+        gathered = self._gathered
+        for row in rows:
+            found = gathered.get(row.trace_id)
+            if found is None:
+                gathered[row.trace_id] = [row]
+            else:
+                found.append(row)
+
+    def _judged(self) -> list[Finding | Shift]:
+        """Judge and learn what was gathered, trace by trace in the order of their ends."""
+        traces = sorted(self._gathered.values(), key=_ended_ns)
+        self._gathered = {}
+        self._count = 0
         self._next_offset = None
-        self._saved_at_s = now_s
-        return Work(store=STORE, state=changes, next_offsets=next_offsets)
+        return self._judge.judge(itertools.chain.from_iterable(traces))
+
+    def _work(self, said: Sequence[Finding | Shift], judged: int | None) -> Work:
+        if judged is None:
+            return Work()
+        return Work(
+            produce=tuple(self._record(found) for found in said),
+            store=STORE,
+            state=self._memory.take_changes(),
+            next_offsets={topics.MEASUREMENTS: judged},
+        )
 
     def _record(self, said: Finding | Shift) -> Record:
         if isinstance(said, Finding):
             self._telemetry.count("clearwatch.findings", check=said.check)
         return record_of(said, partitions=self._finding_partitions)
+
+
+def _ended_ns(rows: Sequence[Measurement]) -> int:
+    return max([row.ended_ns for row in rows])
 
 
 class BaselinesStage:

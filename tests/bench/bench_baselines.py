@@ -51,7 +51,7 @@ def run() -> list[tuple[str, float, str]]:
 
 
 def _processor() -> BaselinesProcessor:
-    config = BaselinesConfig(snapshot_every=10**9, snapshot_every_s=10.0**9)
+    config = BaselinesConfig()
     made = BaselinesStage(config=config, telemetry=Telemetry()).processor(0, {topics.MEASUREMENTS: 1})
     assert isinstance(made, BaselinesProcessor)
     return made

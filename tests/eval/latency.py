@@ -8,6 +8,7 @@ the whole recording. An episode and an issue count for the window in which their
 
 import gzip
 import json
+import math
 import os
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from typing import Final
 import msgspec
 
 from core import topics
-from core.log.port import StoredRecord
+from core.log.port import StoredRecord, Work
 from core.model.finding import Dimension, Finding, FindingRecord, Shift
 from core.model.trace import Trace
 from core.telemetry import Telemetry
@@ -70,7 +71,7 @@ def said_of(traces: Iterable[Trace], config: BaselinesConfig | None = None) -> l
     processors = [stage.processor(number, PARTITIONS) for number in range(PARTITIONS[topics.MEASUREMENTS])]
     measurer = Measurer(telemetry, partitions=len(processors))
     decode = msgspec.msgpack.Decoder(FindingRecord).decode
-    said: list[Finding | Shift] = []
+    works: list[Work] = []
     for offset, trace in enumerate(sorted(traces, key=lambda found: found.ended_ns)):
         measurer.add(
             trace,
@@ -89,11 +90,10 @@ def said_of(traces: Iterable[Trace], config: BaselinesConfig | None = None) -> l
                 value=record.value,
                 headers=record.headers,
             )
-            for produced in processors[stored.partition].process([stored]).produce:
-                found = decode(produced.value)
-                assert isinstance(found, Finding | Shift)
-                said.append(found)
-    return said
+            works.append(processors[stored.partition].process([stored]))
+    works += [processor.tick(math.inf) for processor in processors]
+    found = [decode(produced.value) for work in works for produced in work.produce]
+    return [said for said in found if isinstance(said, Finding | Shift)]
 
 
 def outcome_of(traces: Sequence[Trace], windows: Sequence[Window], config: BaselinesConfig | None = None) -> Outcome:

@@ -96,4 +96,4 @@ def test_only_the_dimensions_that_are_asked_for_are_learned() -> None:
     baselines = Baselines()
     baselines.processor = processor
     baselines.told(call(1))
-    assert len(processor.tick(10.0**10).state) == 1
+    assert len(baselines.state) == 1

@@ -59,6 +59,11 @@ class Baselines:
         return [found for found in self.told(*rows, at_s=at_s, origin=origin) if isinstance(found, Finding)]
 
     def told(self, *rows: Measurement, at_s: float = NOW_S, origin: str = "live") -> list[Finding | Shift]:
+        """Take rows and let the time pass in which they are gathered."""
+        said = self.gather(*rows, at_s=at_s, origin=origin)
+        return said + self.commit(self.processor.tick(at_s + self.config.gather_s))
+
+    def gather(self, *rows: Measurement, at_s: float = NOW_S, origin: str = "live") -> list[Finding | Shift]:
         record = StoredRecord(
             topic=MEASUREMENTS,
             partition=0,
@@ -96,9 +101,9 @@ def warm(baselines: Baselines, usual_ms: float = 300.0, count: int = 60, **field
 
 def test_a_new_key_learns_before_it_speaks() -> None:
     baselines = Baselines()
-    for n in range(49):
+    for n in range(29):
         assert baselines.take(measured(n, 100.0)) == []
-    assert baselines.take(measured(49, 60_000.0)) == []
+    assert baselines.take(measured(29, 60_000.0)) == []
 
 
 @pytest.mark.parametrize(
@@ -187,7 +192,7 @@ def test_spans_that_hold_others_are_not_timed(kind: SpanKind) -> None:
     baselines = Baselines()
     warm(baselines, kind=kind)
     assert baselines.take(measured(99, 60_000.0, kind=kind)) == []
-    assert baselines.state == {}
+    assert len(baselines.state) == 1  # their outcomes
 
 
 def test_of_nested_slow_spans_the_deepest_is_reported() -> None:
@@ -229,23 +234,41 @@ def test_only_live_measurements_are_learned(origin: str) -> None:
     assert baselines.telemetry.total("clearwatch.dropped", reason="measurement_not_live") == 1
 
 
-def test_the_offset_moves_only_with_a_snapshot() -> None:
-    baselines = Baselines(snapshot_every_s=2)
-    baselines.take(measured(0, 100.0), at_s=NOW_S)
+def test_what_is_gathered_is_judged_and_committed_at_once() -> None:
+    baselines = Baselines(gather_s=2)
+    baselines.gather(measured(0, 100.0), at_s=NOW_S)
     assert (baselines.committed, baselines.state) == (0, {})
     assert baselines.processor.next_wake_s() == NOW_S + 2
-    baselines.take(measured(1, 100.0), at_s=NOW_S + 2)
-    assert (baselines.committed, len(baselines.state)) == (2, 2)  # its durations and its outcomes
-    assert baselines.processor.next_wake_s() is None
-    baselines.take(measured(2, 100.0), at_s=NOW_S + 3)
-    baselines.commit(baselines.processor.tick(NOW_S + 5))
-    assert baselines.committed == 3
-
-
-def test_many_measurements_make_a_snapshot_early() -> None:
-    baselines = Baselines(snapshot_every=10)
-    baselines.take(*(measured(n, 100.0) for n in range(10)))
+    baselines.gather(measured(1, 100.0), at_s=NOW_S + 2)
+    assert (baselines.committed, len(baselines.state)) == (1, 2)  # its durations and its outcomes
+    assert baselines.processor.next_wake_s() == NOW_S + 4
+    baselines.commit(baselines.processor.tick(NOW_S + 3))
     assert baselines.committed == 1
+    baselines.commit(baselines.processor.tick(NOW_S + 4))
+    assert baselines.committed == 2
+    assert baselines.processor.next_wake_s() is None
+
+
+def test_many_measurements_are_judged_early() -> None:
+    baselines = Baselines(gather_most=10)
+    baselines.gather(*(measured(n, 100.0) for n in range(10)))
+    assert baselines.committed == 1
+
+
+def test_traces_that_arrive_together_are_judged_in_the_order_of_their_ends() -> None:
+    def shifts(order: list[int]) -> list[str]:
+        baselines = Baselines(gather_s=60)
+        warm(baselines)
+        said: list[Finding | Shift] = []
+        for n in order:
+            said += baselines.gather(measured(n, 1_500.0 if 300 <= n < 320 else 300.0), at_s=NOW_S + 999)
+        said += baselines.commit(baselines.processor.tick(NOW_S + 9_999))
+        return sorted(map(name_of, said))
+
+    recorded = list(range(100, 500))
+    # four partitions of spans, worked off one after the other
+    assert shifts([n for part in range(4) for n in recorded if n % 4 == part]) == shifts(recorded)
+    assert sum('"type":"shift"' in told for told in shifts(recorded)) == 2
 
 
 def name_of(said: Finding | Shift) -> str:
@@ -255,7 +278,7 @@ def name_of(said: Finding | Shift) -> str:
 @pytest.mark.parametrize("seed", range(5))
 def test_kills_give_what_an_uninterrupted_run_gives(seed: int) -> None:
     chance = random.Random(seed)
-    config = {"window": 40, "min_observations": 10, "snapshot_every_s": 7, "max_keys": 20}
+    config = {"window": 40, "min_observations": 10, "gather_s": 7, "max_keys": 20}
     steady, killed = Baselines(**config), Baselines(**config)
     found: tuple[set[str], set[str]] = (set(), set())
     for step in range(400):
@@ -269,11 +292,11 @@ def test_kills_give_what_an_uninterrupted_run_gives(seed: int) -> None:
             for n in range(chance.randrange(1, 5))
         ]
         for baselines, ids in zip((steady, killed), found, strict=True):
-            ids |= {name_of(said) for said in baselines.told(*rows, at_s=NOW_S + step)}
+            ids |= {name_of(said) for said in baselines.gather(*rows, at_s=NOW_S + step)}
         if chance.random() < 0.1:
             found[1].update(name_of(said) for said in killed.kill())
-    steady.commit(steady.processor.tick(NOW_S + 999))
-    killed.commit(killed.processor.tick(NOW_S + 999))
+    found[0].update(name_of(said) for said in steady.commit(steady.processor.tick(NOW_S + 999)))
+    found[1].update(name_of(said) for said in killed.commit(killed.processor.tick(NOW_S + 999)))
     assert found[0] == found[1]
     assert len(found[0]) > 5
     assert steady.state == killed.state
@@ -291,18 +314,18 @@ def test_partitions_share_the_bound_and_address_findings_by_routing_key() -> Non
     stage = BaselinesStage(config=BaselinesConfig(max_keys=8), telemetry=Telemetry())
     processor = stage.processor(1, {MEASUREMENTS: 4, FINDINGS: 2})
     assert isinstance(processor, BaselinesProcessor)
-    for operation in ("a", "b", "c", "d", "e"):
+    for offset, operation in enumerate(("a", "b", "c", "d", "e")):
         baselines = MeasurementBatch(measurements=(measured(1, 1.0, operation=operation),))
         record = StoredRecord(
             topic=MEASUREMENTS,
             partition=1,
-            offset=0,
+            offset=offset,
             log_time_ms=1,
             value=msgspec.msgpack.encode(baselines),
             headers=headers(),
         )
         processor.process([record])
-    assert len(processor.tick(2.0).state) == 10  # written or forgotten: two keys are what is left
+    assert len(processor.tick(9.0).state) == 10  # written or forgotten: two keys are what is left
     assert (stage.name, stage.topics, stage.store) == ("baselines", (MEASUREMENTS,), "state.baselines")
 
 
@@ -329,13 +352,68 @@ def test_a_lasting_shift_is_one_episode_with_figures_and_its_recovery_is_said() 
 
 
 def test_an_episode_that_stays_becomes_what_is_usual() -> None:
-    baselines = Baselines(absorb_after=60)
+    baselines = Baselines(absorb_after=60, absorb_after_s=100)
     warm(baselines, count=200)
     said = [found for n in range(1_000, 1_200) for found in baselines.told(measured(n, 900.0))]
     shifts = [found for found in said if isinstance(found, Shift)]
     assert [(shift.ended_ns > 0, shift.is_usual_now) for shift in shifts] == [(False, False), (True, True)]
     assert isinstance(said[-1], Shift)
     assert len(baselines.take(*(measured(n, 2_700.0) for n in range(1_300, 1_304)))) == 4
+
+
+def test_heavy_traffic_does_not_make_a_moment_of_an_incident_usual() -> None:
+    baselines = Baselines(absorb_after=60)
+    warm(baselines, count=200)
+    said: list[Finding | Shift] = []
+    for n in range(1_000, 1_600):
+        started_ns = int((NOW_S + 1_000 + n / 100) * 1e9)
+        row = measured(n, 900.0, started_ns=started_ns, ended_ns=started_ns + 900_000_000)
+        said += baselines.gather(row, at_s=NOW_S + 1_000)
+    said += baselines.commit(baselines.processor.tick(NOW_S + 2_000))
+    assert sum(isinstance(found, Finding) for found in said) == 600
+    assert [found.ended_ns for found in said if isinstance(found, Shift)] == [0]
+
+
+def test_an_episode_that_nobody_continues_ends_with_the_next_trace() -> None:
+    baselines = Baselines(run_gap_s=60)
+    warm(baselines, count=200)
+    said = [found for n in range(1_000, 1_010) for found in baselines.told(measured(n, 900.0))]
+    (began,) = (found for found in said if isinstance(found, Shift))
+    said = [found for n in range(1_100, 1_105) for found in baselines.told(measured(n, 900.0))]
+    ended, again = (found for found in said if isinstance(found, Shift))
+    assert (ended.began_ns, ended.ended_ns) == (began.began_ns, measured(1_009, 900.0).ended_ns)
+    assert (again.began_ns, again.ended_ns) == (measured(1_100, 900.0).started_ns, 0)
+    assert again.fingerprint == began.fingerprint
+
+
+def test_slow_times_that_vary_do_not_become_usual_while_they_convince_or_last() -> None:
+    chance = random.Random(1)
+    baselines = Baselines()
+    calls = ("search", "rank", "fetch")
+
+    def rows(n: int, added_ms: float) -> list[Measurement]:
+        return [
+            measured(
+                n,
+                100 * chance.lognormvariate(0, 0.7) + chance.uniform(0.2, 1) * added_ms,
+                operation=name,
+                kind=SpanKind.UNKNOWN,
+                trace_id=f"{n:032x}",
+                span_id=f"{n:08x}{k:08x}",
+            )
+            for k, name in enumerate(calls)
+        ]
+
+    for n in range(300):
+        baselines.told(*rows(n, 0.0))
+    found: list[int] = []
+    for window in range(4):
+        first = 1_000 * (window + 1)
+        found.append(sum(bool(baselines.told(*rows(n, 1_500.0))) for n in range(first, first + 30)))
+        for n in range(first + 100, first + 130):
+            baselines.told(*rows(n, 0.0))
+    # those that convince are told together with the one that did
+    assert min(found) >= 24
 
 
 def test_slow_calls_among_quick_ones_of_a_trace_make_no_episode() -> None:
@@ -387,7 +465,7 @@ def test_failures_that_become_more_frequent_are_one_finding_of_a_rate_with_its_t
 @pytest.mark.parametrize("seed", range(4))
 def test_kills_in_episodes_give_what_an_uninterrupted_run_gives(seed: int) -> None:
     chance = random.Random(seed)
-    config = {"window": 60, "min_observations": 20, "snapshot_every_s": 5, "absorb_after": 40}
+    config = {"window": 60, "min_observations": 20, "gather_s": 5, "absorb_after": 40}
     steady, killed = Baselines(**config), Baselines(**config)
     said: tuple[list[str], list[str]] = ([], [])
     for step in range(900):
@@ -395,11 +473,11 @@ def test_kills_in_episodes_give_what_an_uninterrupted_run_gives(seed: int) -> No
         fails = chance.random() < (0.5 if step % 300 > 250 else 0.01)
         row = measured(step, 300 * times * chance.lognormvariate(0, 0.2), failed=fails, is_fault=fails)
         for baselines, told in zip((steady, killed), said, strict=True):
-            told += [name_of(found) for found in baselines.told(row, at_s=NOW_S + step)]
+            told += [name_of(found) for found in baselines.gather(row, at_s=NOW_S + step)]
         if chance.random() < 0.05:
             said[1].extend(name_of(found) for found in killed.kill())
-    steady.commit(steady.processor.tick(NOW_S + 9_999))
-    killed.commit(killed.processor.tick(NOW_S + 9_999))
+    said[0].extend(name_of(found) for found in steady.commit(steady.processor.tick(NOW_S + 9_999)))
+    said[1].extend(name_of(found) for found in killed.commit(killed.processor.tick(NOW_S + 9_999)))
     assert set(said[0]) == set(said[1])
     assert any('"type":"shift"' in told for told in said[0])
     assert steady.state == killed.state

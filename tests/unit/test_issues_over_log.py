@@ -18,7 +18,7 @@ from core.telemetry import Telemetry
 from detector.config import DetectorConfig
 from detector.stages import stages
 
-CONFIG = DetectorConfig.model_validate({"baselines": {"snapshot_every_s": 0.05}})
+CONFIG = DetectorConfig.model_validate({"baselines": {"gather_s": 0.05}})
 
 
 def measured(number: int, duration_ms: float) -> Record:

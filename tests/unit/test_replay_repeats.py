@@ -58,7 +58,7 @@ class FragileBaselines:
     def __init__(self) -> None:
         self.is_broken = True
         self.last: FailsAfterwards | None = None
-        config = BaselinesConfig.model_validate({"snapshot_every_s": 0.05})
+        config = BaselinesConfig.model_validate({"gather_s": 0.05})
         self._stage = BaselinesStage(config=config, telemetry=Telemetry())
 
     def processor(self, partition: int, partitions: Mapping[str, int]) -> FailsAfterwards:
