@@ -113,7 +113,8 @@ class _Gathered:
             calls = message.get(key)
             for call in calls if isinstance(calls, list) else ():
                 self.call(call)
-        more = message.get("additional_kwargs")
+        # LangChain and LiteLLM keep there what their own messages have no field for
+        more = message.get("additional_kwargs") or message.get("provider_specific_fields")
         refusal = message.get("refusal") or (more.get("refusal") if isinstance(more, dict) else None)
         if isinstance(refusal, str) and refusal:
             self.refusals.append(refusal)

@@ -13,6 +13,7 @@ from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
 from core.dialects.values import STOPPED, count, decimal, finish, kinds, name, state_of, text, tool_result
 from core.model.span import Content, ContentState, FinishReason, SpanKind
+from core.otlp.slim import Value
 
 KINDS = {
     "llm": SpanKind.LLM,
@@ -32,6 +33,14 @@ KINDS = {
 _MESSAGES: Final = (b"llm.input_messages.", b"llm.output_messages.")
 _CALL_ID: Final = re.compile(r'"tool_call_id"\s*:\s*"([^"]+)"')
 _BLANK: Final = Content(ContentState.PRESENT)
+_PRESENT: Final = ContentState.PRESENT
+# Agno, LlamaIndex, Haystack
+_NOTHING: Final = re.compile(
+    r'\s*\[?\s*\{\s*"role"\s*:\s*"(?:assistant|model)"\s*\}\s*\]?\s*\Z'
+    r'|(?:assistant|model):\s*(?:None)?\s*\Z|\{"replies": \["ChatMessage\(_role=[^,]*, _content=\[\]'
+)
+# Haystack writes the reason into the Python text of its message
+_KEPT: Final = re.compile(r"_meta=\{.*?'finish_reason': '(\w+)'", re.DOTALL)
 _REFUSED: Final = re.compile(r'"refusal": ?"[^"]')
 # words without which JSON is no conversation
 _ROLES: Final = ('"role"', '"lc"', '"type": "human"', '"type":"human"')
@@ -43,6 +52,9 @@ def read(reading: Reading) -> None:
     if reading.kind is SpanKind.UNKNOWN and not flat.keys().isdisjoint(_MESSAGES):
         # the kind was set first, and a client's limit on attributes drops the oldest
         reading.kind = SpanKind.LLM
+    if reading.kind is SpanKind.LLM and "._" in reading.name and flat.keys().isdisjoint(_MESSAGES):
+        # LlamaIndex traces the private methods of its clients: "OpenAI._prepare_chat_with_tools" calls no model
+        reading.kind = SpanKind.CHAIN
     if reading.kind is SpanKind.LLM:
         _read_llm(reading, flat)
     elif reading.kind is SpanKind.AGENT and found[Field.AGENT] is None and reading.name.endswith(".run"):
@@ -77,7 +89,10 @@ def _read_llm(reading: Reading, flat: Families) -> None:
     answer = output_messages(flat, b"llm.output_messages.", b"message.") if flat else None
     raw = found[Field.OUTPUT]
     if raw is not None and (answer is None or answer.content.state is ContentState.ABSENT):
-        answer = answers.from_response(raw)
+        told, answer = answer, answers.from_response(raw)
+        if told is not None and _is_blank(answer.content, raw) and state_of(found[Field.INPUT]) is _PRESENT:
+            # a message with a role and nothing else, where the question was sent: the model said nothing
+            answer = answers.Answer(_BLANK, answer.finish)
     if answer is not None:
         reading.output, reading.finish = answer.content, answer.finish
         # a refusal has no flattened key: it stands in the raw response alone
@@ -87,9 +102,14 @@ def _read_llm(reading: Reading, flat: Families) -> None:
         said = STOPPED.search(raw)
         if said is not None:
             reading.finish = finish(said[1]) or FinishReason.UNKNOWN
+        elif (kept := _KEPT.search(raw)) is not None:
+            reading.finish = finish(kept[1]) or FinishReason.UNKNOWN
         elif '"incomplete_details"' in raw:
             # OpenAI's Responses API
             reading.finish = answers.from_response(raw).finish
+    if found[Field.IS_STREAM] is None and "tream" in reading.name:
+        # GenerateContentStream, OpenAI.stream_chat, messages.stream
+        found[Field.IS_STREAM] = True
     given = found[Field.INPUT]
     # the messages stand in the raw input as a rule, where they cost less to read
     if flat and not (isinstance(given, str) and given[:1] in ("{", "[") and any(word in given for word in _ROLES)):
@@ -97,6 +117,13 @@ def _read_llm(reading: Reading, flat: Families) -> None:
         if messages is not None and messages.flat and given is not None and state_of(given) is ContentState.PRESENT:
             messages = Content(messages.state, given, flat=messages.flat)
         reading.content_input = messages
+
+
+def _is_blank(content: Content, raw: Value) -> bool:
+    """Return whether a response says nothing, in whichever way its client writes that."""
+    if content.state is ContentState.ABSENT:
+        return True
+    return isinstance(raw, str) and content.text == raw and _NOTHING.match(raw) is not None
 
 
 DIALECT = Dialect(

@@ -8,6 +8,7 @@ from core.dialects.values import boolean, count, decimal, name, output_type, str
 from core.otlp.slim import Value
 
 _UNSET: Final = msgspec.Raw(b"null")
+_GEMINI: Final = ("response_schema", "response_json_schema", "response_mime_type")
 
 
 class Parameters(msgspec.Struct, frozen=True, gc=False):
@@ -36,6 +37,9 @@ class _Call(msgspec.Struct, gc=False):
     response_format: msgspec.Raw = _UNSET
     tools: msgspec.Raw = _UNSET
     text: msgspec.Raw = _UNSET
+    response_mime_type: str | None = None
+    response_schema: msgspec.Raw = _UNSET
+    response_json_schema: msgspec.Raw = _UNSET
 
 
 _DECODE: Final = msgspec.json.Decoder(_Call).decode
@@ -58,7 +62,13 @@ def parameters(value: Value) -> Parameters | None:
                 limit if limit is None or limit >= 0 else None,
                 call.temperature,
                 call.stream,
-                _raw(call.response_format) or _raw_format(call.text),
+                _raw(call.response_format)
+                or _raw_format(call.text)
+                # Gemini
+                or _raw(call.response_schema)
+                or _raw(call.response_json_schema)
+                or call.response_mime_type
+                or "",
                 _raw(call.tools),
             )
     found = structure(value)
@@ -100,6 +110,7 @@ def _loosely(found: dict[str, Any]) -> Parameters:
     limits = (count(found.get(key)) for key in ("max_completion_tokens", "max_tokens", "max_output_tokens"))
     said = found.get("text")
     asked = found.get("response_format") or (said.get("format") if isinstance(said, dict) else None)
+    asked = asked or next((found[key] for key in _GEMINI if found.get(key)), None)
     return Parameters(
         name(found.get("model")) or name(found.get("model_name")) or "",
         next((limit for limit in limits if limit is not None), None),
