@@ -85,7 +85,8 @@ class App:
         self._phase = "starting"
         self._loop_lag_s = 0.0
         self._behind: tuple[str, ...] = ()
-        self._last_lag: Mapping[str, int] = {}
+        self._polled: Mapping[str, int] | None = None
+        """The log's lag of every group, as it was last asked."""
         self._log: Log | None = None
         self._runners: dict[str, StageRunner] = {}
         self._sinks: list[Sink] = []
@@ -100,7 +101,7 @@ class App:
         config, telemetry, clock = self._config, self._telemetry, self._clock
         store = RecordStore(config.sinks.records.url_in(self._data_dir), telemetry=telemetry)
         instance = uuid.uuid4().hex
-        reporter = Reporter(store=store, telemetry=telemetry, clock=clock, lag=self._lag, instance=instance)
+        reporter = Reporter(store=store, telemetry=telemetry, clock=clock, lag=self._polled_lag, instance=instance)
         ops = OpsServer(
             config=config.ops,
             store=store,
@@ -141,7 +142,7 @@ class App:
                 closing.add("collector", self._stop_collector)
             started(self._addresses(ops))
             self._phase = "ready"
-            await self._work(stop, reporter)
+            await self._work(stop, log, reporter)
 
     async def _open_log(self, closing: "_Closing") -> Log:
         """Make the log; on Kafka with this process's place in its groups. An embedded one is started before ops."""
@@ -209,12 +210,12 @@ class App:
             log=log, store=store, telemetry=telemetry, clock=clock, retention_s=retention_s, instance=instance
         )
 
-    async def _work(self, stop: asyncio.Event, reporter: Reporter) -> None:
+    async def _work(self, stop: asyncio.Event, log: Log, reporter: Reporter) -> None:
         stop_stages, stop_sinks, stop_reports = asyncio.Event(), asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             probing = [
                 tasks.create_task(self._probe_loop(), name="app-loop-probe"),
-                tasks.create_task(self._probe_lag(), name="app-lag-probe"),
+                tasks.create_task(self._probe_lag(log), name="app-lag-probe"),
             ]
             reporting = tasks.create_task(reporter.run(stop_reports), name="app-reporter")
             sending = [tasks.create_task(sink.run(stop_sinks), name=f"sink-{sink.name}") for sink in self._sinks]
@@ -264,23 +265,33 @@ class App:
         """Return the lag of every group that is configured, whichever process runs it, and our own outboxes."""
         if self._log is None:
             raise LogUnavailableError(self._phase)
+        return self._with_own(await self._log.lag())
+
+    async def _polled_lag(self) -> Mapping[str, int]:
+        """Return the same from the log's lag as last asked for, `_LAG_PROBE_S` ago while the log is there."""
+        if self._polled is None:
+            raise LogUnavailableError(self._phase)
+        return self._with_own(self._polled)
+
+    def _with_own(self, measured: Mapping[str, int]) -> Mapping[str, int]:
+        """Return the lag of the groups that are configured, with what this process holds; asked after the log's."""
         # another process may run a sink that is switched off here; in `up` nothing else runs
         sinks = sink_names(self._config) if self._roles.is_all else SINKS
         known = {*stage_names(self._config), *sinks}
         # what a stage has in hand counts, or a checkpointed trace would stand nowhere while it closes
         busy = {name: 1 for name, runner in self._runners.items() if _in_hand(runner)}
         # the log before the outboxes: an entry leaves the log's lag in the same commit that puts it there
-        found = {group: n for group, n in (await self._log.lag()).items() if _owner_of(group) in known}
+        found = {group: n for group, n in measured.items() if _owner_of(group) in known}
         found |= {name: max(least, found.get(name, 0)) for name, least in busy.items()}
         return found | {f"{sink.name}.outbox": sink.waiting() for sink in self._sinks if sink.name != "records"}
 
-    async def _probe_lag(self) -> None:
-        """Note which of this process's stages are too far behind to be called ready."""
+    async def _probe_lag(self, log: Log) -> None:
+        """Ask the log for its lag, and note which of this process's stages are too far behind to be called ready."""
         most = self._config.ops.ready_max_lag
         while True:
             with contextlib.suppress(LogUnavailableError):
-                lag = await self._log.lag() if self._log is not None else {}
-                self._show_lag(lag)
+                lag = await log.lag()
+                self._keep_lag(lag)
                 self._behind = tuple(
                     f"{name}: {lag[name]} records behind (`ops.ready_max_lag`)"
                     for name in self._runners
@@ -288,17 +299,17 @@ class App:
                 )
             await asyncio.sleep(_LAG_PROBE_S)
 
-    def _show_lag(self, lag: Mapping[str, int]) -> None:
-        """Keep the gauges of every group's lag; an embedded log reads its own."""
-        self._last_lag = lag
+    def _keep_lag(self, lag: Mapping[str, int]) -> None:
+        """Keep it, for reports and for the gauges of every group's lag; an embedded log reads its own."""
+        self._polled = lag
         if isinstance(self._log, SqliteLog):
             return
         for group in lag:
-            gauge = functools.partial(self._last_lag_of, group)
+            gauge = functools.partial(self._polled_lag_of, group)
             self._telemetry.gauge("clearwatch.stage.lag", gauge, group=group)
 
-    def _last_lag_of(self, group: str) -> int:
-        return self._last_lag.get(group, 0)
+    def _polled_lag_of(self, group: str) -> int:
+        return (self._polled or {}).get(group, 0)
 
     async def _probe_loop(self) -> None:
         while True:

@@ -11,6 +11,7 @@ from detector.issues.suppressions import SuppressionConfig
 from sinks.records.views import Series
 
 SUPPRESSED: Final = "clearwatch.findings.suppressed"
+INHIBITED: Final = "clearwatch.findings.inhibited"
 
 
 class CheckShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +29,8 @@ class CheckShape(msgspec.Struct, frozen=True, kw_only=True):
     findings: int = 0
     suppressed: int = 0
     """Findings held back; counted where they would have become an issue."""
+    inhibited: int = 0
+    """Findings told with another one, whose consequences they are; part of `findings`."""
     origin: str = ""
     """Where a plug-in came from; empty for what ships."""
 
@@ -83,6 +86,7 @@ def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tu
     answers: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     findings: dict[str, int] = defaultdict(int)
     suppressed: dict[str, int] = defaultdict(int)
+    inhibited: dict[str, int] = defaultdict(int)
     for each in series:
         check = each.labels.get("check", "")
         if each.name == "clearwatch.check.answers":
@@ -91,6 +95,8 @@ def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tu
             findings[check] += int(each.value)
         elif each.name == SUPPRESSED:
             suppressed[check] += int(each.value)
+        elif each.name == INHIBITED:
+            inhibited[check] += int(each.value)
     known = [
         CheckShape(
             name=check.name,
@@ -103,11 +109,12 @@ def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tu
             answers=dict(sorted(answers[check.name].items())),
             findings=findings[check.name],
             suppressed=suppressed[check.name],
+            inhibited=inhibited[check.name],
             origin=check.origin,
         )
         for check in catalogue
     ]
-    others = sorted({*answers, *findings, *suppressed} - {check.name for check in catalogue})
+    others = sorted({*answers, *findings, *suppressed, *inhibited} - {check.name for check in catalogue})
     return (
         *known,
         *(
@@ -122,6 +129,7 @@ def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tu
                 answers=dict(sorted(answers[name].items())),
                 findings=findings[name],
                 suppressed=suppressed[name],
+                inhibited=inhibited[name],
             )
             for name in others
         ),

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from clearwatch.ops.checks import SUPPRESSED
+from clearwatch.ops.checks import INHIBITED, SUPPRESSED
 from core.clock import Clock
 from core.telemetry import Telemetry
 from sinks.records.reporter import ALIVE_S, LAG
@@ -70,6 +70,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Partitions of the running process that are read no further, each with its reason."""
     suppressed: Mapping[str, int] = {}
     """Findings that a suppression held back, by its reason; there where there are any."""
+    inhibited: Mapping[str, int] = {}
+    """Findings told with the one that explains them, by their check; there where there are any."""
 
 
 class StatusReader:
@@ -179,12 +181,15 @@ def compose(
     totals: dict[str, float] = defaultdict(float)
     dropped: dict[str, float] = defaultdict(float)
     suppressed: dict[str, float] = defaultdict(float)
+    inhibited: dict[str, float] = defaultdict(float)
     for each in series:
         totals[each.name] += each.value
         if each.name == "clearwatch.dropped":
             dropped[each.labels.get("reason", "")] += each.value
         if each.name == SUPPRESSED:
             suppressed[each.labels.get("reason", "")] += each.value
+        if each.name == INHIBITED:
+            inhibited[each.labels.get("check", "")] += each.value
         if each.name == "clearwatch.collector.requests" and each.labels.get("status") not in _TAKEN:
             dropped[f"request_{each.labels.get('transport', '')}_{each.labels.get('status', '')}".lower()] += each.value
     return Status(
@@ -204,4 +209,5 @@ def compose(
         dropped={reason: int(n) for reason, n in sorted(dropped.items()) if n},
         stopped=stopped,
         suppressed={reason: int(n) for reason, n in sorted(suppressed.items())},
+        inhibited={check: int(n) for check, n in sorted(inhibited.items())},
     )

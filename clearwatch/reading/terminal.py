@@ -70,6 +70,9 @@ def status_view(status: Status, *, is_live: bool) -> RenderableType:
     if status.suppressed:
         held = ", ".join(f"{n:,} ({reason})" for reason, n in status.suppressed.items())
         table.add_row("suppressed", safe(f"findings: {held}", "yellow"))
+    if status.inhibited:
+        told = ", ".join(f"{check} {n:,}" for check, n in status.inhibited.items())
+        table.add_row("inhibited", safe(f"findings that another explains: {told}"))
     for reason in status.stopped:
         table.add_row("stopped", safe(reason, "bold red"))
     return table
@@ -84,7 +87,7 @@ def checks_view(told: ChecksShape) -> RenderableType:
     table.add_column("Thresholds", overflow="fold", min_width=36)
     for name in _OUTCOMES:
         table.add_column(name.capitalize(), justify="right", no_wrap=True)
-    for name in ("Findings", "Suppressed"):
+    for name in ("Findings", "Inhibited", "Suppressed"):
         table.add_column(name, justify="right", no_wrap=True)
     group = ""
     for check in told.checks:
@@ -105,6 +108,7 @@ def checks_view(told: ChecksShape) -> RenderableType:
                 for o, n in zip(_OUTCOMES, counts, strict=True)
             ),
             f"{check.findings:,}" if check.findings else "",
+            f"{check.inhibited:,}" if check.inhibited else "",
             Text(f"{check.suppressed:,}" if check.suppressed else "", "yellow"),
         )
     return Group(table, _suppressions(told)) if told.suppressions else table

@@ -27,7 +27,6 @@ Lag: TypeAlias = Callable[[], Awaitable[Mapping[str, int]]]
 ALIVE_S: Final = 15.0
 LAG: Final = "clearwatch.stage.lag"
 _EVERY_S: Final = 1.0
-_LAG_EVERY_S: Final = 2.0
 _BACKOFF_MAX_S: Final = 30.0
 
 
@@ -55,7 +54,8 @@ async def open_when_there(store: RecordStore, stop: asyncio.Event, *, waits_for_
 class Reporter:
     """Stores the counters and gauges of this process, and the lag of every consumer group where `lag` tells it.
 
-    Lags of outboxes (`<sink>.outbox`) are left out: they are gauges of each process already.
+    `lag` is asked with each report, so it must be at hand. Lags of outboxes (`<sink>.outbox`) are left out: they are
+    gauges of each process already.
     """
 
     def __init__(
@@ -67,7 +67,6 @@ class Reporter:
         self._lag = lag
         self.instance = instance or uuid.uuid4().hex
         self._lags: dict[Series, float] = {}
-        self._lag_at_s = -_LAG_EVERY_S
         self._saved: dict[Series, float] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -99,11 +98,10 @@ class Reporter:
         return True
 
     async def _measure_lag(self) -> None:
-        if self._lag is None or self._clock.monotonic_s() - self._lag_at_s < _LAG_EVERY_S:
+        if self._lag is None:
             return
         with contextlib.suppress(RetryableError):
             found = await self._lag()
-            self._lag_at_s = self._clock.monotonic_s()
             self._lags = {
                 (LAG, (("group", group),)): float(records)
                 for group, records in found.items()

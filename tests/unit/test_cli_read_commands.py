@@ -96,6 +96,20 @@ def test_checks_are_listed_with_what_they_need_and_what_they_answered(cli: Cli) 
     assert (shown.exit_code, "1,039" in shown.stdout, "slow_trace" in shown.stdout) == (0, True, True)
 
 
+def test_findings_that_another_explains_are_told_by_their_check(cli: Cli) -> None:
+    assert "inhibited" not in msgspec.json.decode(cli.run("status", "--json").stdout)
+    records = store(sqlite_url(cli.data_dir / "records.sqlite3"))
+    telemetry = Telemetry()
+    telemetry.count("clearwatch.findings.inhibited", 3, check="retries", cause="failed_span")
+    telemetry.count("clearwatch.findings.inhibited", 2, check="retries", cause="tool_failure")
+    records.save_counters("another", telemetry.snapshot(), now_s=NOW_S)
+    records.close()
+    assert msgspec.json.decode(cli.run("status", "--json").stdout)["inhibited"] == {"retries": 5}
+    assert "findings that another explains: retries 5" in cli.run("status").stdout
+    told = msgspec.json.decode(cli.run("checks", "--json").stdout)["checks"]
+    assert {each["name"]: each["inhibited"] for each in told if each["inhibited"]} == {"retries": 5}
+
+
 def test_what_was_suppressed_is_told_with_its_reason(cli: Cli) -> None:
     assert "suppressed" not in msgspec.json.decode(cli.run("status", "--json").stdout)
     records = store(sqlite_url(cli.data_dir / "records.sqlite3"))
