@@ -15,8 +15,12 @@ from detector.checks.steps import Step, steps_of
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT, _AGENT = ContentState.PRESENT, SpanKind.AGENT
-# names of tools and agents as prompts write them; one word alone would be any word of the language
-_NAME: Final = re.compile(r"\b[a-z][a-z0-9]{0,30}(?:_[a-z0-9]{1,30}){1,6}\b")
+# names of tools and agents as prompts write them: web_search, web-search, webSearch, WebSearch, `search`; one word
+# alone would be any word of the language
+_NAME: Final = re.compile(
+    r"\b[A-Za-z][A-Za-z0-9]{0,30}(?:[_-][A-Za-z0-9]{1,30}){1,6}\b|\b[A-Za-z][a-z0-9]{1,30}(?:[A-Z][a-z0-9]{1,30}){1,6}\b"
+    r"|(?<=[`'\"])[A-Za-z][A-Za-z0-9]{2,40}(?=[`'\"])"
+)
 # the announcement stands in the sentence before the name: "I will now ask our search_agent", "let me call …"
 _INTENT: Final = re.compile(
     r"(?:\bI(?:'|’)ll|\bI (?:will|shall|must|need to|am going to)|\bI'm going to|\blet me|\bwe (?:will|need to))\b"
@@ -60,7 +64,8 @@ class AnnouncedCall:
       search_agent to …"), and it is no item of a list, no condition and no denial;
     - that name is one that the LLM was offered: it is defined for the call, stands in its input as the name of a tool
       or team member, or a span of the trace has it;
-    - the answer asks for no such call, neither as a tool call nor in a line of code that is not a comment;
+    - the answer asks for no such call, neither as a tool call nor in a line of code that is not a comment; where it is
+      the agent's last, it does not go on with a question to the user;
     - until the agent's next LLM call nothing of that name was run, and no agent at all;
     - the trace shows tools or agents being run, so that a call would have been seen;
     - the trace is closed.
@@ -85,20 +90,21 @@ class AnnouncedCall:
         telling = [span for span in trace.llm_spans if span.output.state is _PRESENT]
         if not telling:
             return UNKNOWN
-        if not any("_" in span.output.text for span in telling):
+        seen = {target_of(span) for span in trace.tool_spans}
+        if not any("_" in span.output.text or any(name in span.output.text for name in seen) for span in telling):
             return CLEAR
         broken: dict[str, list[tuple[Span, str]]] = {}
-        seen = {target_of(span) for span in trace.tool_spans}
         for steps in steps_of(trace).values():
             for step in steps:
-                for name, sentence in self._announced(step.llm, seen):
+                is_last = step is steps[-1]
+                for name, sentence in self._announced(step.llm, seen, may_ask=is_last):
                     if not _is_called(name, step):
                         broken.setdefault(name, []).append((step.llm, sentence))
         return found([self._finding(trace, name, where) for name, where in broken.items()])
 
-    def _announced(self, llm: Span, seen: set[str]) -> Iterator[tuple[str, str]]:
+    def _announced(self, llm: Span, seen: set[str], *, may_ask: bool) -> Iterator[tuple[str, str]]:
         text = llm.output.text[: self._config.max_characters]
-        if "_" not in text or not any(words in text for words in _INTENT_WORDS):
+        if not any(words in text for words in _INTENT_WORDS):
             return
         given: set[str] = set()
         for match in _NAME.finditer(text):
@@ -109,6 +115,9 @@ class AnnouncedCall:
             before = text[start : match.start()]
             intent = _INTENT.search(before)
             if intent is None or _DENIAL.search(before) or _LISTED.match(before):
+                continue
+            # the user is asked first: the call is for the next turn
+            if may_ask and "?" in text[match.end() :]:
                 continue
             if name in seen or _is_offered(name, llm):
                 given.add(name)
@@ -133,7 +142,12 @@ class AnnouncedCall:
 
 
 def _is_offered(name: str, llm: Span) -> bool:
-    """Return whether the call's definitions or its input name a tool so: `name:`, `name(`, or in quotes."""
+    """Return whether the call's definitions or its input name a tool so: `name:`, `name(`, or in quotes.
+
+    Of names without an underscore, which may be words as well, only the definitions tell.
+    """
+    if "_" not in name:
+        return re.search(rf'"name\\*"\s*:\s*\\*"{re.escape(name)}\\*"', llm.details.tool_definitions) is not None
     if name in llm.details.tool_definitions:
         return True
     text = llm.input.text

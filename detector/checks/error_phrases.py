@@ -91,6 +91,7 @@ _SURE: Final = rf"""
   | \d{{3,5}}\ \([\dA-Z]{{5}}\)\s?:                                             # MySQL
   | (?:/\S+/)?(?:bash|sh|zsh|dash)(?::\ line)?[:\ ].{{0,200}}(?:not\ found|no\ such\ file|permission\ denied|syntax\ error)
   | [\w./+\-]{{1,40}}:\ (?:[^\n]{{0,200}}:\ )?(?:no\ such\ file\ or\ directory|permission\ denied|command\ not\ found|cannot\ access)
+  | exitcode:\ [1-9]\d*\ \(execution\ failed\)                              # AutoGen
   | fatal:\ \w | npm\ err! | segmentation\ fault | panic:\ \w | thread\ '[^'\n]+'\ panicked
 """
 
@@ -112,7 +113,6 @@ _SHORT: Final = rf"""
   | (?:request|call|command|query|operation|execution|connection|navigation|download|upload|fetch|search|lookup|tool|function)
         \ (?:failed|refused|reset|aborted|was\ rejected|was\ aborted)\b
   | (?:command|process|script|program|container)\ (?:failed|exited|terminated)\ with\ (?:exit\ )?(?:code|status|signal)\s?:?\s?[1-9]
-  | exitcode:\ [1-9]\d*\ \(execution\ failed\)                              # AutoGen
   | (?:permission|access)\ denied\b | authentication\ (?:failed|required)\b | invalid\ (?:api\ key|token|credentials)\b
   | rate\ limit(?:ed|\ (?:exceeded|reached))\b | too\ many\ requests\b | quota\ exceeded\b
   | (?:the\ )?(?:service|server|api|tool|backend|site)\ (?:is\ )?(?:currently\ |temporarily\ )?unavailable\b
@@ -144,6 +144,20 @@ TITLE: Final = re.compile(r"<title[^>]*>\s*([^<]{1,200}?)\s*</title>", re.IGNORE
 # an error page is small; Cloudflare's are the longest
 PAGE_CHARACTERS: Final = 30_000
 
+# pages that stand in the place of the one that was asked for: how walls against robots word it (Cloudflare, DataDome,
+# PerimeterX, Incapsula, Akamai, CloudFront, Google), and how browsers made for models head it (smolagents, Jina)
+_WALL: Final = (
+    rf"title:\ (?:http\ )?(?:error\ )?[45]\d\d\s?[:\-–|]?\s?(?:{_HTTP_PHRASE_X})?\s*\n"
+    r"| target\ url\ returned\ error\ [45]\d\d | enable\ js\ and\ disable\ any\ ad\ blocker"
+    r"| enable\ javascript\ and\ cookies\ to\ continue | verify(?:ing)?\ (?:that\ )?you\ are\ (?:a\ )?human"
+    r"| unusual\ traffic\ from\ your\ computer\ network | checking\ your\ browser\ before\ accessing"
+    r"| request\ unsuccessful\.\ incapsula | you\ don't\ have\ permission\ to\ access\ [^\n]{{0,200}}\ on\ this\ server"
+    r"| the\ request\ could\ not\ be\ satisfied | you\ have\ been\ blocked | press\ &\ hold\ to\ confirm"
+)
+WALL: Final = re.compile(_WALL.replace("{{", "{").replace("}}", "}"), re.VERBOSE | re.IGNORECASE)
+# beyond it the page has something to say
+WALL_CHARACTERS: Final = 3_000
+
 # what of JSON, or of Python's text of a dictionary, may tell of a failure; then it is parsed
 _MARKS: Final = (
     r"""["']is_?error["']\s*:\s*true""",
@@ -156,13 +170,14 @@ _MARKS: Final = (
     r"""^\s*\{\s*["'](?:result|output|response|content|text|observation|return_value|message|detail)["']\s*:""",
     r"""^\s*\[\s*\{[^{}]{0,80}["']text["']\s*:""",
 )
-_TEXT, _MARK = 1, 2
+_TEXT, _MARK, _IN_TEXT = 1, 2, 3
 
 
 @functools.cache
 def _automaton() -> Automaton:
     texts = (_approximate(each) for each in (_SURE, _SHORT, _BARE_START))
-    return Automaton(*((_TEXT, each) for each in texts), *((_MARK, each) for each in _MARKS))
+    wall = (_IN_TEXT, f"(?x){_WALL}".replace("{{0,200}}", "*"))
+    return Automaton(*((_TEXT, each) for each in texts), wall, *((_MARK, each) for each in _MARKS))
 
 
 def _approximate(expression: str) -> str:
@@ -176,9 +191,15 @@ def prepare() -> None:
     _automaton()
 
 
-def may_tell(head: str, *, is_json: bool) -> bool:
-    """Return whether the beginning of a result may tell of a failure: none does of which this says no."""
-    return (_MARK if is_json else _TEXT) in _automaton().kinds_in(head)
+def may_tell_in_json(head: str) -> bool:
+    """Return whether the beginning of a result in JSON may tell of a failure: none does of which this says no."""
+    return _MARK in _automaton().kinds_in(head)
+
+
+def may_tell(head: str) -> tuple[bool, bool]:
+    """Return whether a text may begin with words of failure, and whether it may be a wall: as above."""
+    kinds = _automaton().kinds_in(head)
+    return _TEXT in kinds, _IN_TEXT in kinds
 
 
 # tools whose results are errors, or findings about something: what they return is their answer, whatever it says

@@ -14,11 +14,22 @@ from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, foun
 from detector.checks.steps import Step, steps_of
 
 _PRESENT: Final = ContentState.PRESENT
-_ITEM: Final = re.compile(r"^\s{0,4}(?:step\s+)?\d{1,2}[.):]\s+(.{3,400})$", re.MULTILINE | re.IGNORECASE)
+# numbered, whatever is set in bold: "1. …", "Step 2: …", "**3.** …", "### Step 4 - …", "Schritt 5: …"
+_ITEM: Final = re.compile(
+    r"^[\s#*]{0,6}(?:(?:step|schritt|étape|paso|passo|stap|шаг)\s+)?\d{1,2}(?:\*\*)?\s?[.):、\-–](?:\*\*)?\s*(\S.{2,399})$",
+    re.MULTILINE | re.IGNORECASE,
+)
 # work outside of the model's head; "compute", "compare", "conclude" can be done inside it
 _LOOKUP: Final = re.compile(
     r"\b(?:search|look(?:ing)?[ -]?up|locat\w+|retriev\w+|fetch\w*|visit\w*|brows\w+|download\w*|inspect\w*"
-    r"|quer(?:y|ies|ying)|consult\w*|ask the|access\w*|open the|extract\w*|collect\w*|find the)\b",
+    r"|quer(?:y|ies|ying)|consult\w*|ask the|access\w*|open the|extract\w*|collect\w*|find the|research(?:ing)?"
+    r"|investigat\w*|scrap(?:e|ing)|crawl\w*|navigat\w*|googl\w*|online|websites?|web ?pages?"
+    r"|(?:gather|obtain)\w* (?:\S+ ){0,8}(?:data\w*|information|details|facts|evidence|sources?|from)"
+    r"|(?:reliable|trusted|official|authoritative|credible|reputable|external|primary|historical|multiple) sources?"
+    # German, French, Spanish, Italian, Portuguese, Dutch
+    r"|suche\w*|recherchier\w*|nachschlagen|abrufen|herunterlad\w*|recherch\w*|cherche\w*|récupér\w*|télécharg\w*"
+    r"|busc(?:ar|a|o)|recuper\w*|descarg\w*|investig\w*|cerc(?:are|a|o)|pesquis\w*|baix(?:ar|e)|zoek\w*|raadpleeg\w*|ophalen)\b"
+    r"|搜索|查找|查询|检索|下载|検索|調べ|ダウンロード|검색|조회",
     re.IGNORECASE,
 )
 # how frameworks call the tool that only hands over the answer
@@ -117,7 +128,9 @@ class SkippedPlan:
 def _may_list(output: Content) -> bool:
     """Return whether an answer may hold a list of several items, at a hundredth of the cost of reading it."""
     text = output.text
-    return "\n" in text and ("\n2" in text or "\n 2" in text or "tep 2" in text)
+    if "\n" not in text:
+        return False
+    return "\n2" in text or "\n 2" in text or "tep 2" in text or "\n**2" in text or " 2:" in text
 
 
 def _did_something(step: Step) -> bool:

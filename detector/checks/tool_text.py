@@ -134,7 +134,7 @@ def _error_in(result: str, depth: int) -> str | None:
     first = head[:1]
     # "[Errno 2] No such file" is no list
     if first in ("{", '"') or (first == "[" and not head[1:2].isalpha()):
-        is_told = len(result) <= _READ_BYTES and (first == '"' or phrases.may_tell(head, is_json=True))
+        is_told = len(result) <= _READ_BYTES and (first == '"' or phrases.may_tell_in_json(head))
         return _value_error(_read(result), depth) if is_told else None
     if first == "c" and head.startswith(("content='", 'content="')):  # LangChain's text of a message
         inner, _, rest = result.partition(head[8])[2].rpartition(head[8] + " name=")
@@ -143,9 +143,14 @@ def _error_in(result: str, depth: int) -> str | None:
             if "status='error'" in rest
             else (_error_in(inner, depth + 1) if inner and depth < _MAX_DEPTH else None)
         )
-    head = head[:_WORDED_WITHIN]
-    if not phrases.may_tell(head, is_json=False):
+    if len(result) > phrases.WALL_CHARACTERS:
+        head = head[:_WORDED_WITHIN]
+    may_begin, may_hold = phrases.may_tell(head)
+    if not (may_begin or may_hold):
         return None
+    wall = phrases.WALL.search(head) if may_hold and len(result) <= phrases.WALL_CHARACTERS else None
+    if wall is not None:
+        return wall[0].strip()
     if phrases.SURE.match(head) or (len(result) <= phrases.SHORT_CHARACTERS and phrases.SHORT.match(head)):
         return result.strip()
     if first == "<" and phrases.PAGE.match(head) and len(result) <= phrases.PAGE_CHARACTERS:

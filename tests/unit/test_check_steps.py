@@ -235,3 +235,59 @@ def test_what_the_user_is_to_do_is_no_announcement() -> None:
     story.llm(root.span_id, input=OFFERED, output=said)
     story.tool("other", root.span_id)
     assert ANNOUNCED.inspect(story.trace()).outcome is Outcome.CLEAR
+
+
+@pytest.mark.parametrize("name", ["web-search", "webSearch", "WebSearch", "search"])
+def test_names_are_known_however_they_are_written(name: str) -> None:
+    story = Story()
+    root = story.root()
+    story.tool(name, root.span_id)
+    story.llm(root.span_id, output=present(f"I will now call the `{name}` tool."))
+    story.llm(root.span_id, output=present("Done."))
+    (finding,) = ANNOUNCED.inspect(story.trace()).findings
+    assert finding.target == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I will call transfer_funds with 100 EUR. Shall I go on?",
+        "I will use a state-of-the-art method.",
+        'I will use "date" as the key.',
+        "We need to use JavaScript here.",
+    ],
+)
+def test_questions_and_words_are_no_announcements(text: str) -> None:
+    story = Story()
+    root = story.root()
+    story.tool("transfer_funds", root.span_id)
+    given = present('[{"role": "user", "content": "date: 3, \\"date\\": 4, JavaScript: yes, state-of-the-art: no"}]')
+    story.llm(root.span_id, input=given, output=present(text))
+    assert ANNOUNCED.inspect(story.trace()).outcome is Outcome.CLEAR
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        "**1.** Research the history of the town.\n**2.** Gather data from official records.\n**3.** Answer.",
+        "### Schritt 1: Recherchieren, wann\n### Schritt 2: Suche nach dem Architekten\n### Schritt 3: Antworten",
+        "1、搜索该城市的人口\n2、查询官方数据\n3、给出答案",
+    ],
+)
+def test_plans_are_read_in_other_words_and_languages(plan: str) -> None:
+    story = Story()
+    root = story.root()
+    story.llm(root.span_id, output=present(plan))
+    story.llm(root.span_id, output=present("It is 42."))
+    story.tool("final_answer", root.span_id)
+    assert SKIPPED.inspect(story.trace()).outcome is Outcome.FOUND
+
+
+def test_a_plan_of_what_can_be_done_in_the_head_needs_no_tool() -> None:
+    story = Story()
+    root = story.root()
+    plan = "1. Read the numbers that are given.\n2. Gather the even ones.\n3. Verify the sum.\n4. Obtain the mean."
+    story.llm(root.span_id, output=present(plan))
+    story.llm(root.span_id, output=present("It is 42."))
+    story.tool("final_answer", root.span_id)
+    assert SKIPPED.inspect(story.trace()).outcome is Outcome.CLEAR
