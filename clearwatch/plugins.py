@@ -112,7 +112,7 @@ class _Loading:
             self._made.append(make(given, self._options.get(name, {}), origin=origin))
         except ValueError as exc:
             self._problems.append(f"detector.plugins.{name}: {exc} ({origin})")
-        except Exception as exc:  # noqa: BLE001 - others wrote it: whatever it raises is told, with what else is wrong
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - others wrote it: it is told, with what else is wrong
             self._problems.append(f"{origin}: {_told(exc)}")
 
     def _is_off(self, name: str) -> bool:
@@ -121,7 +121,7 @@ class _Loading:
     def _tried(self, origin: str, load: Callable[[], object], *, inside: str) -> Any:
         try:
             return load()
-        except Exception as exc:  # noqa: BLE001 - others wrote it: whatever it raises is told, with what else is wrong
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - others wrote it: it is told, with what else is wrong
             self._problems.append(f"{origin}: {_told(exc, inside=inside)}")
             return None
 
@@ -146,7 +146,7 @@ def _module(path: Path) -> ModuleType:
     return module
 
 
-def _told(exc: Exception, *, inside: str = "") -> str:
+def _told(exc: BaseException, *, inside: str = "") -> str:
     """Return an exception in one line, with the line of the file that raised it where that is known."""
     file = str(Path(inside).resolve()) if inside else ""
     lines = [f"line {at.lineno}" for at in traceback.extract_tb(exc.__traceback__) if at.filename == file]

@@ -25,7 +25,10 @@ def load_prices(path: str) -> PriceTable | None:
     """
     found = Path(path) if path else _installed()
     if found is None:
-        _log.info("costs are not worked out: litellm is not installed, and `detector.prices_file` names no table")
+        _log.info(
+            "only costs that clients send are known: install clearwatch[prices], or name a table in "
+            "`detector.prices_file`"
+        )
         return None
     try:
         table = price_table(found.read_bytes())

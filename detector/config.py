@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from core.model.finding import Dimension
 from detector.assemble.config import AssembleConfig
 from detector.baselines.config import BaselinesConfig
-from detector.baselines.measures import BASELINE_CHECKS
+from detector.baselines.measures import CHECKS as BASELINE_CHECKS
 from detector.checks.config import ChecksConfig
 from detector.checks.defaults import DEFAULT_CHECKS
 from detector.issues.config import IssuesConfig

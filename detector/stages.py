@@ -58,7 +58,8 @@ def stages(
             dimensions=config.dimensions,
             extra=[check for plugin in plugins for check in plugin.session_check],
         ),
-        LimitsStage(baselines, limits, telemetry) if limits else baselines,
+        # also without limits: what was kept for those of an earlier configuration is let go
+        LimitsStage(baselines, limits, telemetry),
         IssuesStage(
             config=config.issues,
             max_age_s=config.max_age_s,

@@ -230,6 +230,9 @@ class Turn(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class TraceVersion(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):
     """One version of a trace on the `traces` topic; its OTLP bytes precede it as `TraceChunk` records.
 
+    `version` alone does not name what was read: it is of the spans, and content that stands in log records may arrive
+    later, under the same version. Whoever keeps what was decided of a version keys it by (`version`, `log_count`).
+
     Readers keep, for a trace id, the version with the most spans; a fragment replaces nothing but a smaller fragment.
     """
 

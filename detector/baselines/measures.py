@@ -49,14 +49,11 @@ TOKENS: Final = Measure(name="tokens", check="token_spike", category=Dimension.C
 COST: Final = Measure(name="cost", check="cost_spike", category=Dimension.COST, unit="usd", verb="cost")
 ERRORS: Final = Measure(name="errors", check="error_rate", category=Dimension.EXECUTION, unit="share", verb="failed in")
 
-_EVERY: Final = (OWN, REST, FIRST, INPUT, OUTPUT, TOKENS, COST, ERRORS)
 _ALL: Final = (OWN, REST, FIRST, INPUT, OUTPUT, TOKENS, COST, ERRORS)
 DIMENSIONS: Final = frozenset(measure.category for measure in _ALL)
 """What measures speak of."""
 CHECKS: Final = frozenset(measure.check for measure in _ALL)
 """The names of their findings: these depend on what was learned before, and so on the order of traces."""
-BASELINE_CHECKS: Final = frozenset(measure.check for measure in _EVERY)
-"""The names under which they are found."""
 
 # costs are learned in millionths of a dollar, the price of a token: logarithms need room below 1
 _MICRO: Final = 1e6

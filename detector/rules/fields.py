@@ -10,7 +10,7 @@ import msgspec
 
 from core.model.span import Content, ContentState, Span, SpanKind
 from core.model.trace import Trace
-from core.model.usage import deepest
+from core.model.usage import deepest, usage_spans
 from detector.checks.port import Need
 
 Scalar: TypeAlias = str | int | float | bool
@@ -133,7 +133,7 @@ SPAN_FIELDS: Final[Mapping[str, SpanField]] = {
 
 
 def _tokens(trace: Trace) -> int | None:
-    usages = [span.usage for span in deepest(trace, [s for s in trace.spans if s.usage is not None]) if span.usage]
+    usages = [span.usage for span in usage_spans(trace) if span.usage is not None]
     return sum(usage.input_tokens + usage.output_tokens for usage in usages) if usages else None
 
 

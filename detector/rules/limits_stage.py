@@ -45,7 +45,7 @@ class LimitsProcessor:
         """Take records; raises what the processor within raises."""
         work = self._within.process(records)
         said: list[Said] = []
-        for record in records:
+        for record in records if self._windows.has_limits else ():
             if record.headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE) == topics.ORIGIN_LIVE:
                 batch = self._decoder.decode(record.value)
                 said += self._windows.take(batch.measurements, offset=record.offset, now_s=record.log_time_ms / 1000)

@@ -109,6 +109,11 @@ class Windows:
         self._changed: dict[Key, None] = {}
         self._gone: dict[bytes, None] = {}
 
+    @property
+    def has_limits(self) -> bool:
+        """Return whether there is anything to watch."""
+        return bool(self._limits)
+
     def restore(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """Take committed state; that of limits which are no more, or have another window, is let go."""
         stored: list[tuple[Key, _Stored]] = []

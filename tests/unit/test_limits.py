@@ -292,6 +292,19 @@ def test_state_of_a_limit_that_is_no_more_is_let_go() -> None:
     assert not any(b"many_errors" in key for key in keys)
 
 
+def test_without_limits_the_state_of_former_ones_is_let_go_and_baselines_go_on() -> None:
+    limits = Limits(ERRORS)
+    limits.calls(range(20), failed=True)
+    limits.tick(20.0)
+    limits.config = DetectorConfig.model_validate({})
+    limits.processor = stages(limits.config, limits.telemetry)["baselines"].processor(0, ONE)
+    limits.processor.restore(list(limits.state.items()))
+    limits.calls([30.0])
+    limits.tick(40.0)
+    assert limits.state
+    assert not any(key.startswith(b"\xc1") and b"position" not in key for key in limits.state)
+
+
 def test_a_window_forgets_in_slices() -> None:
     limit = DetectorConfig.model_validate(
         {"limits": [{"name": "quantile", "metric": "calls", "max": 1, "window_s": 60}]}
