@@ -40,7 +40,7 @@ from detector.baselines.measures import (
     measures_of,
 )
 from detector.baselines.memory import Key, Memory
-from detector.baselines.watch import Episode, Suspect, Watch, joined, learned, observed, risen_share
+from detector.baselines.watch import Episode, Suspect, Watch, joined, learned, observed
 from detector.baselines.words import finding_of, shift_of
 
 # an operation counts as slow in a trace where this share of its calls is: single retransmissions do not make a run
@@ -326,7 +326,6 @@ class Judge:
         if watch.seen < config.min_observations:
             self._memory.put(watch_key, learned(watch, (m.is_fault,)))
             return
-        before = watch.rate
         if watch.episode is not None and self._is_left(watch.episode, m):
             yield shift_of(ERRORS, m, watch.episode, ended=True)
             watch = msgspec.structs.replace(watch, episode=None, suspects=(), evidence=0.0)
@@ -338,7 +337,7 @@ class Judge:
                 operation=m.operation,
                 began_ns=first.measurement.started_ns,
                 before=first.median,
-                rate=risen_share(max(before, 0.01), 0.25),
+                rate=sum(watch.run) / len(watch.run),
             )
             for found in watch.suspects:
                 began = joined(began, found)

@@ -12,6 +12,8 @@ from detector.baselines.measures import COST, ERRORS, FIRST, OWN, REST, TOKENS, 
 from detector.baselines.watch import Episode, Suspect, now_of
 from detector.checks.fingerprint import fingerprint_of, masked_name
 
+# of the traces of a group that fail: each has a finding of its own, so that they are a few more is of low severity
+_GRAVE_SHARE: Final = 0.2
 # a finding names the spans that a person would open
 _MAX_SPAN_IDS: Final = 20
 
@@ -47,6 +49,8 @@ def finding_of(
     is_grave = measure.unit == "ms" and (
         level > config.medium_factor * usual and level - usual > config.medium_excess_ms
     )
+    if measure is ERRORS:
+        is_grave = episode is not None and episode.rate >= _GRAVE_SHARE
     kind = FindingKind.PATTERN if m.is_trace else FindingKind.FAULT
     return Finding(
         finding_id=finding_id_of(unit=m.trace_id, check=measure.check, culprit=m.span_id, fingerprint=fingerprint),
@@ -54,7 +58,7 @@ def finding_of(
         kind=FindingKind.RATE if measure is ERRORS else kind,
         source=Source.RULE,
         category=measure.category,
-        severity=Severity.MEDIUM if is_grave or measure is ERRORS else Severity.LOW,
+        severity=Severity.MEDIUM if is_grave else Severity.LOW,
         fingerprint=fingerprint,
         routing_key=m.routing_key,
         title=title_of(measure, m, target),

@@ -462,6 +462,25 @@ def test_failures_that_become_more_frequent_are_one_finding_of_a_rate_with_its_t
     assert ended.ended_ns
 
 
+@pytest.mark.parametrize(("of_100", "severity"), [(8, Severity.LOW), (50, Severity.MEDIUM)])
+def test_a_risen_share_of_failures_is_told_as_measured(of_100: int, severity: Severity) -> None:
+    baselines = Baselines()
+    warm(baselines, count=500)
+
+    def fails(n: int) -> bool:
+        return n * of_100 // 100 > (n - 1) * of_100 // 100
+
+    said = [
+        found
+        for n in range(1_000, 1_500)
+        for found in baselines.told(measured(n, 300.0, failed=fails(n), is_fault=fails(n)))
+    ]
+    shift = next(found for found in said if isinstance(found, Shift))
+    share = float(shift.text.partition("failed in ")[2].partition(" %")[0])
+    assert share == pytest.approx(of_100, rel=0.3)
+    assert {found.severity for found in said if isinstance(found, Finding)} == {severity}
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_kills_in_episodes_give_what_an_uninterrupted_run_gives(seed: int) -> None:
     chance = random.Random(seed)
