@@ -10,8 +10,8 @@ from core.model.span import Content, ContentState, FinishReason, ToolCall
 from core.otlp.slim import Value
 
 _MAX_DEPTH: Final = 6
-# calls that stand under a key of their own: Bedrock, Gemini as its SDK and its API write it
-_BARE_CALLS: Final = ("toolUse", "functionCall", "function_call")
+# calls that stand under a key of their own: Bedrock, Gemini as its SDK and its API write it, Haystack
+_BARE_CALLS: Final = ("toolUse", "functionCall", "function_call", "tool_call")
 _ROLE_ALONE: Final = frozenset({"role", "name", "id", "finish_reason"})
 _CALL_IDS: Final = ("call_id", "id", "toolUseId", "tool_call_id")
 # members of an enum cost 100 ns to look up in Python 3.11

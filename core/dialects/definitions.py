@@ -59,7 +59,8 @@ def _define_one(tool: dict[str, Any], found: dict[str, Mapping[str, Any] | None]
         if isinstance(tool.get(key), list | str | dict) and "name" not in tool and tool[key]:
             _define(tool[key], found, depth + 1)
             return
-    for key in ("function", "toolSpec", "tool_spec"):
+    # `data`: Haystack
+    for key in ("function", "toolSpec", "tool_spec", "data"):
         if isinstance(tool.get(key), dict):
             tool = tool[key]
             break

@@ -2,6 +2,7 @@
 
 import re
 
+from core.dialects import haystack
 from core.dialects.table import Dialect, Field, Reading
 from core.dialects.values import always, kinds, name, text
 from core.model.span import SpanKind
@@ -16,6 +17,9 @@ def read(reading: Reading) -> None:
         reading.kind = SpanKind.TOOL
     elif _STEP.fullmatch(reading.name):
         reading.kind = SpanKind.CHAIN
+    elif reading.name in haystack.STEPS:
+        # without content its steps bear no attribute that marks them
+        reading.kind = haystack.STEPS[reading.name]
 
 
 DIALECT = Dialect(

@@ -63,6 +63,9 @@ _RESULTS: Final = frozenset(
         "custom_tool_call_output",
     }
 )
+# parts that hold a call, or a result, under a key of its own: Bedrock, Gemini as its SDK and its API write it, Haystack
+_CALL_KEYS: Final = ("toolUse", "function_call", "functionCall", "tool_call")
+_RESULT_KEYS: Final = ("toolResult", "function_response", "functionResponse", "tool_call_result")
 # how messages begin, and no sentence: what begins so and is no JSON was cut by a client's limit
 _CUT_STARTS: Final = ('[{"role"', '[{"parts"', '[{"type"', '{"messages"')
 _TEXTS: Final = frozenset({"", "text", "output_text", "input_text", "json", "refusal"})
@@ -286,10 +289,10 @@ def _part(part: Any, texts: list[str], results: list[Message], asked: list[Any])
     if not isinstance(part, dict):
         return
     kind = _kind(part)
-    if kind in _CALLS or "toolUse" in part or "function_call" in part or "functionCall" in part:
-        asked.append(_inner(part, "toolUse", "function_call", "functionCall"))
-    elif kind in _RESULTS or "toolResult" in part or "function_response" in part or "functionResponse" in part:
-        results.append(_result(_inner(part, "toolResult", "function_response", "functionResponse")))
+    if kind in _CALLS or not part.keys().isdisjoint(_CALL_KEYS):
+        asked.append(_inner(part, *_CALL_KEYS))
+    elif kind in _RESULTS or not part.keys().isdisjoint(_RESULT_KEYS):
+        results.append(_result(_inner(part, *_RESULT_KEYS)))
     # Gemini marks reasoning so
     elif kind in _TEXTS and part.get("thought") is not True:
         said = next((part[key] for key in ("content", "text", "refusal") if part.get(key) is not None), None)
@@ -367,7 +370,10 @@ def _result(part: Mapping[str, Any]) -> Message:
         if part.get(key) is not None:
             said = part[key]
             break
-    failed = part.get("is_error") is True or part.get("isError") is True or part.get("status") == "error"
+    failed = any(part.get(key) is True for key in ("is_error", "isError", "error")) or part.get("status") == "error"
+    if isinstance(part.get("origin"), dict):
+        # Haystack: the call that it answers
+        part = {"name": part["origin"].get("tool_name"), "id": part["origin"].get("id")}
     if isinstance(said, dict) and isinstance(said.get("type"), str) and "value" in said:
         # Vercel AI: {type: text | json | error-text | error-json | content, value}
         failed = failed or said["type"].startswith("error")

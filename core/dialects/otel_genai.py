@@ -89,8 +89,9 @@ def read(reading: Reading) -> None:
         if reading.kind is SpanKind.UNKNOWN and not flat.keys().isdisjoint(_MESSAGES):
             # a client's limit on attributes drops the oldest, which say the kind
             reading.kind = SpanKind.LLM
-        if answer is None:
-            answer = output_messages(flat, b"gen_ai.completion.", b"")
+        if answer is None or (answer.finish is FinishReason.TOOL_CALLS and not answer.content.tool_calls):
+            # LiteLLM leaves the calls out of its messages, and writes them flattened
+            answer = output_messages(flat, b"gen_ai.completion.", b"") or answer
         if found[_INPUT] is None and reading.content_input is None:
             reading.content_input = conversation(flat, b"gen_ai.prompt.", b"")
         if answer is not None and _is_left_out(reading, answer):

@@ -7,6 +7,7 @@ whose names most of them use. Langfuse stands behind them, because some stamp it
 from typing import Final
 
 from core.dialects import (
+    ag2,
     agent_framework,
     claude_code,
     codex,
@@ -15,6 +16,7 @@ from core.dialects import (
     fallback,
     gemini_cli,
     google_adk,
+    haystack,
     langfuse,
     langsmith,
     litellm,
@@ -38,6 +40,8 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     strands.DIALECT,
     google_adk.DIALECT,
     agent_framework.DIALECT,
+    ag2.DIALECT,
+    haystack.DIALECT,
     llama_index.DIALECT,
     logfire_agents.DIALECT,
     pydantic_ai.DIALECT,

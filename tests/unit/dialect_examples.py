@@ -13,6 +13,7 @@ from core.otlp.wire import read_spans
 from tests.unit import test_dialects_coding_agents as coding
 from tests.unit import test_dialects_frameworks as frameworks
 from tests.unit import test_dialects_google_adk as adk
+from tests.unit import test_dialects_haystack as haystack
 from tests.unit import test_dialects_langfuse as langfuse
 from tests.unit import test_dialects_langsmith as langsmith
 from tests.unit import test_dialects_llama_index as llama
@@ -436,6 +437,52 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
             "logfire.openai",
         ),
         Example(pydantic_ai.LOGFIRE, scope="logfire.openai", status=2, events=(FAILED,)),
+    ),
+    "Haystack": (
+        Example(
+            {
+                "haystack.agent.step.llm.input": json.dumps(haystack.ASKED),
+                "haystack.agent.step.llm.output": json.dumps(haystack.reply({"text": "18 °C"})),
+            },
+            "haystack.agent.step.llm",
+        ),
+        Example(
+            {
+                "haystack.component.type": "ToolInvoker",
+                "haystack.component.output": json.dumps(
+                    {"tool_messages": [{"content": [{"tool_call_result": haystack.RESULT}]}]}
+                ),
+            },
+            "haystack.component.run",
+        ),
+        Example({"haystack.component.type": "Agent", "haystack.component.name": "travel"}, "haystack.component.run"),
+        Example(
+            {"haystack.component.type": "R2Retriever", "haystack.component.output": '{"documents": []}'},
+            "haystack.component.run",
+        ),
+        Example({"haystack.agent.step": 0}, "haystack.agent.step", "", 2, events=(FAILED,)),
+    ),
+    "AG2": (
+        Example(
+            {
+                "ag2.span.type": "llm",
+                "gen_ai.operation.name": "chat",
+                "gen_ai.provider.name": "openai",
+                "gen_ai.request.model": "gpt-4o-mini",
+                "gen_ai.input.messages": '[{"content": "weather?", "role": "user"}]',
+                "gen_ai.output.messages": '[{"content": "18 °C", "role": "assistant"}]',
+                "gen_ai.response.finish_reasons": ["stop"],
+                "gen_ai.usage.input_tokens": 40,
+                "gen_ai.usage.output_tokens": 17,
+                "gen_ai.usage.cache_read_input_tokens": 8,
+                "gen_ai.usage.cache_creation_input_tokens": 2,
+            },
+            "chat gpt-4o-mini",
+            frameworks.AG2,
+        ),
+        Example(GENAI_TOOL | {"ag2.span.type": "tool"}, "execute_tool get_weather", frameworks.AG2),
+        Example(GENAI_AGENT | {"ag2.span.type": "agent"}, "invoke_agent travel", frameworks.AG2),
+        Example({"ag2.span.type": "llm"}, "chat gpt-4o-mini", frameworks.AG2, 2, events=(FAILED,)),
     ),
     "LlamaIndex": (
         Example(

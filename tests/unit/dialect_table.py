@@ -78,6 +78,13 @@ NOT_SENT: Final[Mapping[str, str]] = {
     "Logfire": (
         "agent, tool, arguments, result, call id, session, user, first token, documents, retries, prompt version"
     ),
+    "Haystack": (
+        "provider, stream, cache written, reasoning, cost, session, user, retries, prompt version"
+    ),
+    "AG2": (
+        "tools offered, format asked, limits, stream, reasoning, cost, session, user, first token, documents, retries, "
+        "prompt version"
+    ),
     "LlamaIndex": (
         "provider, result, stream, cache written, cost, session, user, first token, retries, prompt version"
     ),
@@ -152,6 +159,11 @@ tool's retry has status ERROR with an empty message. Invalid arguments arrive as
     "Logfire": """Its scrubbing replaces `session.id` by "[Scrubbed due to 'session']", which is no session. Of a
 streamed call the span ends when the stream opens: it is an HTTP call here, and the log-like span that brings the answer
 is the LLM call.""",
+    "Haystack": """Components are known by their classes (`OpenAIChatGenerator`, `InMemoryBM25Retriever`), steps of
+agents by their span's name. A component that runs tools is the call that it made, a chain where there are several. A
+call whose arguments are no JSON is dropped by Haystack: its reply is a malformed call.""",
+    "AG2": """OTel GenAI. The span that notes a call's tokens again beside it counts none. An empty answer is left out:
+it is taken for empty where the conversation was sent.""",
     "LlamaIndex": """What a span did stands in events named after LlamaIndex's own. A streamed call tells neither its
 answer nor its tokens: it ends as the stream opens. A function is named by the summary of the step that called it, its
 result stands in the next model call.""",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.model.span import ErrorClass, FinishReason, SpanKind, Usage
+from core.model.span import ContentState, ErrorClass, FinishReason, SpanKind, Usage
 from tests.unit.dialect_spans import read_span
 
 AGENT_FRAMEWORK: dict[str, Any] = {
@@ -146,3 +146,50 @@ def test_quick_json_of_messages_is_one_answer() -> None:
     message = {"role": "assistant", "parts": [{"type": "text", "content": "18 °C"}], "finish_reason": "stop"}
     attributes = AGENT_FRAMEWORK | {"gen_ai.output.messages": json.dumps([message])}
     assert read_span(attributes, scope="agent_framework").output.text == "18 °C"
+
+
+def test_litellm_writes_the_calls_of_an_answer_flattened() -> None:
+    span = read_span(
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.output.messages": '[{"role": "assistant", "parts": [], "finish_reason": "tool_calls"}]',
+            "gen_ai.response.finish_reasons": '["tool_calls"]',
+            "gen_ai.completion.0.function_call.name": "find",
+            "gen_ai.completion.0.function_call.arguments": '{"q": 1}',
+        },
+        scope="litellm",
+    )
+    assert [(call.name, call.arguments) for call in span.output.tool_calls] == [("find", '{"q": 1}')]
+    assert span.finish_reason is FinishReason.TOOL_CALLS
+
+
+def test_litellm_keeps_the_details_of_its_tokens_in_a_repr() -> None:
+    used = (
+        "{'completion_tokens': 17, 'prompt_tokens': 57, 'total_tokens': 74, 'completion_tokens_details': "
+        "{'reasoning_tokens': 4}, 'prompt_tokens_details': {'audio_tokens': None, 'cached_tokens': 12}}"
+    )
+    attributes = {"gen_ai.operation.name": "chat", "metadata.usage_object": used, "gen_ai.usage.input_tokens": 57}
+    assert read_span(attributes, scope="litellm").usage == Usage(57, 17, 12, 4)
+
+
+AG2 = "opentelemetry.instrumentation.ag2"
+
+
+def test_ag2_notes_the_tokens_of_a_call_again_beside_it() -> None:
+    used = {"gen_ai.usage.input_tokens": 57, "gen_ai.usage.output_tokens": 17}
+    noted = read_span({"ag2.span.type": "usage", "ag2.usage.kind": "model_call", **used}, scope=AG2)
+    assert (noted.kind, noted.dialect, noted.usage) == (SpanKind.CHAIN, "ag2", None)
+    other = read_span({"ag2.span.type": "usage", "ag2.usage.kind": "compaction", **used}, scope=AG2)
+    assert other.usage == Usage(57, 17)
+
+
+def test_ag2_leaves_an_empty_answer_out_where_it_sends_content() -> None:
+    asked = {
+        "ag2.span.type": "llm",
+        "gen_ai.operation.name": "chat",
+        "gen_ai.input.messages": '[{"content": "weather?", "role": "user"}]',
+        "gen_ai.response.finish_reasons": ["stop"],
+    }
+    assert read_span(asked, scope=AG2).output.state is ContentState.PRESENT
+    del asked["gen_ai.input.messages"]
+    assert read_span(asked, scope=AG2).output.state is ContentState.ABSENT
