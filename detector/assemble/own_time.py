@@ -4,6 +4,10 @@ The own time of a span is its duration less the union of its children's, cut to 
 in the tree: code that hands over and is called back stands *beside* the call that it waits for. So a span of unknown
 kind without children also does not own the time of siblings of its service that began later and have children.
 Parallel calls of a parent are each their own. Clocks of services that disagree make own times wrong by as much.
+
+Code (spans of unknown kind, HTTP, RPC) that has its children overlap is given the time of each of them: what it does
+beside several that take longer than usual cannot be told from waiting for them. That may miss code that is slow beside
+parallel calls; it never blames a caller for those it calls.
 """
 
 from collections.abc import Mapping
@@ -13,6 +17,7 @@ from core.model.span import Span, SpanKind
 from core.model.trace import Trace
 
 _UNKNOWN: Final = SpanKind.UNKNOWN
+_CODE: Final = frozenset({SpanKind.UNKNOWN, SpanKind.HTTP, SpanKind.RPC})
 
 
 def given_times_ns(trace: Trace) -> Mapping[str, int]:
@@ -20,6 +25,7 @@ def given_times_ns(trace: Trace) -> Mapping[str, int]:
     by_id = trace.by_id
     given: dict[str, int] = {}
     until: dict[str, int] = {}
+    twice: dict[str, int] = {}
     plain: list[Span] = []
     for span in trace.spans:
         parent_id = span.parent_span_id
@@ -28,22 +34,31 @@ def given_times_ns(trace: Trace) -> Mapping[str, int]:
         start_ns, end_ns, parent_end_ns = span.start_ns, span.end_ns, parent.end_ns
         # children come in start order, so their union grows at its end only
         reached_ns = until.get(parent_id, parent.start_ns)
-        if start_ns < reached_ns:
-            start_ns = reached_ns
         if end_ns > parent_end_ns:
             end_ns = parent_end_ns
+        if start_ns < reached_ns:
+            if parent_id in until and end_ns > start_ns:
+                twice[parent_id] = twice.get(parent_id, 0) + min(end_ns, reached_ns) - start_ns
+            start_ns = reached_ns
         if end_ns > start_ns:
             given[parent_id] = given.get(parent_id, 0) + end_ns - start_ns
             until[parent_id] = end_ns
         if span.kind is _UNKNOWN:
             plain.append(span)
     if plain:
-        _leave_waits(plain, given)
+        _leave_waits(plain, given, twice)
+    for span_id, overlap_ns in twice.items():
+        span = by_id[span_id]
+        if overlap_ns > 0 and span.kind in _CODE:
+            given[span_id] = max(given[span_id], min(given[span_id] + overlap_ns, span.end_ns - span.start_ns))
     return given
 
 
-def _leave_waits(plain: list[Span], given: dict[str, int]) -> None:
-    """Take from childless spans the time of siblings that they wait for; `plain` is in start order."""
+def _leave_waits(plain: list[Span], given: dict[str, int], twice: dict[str, int]) -> None:
+    """Take from childless spans the time of siblings that they wait for; `plain` is in start order.
+
+    Of `twice`, in which children of a parent overlap, what is a wait is taken away.
+    """
     holders: dict[str, list[Span]] = {}
     for span in plain:
         if span.span_id in given:
@@ -63,4 +78,6 @@ def _leave_waits(plain: list[Span], given: dict[str, int]) -> None:
                 reached_ns = end_ns
         if waited_ns:
             waits[span.span_id] = waited_ns
+            if span.parent_span_id in twice:
+                twice[span.parent_span_id] -= waited_ns
     given.update(waits)

@@ -16,12 +16,27 @@ def own(*spans: Span) -> dict[str, int]:
 
 
 def test_a_parent_does_not_own_its_childrens_time_however_they_overlap() -> None:
-    assert own(span("a", 0, 100), span("b", 10, 50, "a"), span("c", 30, 70, "a"), span("d", 80, 90, "a")) == {
-        "a": 30,
-        "b": 40,
-        "c": 40,
-        "d": 10,
-    }
+    assert own(
+        span("a", 0, 100, kind=SpanKind.TOOL), span("b", 10, 50, "a"), span("c", 30, 70, "a"), span("d", 80, 90, "a")
+    ) == {"a": 30, "b": 40, "c": 40, "d": 10}
+
+
+def test_code_that_has_its_children_overlap_is_given_the_time_of_each() -> None:
+    assert own(span("a", 0, 100), span("b", 10, 50, "a"), span("c", 30, 70, "a"))["a"] == 20
+    assert own(span("a", 0, 100), span("b", 0, 90, "a"), span("c", 10, 80, "a"))["a"] == 0
+
+
+def test_a_caller_is_not_blamed_where_only_a_call_and_all_above_it_were_recorded_as_longer() -> None:
+    def caller(slower: int) -> dict[str, int]:
+        return own(
+            span("root", 0, 100 + slower),
+            span("first", 10, 30 + slower, "root"),
+            span("second", 30, 60, "root"),
+            span("third", 60, 90, "root"),
+        )
+
+    assert caller(0)["root"] == caller(200)["root"] == 20
+    assert caller(200)["first"] == 220
 
 
 def test_only_what_lies_in_the_parent_is_taken_from_it() -> None:
