@@ -11,6 +11,8 @@ from core.model.span import ContentState, ErrorClass, Span, SpanError, SpanKind
 from core.model.trace import Trace
 from core.otlp.stamp import is_scrubbed
 from detector.checks.fingerprint import head_of, split_error
+from detector.checks.steps import owner_of
+from detector.checks.tool_text import error_text
 
 MODEL_KINDS: Final = frozenset({SpanKind.LLM, SpanKind.EMBEDDING, SpanKind.RERANKER})
 
@@ -66,6 +68,7 @@ _ANSWER: Final = re.compile(
 _VALIDATORS: Final = frozenset({"ZodError", "ValidationError"})
 # members of an enum cost 100 ns to look up in Python 3.11
 _PARSE, _OTHER = ErrorClass.PARSE, ErrorClass.OTHER
+_TOOL: Final = SpanKind.TOOL
 _MAX_READ: Final = 2_000
 _BY_START: Final = operator.attrgetter("start_ns")
 
@@ -138,17 +141,32 @@ def message_of(error: SpanError) -> str:
 
 
 def recovery_of(trace: Trace, span: Span) -> Span | None:
-    """Return the later sibling that did what this failed span could not, or None.
+    """Return the later call that did what this failed span could not, or None.
 
-    It started after the failure under the same parent, ended without an error, and is a call of the same tool, or for a
-    model call any call of a model (a fallback counts).
+    It started after the failure and ended without an error. Of a tool it is a call of the same tool by the same agent
+    (frameworks put each step of an agent under a parent of its own), whose result is no error either; else it stands
+    under the same parent, for a model call any call of a model (a fallback counts).
     """
-    if not span.parent_span_id:
+    if span.kind is _TOOL:
+        alike = _sound_tools(trace).get((owner_of(trace, span), span.target), ())
+    elif span.parent_span_id:
+        alike = _sound_children(trace, span.parent_span_id).get(_sort_of(span), ())
+    else:
         return None
-    alike = _sound_children(trace, span.parent_span_id).get(_sort_of(span), ())
     at = bisect.bisect_left(alike, span.end_ns, key=_BY_START)
     # a call without length starts at its own end
     return next((sibling for sibling in alike[at : at + 2] if sibling.span_id != span.span_id), None)
+
+
+def _sound_tools(trace: Trace) -> Mapping[tuple[str, str], Sequence[Span]]:
+    """Return the tool calls that did not fail, in start order, by agent and tool; worked out once."""
+    found: dict[tuple[str, str], list[Span]] | None = trace.derived.get("sound_tools")
+    if found is None:
+        found = trace.derived["sound_tools"] = {}
+        for span in trace.tool_spans:
+            if span.error is None and error_text(span.output.text) is None:
+                found.setdefault((owner_of(trace, span), span.target), []).append(span)
+    return found
 
 
 def _sound_children(trace: Trace, parent_id: str) -> Mapping[_Sort, Sequence[Span]]:
@@ -227,7 +245,7 @@ def consequence(trace: Trace, span: Span, recovery: Span | None) -> str:
     """Return the sentence that says how it ended in this trace."""
     if recovery is not None:
         delay_s = max(0, recovery.start_ns - span.end_ns) / 1e9
-        return f"A later call under the same parent succeeded {delay_s:.1f} s afterwards."
+        return f"A later call succeeded {delay_s:.1f} s afterwards."
     if reached_root(trace, span):
         return "The failure reached the root: the whole request failed."
     return "The request went on without it."

@@ -20,12 +20,14 @@ _HEAD_CHARACTERS: Final = 200
 # how guardrails say that they stopped something: OpenAI agents, Bedrock, NeMo, Guardrails AI, Llama Guard, moderation
 _TRIPPED: Final = re.compile(
     r"""
-      ["'](?:tripwire_?triggered|triggered|tripped|blocked|is_?blocked|flagged|is_?flagged|violation|rejected|unsafe)["']
+      ["'](?:tripwire_?triggered|triggered|tripped|blocked|is_?blocked|flagged|is_?flagged|violation|rejected|unsafe
+        |violated|has_?violations?|intervened|injection_?detected|is_?injection|is_?toxic|denied)["']
         \s*:\s*true\b
-    | ["'](?:passed|is_?safe|safe|allowed|is_?valid|valid|validation_passed|compliant)["']\s*:\s*false\b
+    | ["'](?:pass|passed|is_?safe|safe|allow|allowed|is_?allowed|is_?valid|valid|validation_?passed
+        |(?:is_?)?compliant)["']\s*:\s*false\b
     | guardrail_?intervened
     | ["'](?:action|decision|verdict|outcome|result|status)["']\s*:\s*["'](?:block|blocked|deny|denied|reject|rejected
-        |fail|failed|unsafe)["']
+        |fail|failed|unsafe|intervened|refrain|exception)["']
     | \A\s*["']?(?:blocked|denied|rejected|unsafe)\b
     """,
     re.VERBOSE | re.IGNORECASE,

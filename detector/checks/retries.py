@@ -8,9 +8,11 @@ import pydantic
 from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import NO_DETAILS, ContentState, Span
 from core.model.trace import Trace
+from detector.checks.asked_calls import arguments_of
 from detector.checks.errors import MODEL_KINDS, recovery_of
 from detector.checks.finding import finding, label_of, target_of
 from detector.checks.port import CLEAR, Answer, CheckConfig, Need, found
+from detector.checks.steps import owner_of
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
@@ -26,8 +28,9 @@ class RetriesConfig(CheckConfig):
 class Retries:
     """Found where one of these holds:
 
-    - at least `min_tries` - 1 calls of one tool, or of one model, failed one after the other under the same parent, and
-      another try of the same followed, failed or not; where their inputs were sent, these are equal;
+    - at least `min_tries` - 1 calls of one tool, or of one model, failed one after the other with equal inputs in one
+      agent's run, or, where inputs were not sent, under one parent; and another try of the same followed, failed or
+      not;
     - a span says that it had been tried `min_tries` - 1 times before (`http.request.resend_count`, an attempt number).
 
     Severity: low. The failures themselves are reported each (`failed_span`, `tool_failure`), this tells how they were
@@ -59,8 +62,10 @@ class Retries:
         failed: dict[tuple[str, str, str], list[Span]] = {}
         for span in trace.leaf_faults:
             if span.parent_span_id and (span.tool is not None or span.kind in MODEL_KINDS):
-                asked = span.input.text if span.input.state is _PRESENT else ""
-                failed.setdefault((span.parent_span_id, target_of(span), asked), []).append(span)
+                asked = span.input.text if span.input.state is _PRESENT else arguments_of(span)
+                # steps of an agent have parents of their own; without its input a call is known by its place alone
+                within = owner_of(trace, span) if asked else span.parent_span_id
+                failed.setdefault((within, target_of(span), asked), []).append(span)
         return [
             tries
             for tries in failed.values()

@@ -37,7 +37,7 @@ def steps_of(trace: Trace) -> Mapping[str, Sequence[Step]]:
 
 def owner_of(trace: Trace, span: Span) -> str:
     """Return the id of the nearest AGENT span above, "" where there is none."""
-    return _owner_of(trace, span, {})
+    return _owner_of(trace, span, trace.derived.setdefault("owners", {}))
 
 
 def asker_of(trace: Trace, span: Span) -> Span | None:

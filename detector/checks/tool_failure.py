@@ -57,11 +57,10 @@ class ToolFailure:
     - the trace has no tool spans, and a tool's result inside the input of an LLM call is an error message: clients
       without tool spans. The first LLM call that was told of it is the culprit; later ones repeat the conversation.
 
-    Severity of a failed span: low where a later call of the tool under the same parent succeeded, high where the
-    failure reached the root, else medium. Of error text in an OK span: medium where it names an exception, or an error
-    of a server, the network or a limit, or of the tool's own access, and no later call succeeded; else low: "not enough
-    seats" is a tool's way to say no, and on recorded agents it stands in sound sessions nearly as often as in failed
-    ones.
+    Severity of a failed span: low where the agent called the tool again and it worked, high where the failure reached
+    the root, else medium. Of error text in an OK span: medium where it names an exception, or an error of a server, the
+    network or a limit, or of the tool's own access, and no later call worked; else low: "not enough seats" is a tool's
+    way to say no, and on recorded agents it stands in sound sessions nearly as often as in failed ones.
 
     Where the arguments are to blame, the LLM span that wrote them stands beside the tool's.
 

@@ -63,3 +63,10 @@ def test_a_wrapper_is_not_counted_beside_its_call() -> None:
         usage = Usage(input_tokens=tokens, output_tokens=50)
         story.llm(story.llm(root.span_id, usage=usage).span_id, usage=usage)
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+
+
+def test_calls_beside_the_conversation_do_not_hide_its_growth() -> None:
+    assert calls([8_000, 900, 20_000, 1_000, 900, 31_000, 42_000, 1_200, 55_000, 900]) is Outcome.FOUND
+    # longer than that beside it, and it was cut back
+    assert calls([8_000, 20_000, 31_000, 42_000, 3_000, 4_000, 5_000, 6_000, 55_000]) is Outcome.FOUND
+    assert calls([8_000, 20_000, 31_000, 42_000, 30_000, 31_000, 32_000, 33_000, 55_000]) is Outcome.CLEAR

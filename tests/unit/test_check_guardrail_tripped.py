@@ -71,3 +71,19 @@ def test_a_guardrail_and_the_exception_it_raises_are_one_report() -> None:
 
 def test_a_guardrail_that_broke_is_none() -> None:
     assert CHECK.inspect(guarded(error=failed("boom")).trace()).outcome is Outcome.CLEAR
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"intervened": true}',
+        "{'injection_detected': True, 'score': 0.97}",
+        '{"validationPassed": false}',
+        '{"is_allowed": false}',
+        '{"action": "intervened"}',
+    ],
+)
+def test_verdicts_are_read_in_the_words_of_other_libraries(said: str) -> None:
+    story = Story()
+    story.add(SpanKind.GUARDRAIL, "guard", parent=story.root().span_id, output=present(said))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND

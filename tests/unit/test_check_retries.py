@@ -1,7 +1,7 @@
 """retries: one call tried again and again, and what merely looks like it."""
 
 from core.model.finding import FindingKind, Severity
-from core.model.span import Details, ErrorClass
+from core.model.span import Details, ErrorClass, SpanKind
 from core.model.trace import Trace
 from detector.checks.port import Outcome
 from detector.checks.retries import Retries, RetriesConfig
@@ -71,3 +71,14 @@ def test_tries_that_a_span_tells_of_count() -> None:
     story.llm(details=Details(attempt=2))
     (finding,) = CHECK.inspect(story.trace()).findings
     assert finding.span_ids == (story.spans[1].span_id,)
+
+
+def test_steps_under_parents_of_their_own_are_tries_of_one_agent() -> None:
+    story = Story()
+    root = story.root()
+    for n in range(3):
+        step = story.add(SpanKind.CHAIN, f"Step {n}", parent=root.span_id)
+        outcome = {} if n == 2 else {"error": failed("backend down")}
+        story.tool("search", step.span_id, arguments='{"q": "rain"}', **outcome)
+    (finding,) = CHECK.inspect(story.trace()).findings
+    assert "then it succeeded" in finding.rationale

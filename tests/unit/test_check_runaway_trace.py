@@ -1,10 +1,12 @@
 """runaway_trace: limits of calls, depth and time."""
 
+import pytest
+
 from core.model.finding import FindingKind, Severity
-from core.model.span import SpanKind
+from core.model.span import SpanKind, ToolCall, Usage
 from detector.checks.port import Outcome
 from detector.checks.runaway_trace import RunawayTrace, RunawayTraceConfig
-from tests.unit.checks_kit import Story
+from tests.unit.checks_kit import Story, present
 
 CHECK = RunawayTrace(RunawayTraceConfig(max_llm_calls=3, max_tool_calls=3, max_depth=5, max_duration_s=100))
 
@@ -58,3 +60,30 @@ def test_many_spans_of_other_kinds_are_none() -> None:
     story.llm()
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
     assert CHECK.inspect(Story().trace()).outcome is Outcome.CLEAR
+
+
+STEPS = RunawayTrace(RunawayTraceConfig(max_steps=3))
+
+
+@pytest.mark.parametrize("shows_tools", [True, False])
+def test_an_agent_that_goes_on_and_on_is_found_and_a_batch_is_not(shows_tools: bool) -> None:
+    for growth, outcome in ((500, Outcome.FOUND), (0, Outcome.CLEAR)):
+        story = Story()
+        root = story.root()
+        for n in range(4):
+            usage = Usage(input_tokens=1_000 + n * growth, output_tokens=50)
+            called = present("", ToolCall(name="search", call_id=f"c{n}"))
+            story.llm(root.span_id, usage=usage, output=called)
+            if shows_tools:
+                story.tool("search", root.span_id)
+        assert STEPS.inspect(story.trace()).outcome is outcome
+        story.llm(root.span_id)
+        assert STEPS.inspect(story.trace()).outcome is outcome
+
+
+def test_an_agent_that_answers_without_tools_takes_no_steps() -> None:
+    story = Story()
+    root = story.root()
+    for n in range(9):
+        story.llm(root.span_id, usage=Usage(input_tokens=1_000 * (n + 1), output_tokens=50), output=present("word"))
+    assert STEPS.inspect(story.trace()).outcome is Outcome.CLEAR

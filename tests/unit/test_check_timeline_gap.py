@@ -3,10 +3,10 @@
 import pytest
 
 from core.model.finding import Dimension, Severity
-from core.model.span import SpanKind
+from core.model.span import SpanKind, ToolCall
 from detector.checks.port import Outcome
 from detector.checks.timeline_gap import TimelineGap, TimelineGapConfig
-from tests.unit.checks_kit import START_NS, Story, failed
+from tests.unit.checks_kit import START_NS, Story, failed, present
 
 CHECK = TimelineGap(TimelineGapConfig())
 
@@ -31,7 +31,7 @@ def test_a_long_gap_between_two_steps_is_found_on_the_span_that_has_them() -> No
 
 
 def test_a_short_gap_and_a_small_share_are_none() -> None:
-    assert CHECK.inspect(run(9).trace()).outcome is Outcome.CLEAR
+    assert CHECK.inspect(run(4).trace()).outcome is Outcome.CLEAR
     assert CHECK.inspect(run(20, total_s=100).trace()).outcome is Outcome.CLEAR
 
 
@@ -57,3 +57,14 @@ def test_a_span_with_two_steps_is_none() -> None:
     story.llm(root.span_id, start_ns=first.end_ns + 20_000_000_000)
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
     assert CHECK.inspect(Story().trace()).outcome is Outcome.CLEAR
+
+
+def test_the_time_of_tools_that_are_not_traced_is_none() -> None:
+    story = Story()
+    root = story.root(duration_ms=30_000)
+    for gap_s in (0, 1, 12):
+        called = present("", ToolCall(name="search", call_id="c1"))
+        story.llm(root.span_id, start_ns=story.spans[-1].end_ns + gap_s * 10**9 if gap_s else START_NS, output=called)
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+    story.tool("search", root.span_id)
+    assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND

@@ -252,3 +252,20 @@ def test_a_tool_that_went_on_without_a_step_of_its_own_has_not_failed() -> None:
     story.add(parent=tool.span_id, error=failed())
     assert CHECK.inspect(story.trace()).findings == ()
     assert FailedSpan(FailedSpanConfig()).inspect(story.trace()).outcome is Outcome.FOUND
+
+
+def test_a_later_step_of_the_same_agent_recovers_and_another_agents_or_a_second_error_does_not() -> None:
+    def severities(story: Story) -> list[Severity]:
+        return [finding.severity for finding in CHECK.inspect(story.trace()).findings]
+
+    story = Story()
+    root = story.root()
+    first, second = (story.add(SpanKind.CHAIN, "tools", parent=root.span_id) for _ in range(2))
+    story.tool("search", first.span_id, error=failed())
+    other = story.add(SpanKind.AGENT, "other", parent=root.span_id)
+    story.tool("search", other.span_id, output=present("hits"))
+    assert severities(story) == [Severity.MEDIUM]
+    story.tool("search", second.span_id, output=present("Error: WeatherError: still down"))
+    assert severities(story) == [Severity.MEDIUM, Severity.MEDIUM]
+    story.tool("search", second.span_id, output=present("hits"))
+    assert severities(story) == [Severity.LOW, Severity.LOW]
