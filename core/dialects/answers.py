@@ -1,7 +1,7 @@
 """Reads an LLM's answer out of the shapes that clients write it in; the answer's own text is never parsed."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -138,7 +138,7 @@ class _Gathered:
 
 class _TextPart(msgspec.Struct, gc=False):
     content: str
-    type: str
+    type: Literal["text"]
 
 
 class _TextMessage(msgspec.Struct, gc=False):
@@ -162,7 +162,7 @@ def from_messages(value: Value) -> Answer | None:
             pass
         else:
             said = part.content
-            if part.type == "text" and state_of(said) is _PRESENT:
+            if state_of(said) is _PRESENT:
                 return Answer(Content(_PRESENT, said), finish(message.finish_reason) or _NO_REASON)
         if state_of(value) is ContentState.REDACTED:
             return Answer(Content(state=ContentState.REDACTED))

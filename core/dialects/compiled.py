@@ -12,6 +12,7 @@ from core.dialects import fallback
 from core.dialects.registry import DIALECTS
 from core.dialects.table import COMMON_FIELDS, Convert, Dialect, Field
 from core.dialects.values import text
+from core.model.span import NO_DETAILS, Details
 
 _UNMARKED: Final = 1_000
 # a plan is about 1 kB
@@ -87,8 +88,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     winners: tuple[tuple[int, int], ...]
     """(field, place of the value that wins) of each field of which something is said."""
-    has_details: bool
-    """Whether one of them is a field of `Details`."""
+    details: Details | None
+    """What they say in fields of `Details`; None where that differs from span to span."""
     dialect: Dialect
     """The first dialect that is marked, by a key or by the scope; else the fallback."""
     dialect_name: str
@@ -127,7 +128,7 @@ def _plan(numbers: tuple[int, ...]) -> Plan:
     is_flat = FLAT in numbers
     plan = Plan(
         tuple(winners.items()),
-        any(field >= COMMON_FIELDS for field in winners),
+        None if any(field >= COMMON_FIELDS for field in winners) else NO_DETAILS,
         dialect,
         dialect.name,
         dialect.reads_extras_only and not is_flat,

@@ -21,32 +21,57 @@ MEMO_MAX_BYTES: Final = 72
 # 20,000 entries of at most 72 bytes and a small value: about 5 MB
 _MEMO_MAX_ENTRIES: Final = 20_000
 
+# an encoded value of one integer below 2^21
+_COUNT_MAX_BYTES: Final = 6
+# about 120 bytes each
+_COUNTS_MAX: Final = 16_384
+
+# what an attribute begins with, by keys that nobody knows: at most 2 MB
+_UNKNOWN_MAX: Final = 10_000
+_unknown: Final[set[bytes]] = set()
+
 # by the bytes that an attribute begins with in the usual encoding: tag of the key, its length, the key
 _BY_BEGINNING: Final = {b"\x0a%c%b" % (len(key), key): meaning for key, meaning in MEANINGS.items() if len(key) < 0x80}
 
 _meaning_of: Final = _BY_BEGINNING.get
 
 
+class _Counts(dict[bytes, int | None]):
+    """What integers stand for, by how `KeyValue.value` is encoded; None for what is no integer below 2^21."""
+
+    def __missing__(self, value: bytes) -> int | None:
+        found = count_at(value, 0)
+        if found is not None:
+            if len(self) >= _COUNTS_MAX:
+                self.clear()
+            self[value] = found
+        return found
+
+
+_counts: Final = _Counts()
+
+
 def read_pair(pair: bytes) -> Hit:
     """Return what an encoded attribute says."""
     # the usual encoding: field 1 first, a key shorter than 128 bytes (as all in the table are), then the value
     at = 2 + pair[1] if len(pair) > 1 else 0
-    usual = _meaning_of(pair[:at])
+    beginning = pair[:at]
+    usual = _meaning_of(beginning)
     if usual is None:
-        return _read_unusual(pair)
+        return SKIP if beginning in _unknown else _read_unusual(pair)
     number, bare, convert = usual
-    head = heads[len(pair) - at]
     value: Any
+    if len(pair) - at <= _COUNT_MAX_BYTES and (value := _counts[pair[at:]]) is not None:
+        if convert is not count:
+            value = convert(value)
     # `text_at`, written out
-    if pair.startswith(head, at):
+    elif pair.startswith(head := heads[len(pair) - at], at):
         try:
             value = pair[at + len(head) :].decode()
         except UnicodeDecodeError:
             value = pair[at + len(head) :].decode("utf-8", "replace")
         if convert is not text:
             value = convert(value)
-    elif (found := count_at(pair, at)) is not None:
-        value = found if convert is count else convert(found)
     else:
         return _read_unusual(pair)
     if value is not None:
@@ -59,7 +84,14 @@ def _read_unusual(pair: bytes) -> Hit:
         key = key_of(pair)
         meaning = MEANINGS.get(key)
         if meaning is None:
-            return (FLAT, pair) if key.startswith(PREFIXES) else SKIP
+            if key.startswith(PREFIXES):
+                return FLAT, pair
+            beginning = b"\x0a%c%b" % (len(key), key) if len(key) <= MEMO_MAX_BYTES else b""
+            if beginning and pair.startswith(beginning):
+                if len(_unknown) >= _UNKNOWN_MAX:
+                    _unknown.clear()
+                _unknown.add(beginning)
+            return SKIP
         number, bare, convert = meaning
         value = convert(value_of(pair))
     except ParseError:
@@ -79,3 +111,10 @@ def read_new(pair: bytes) -> Hit:
         memo.clear()
     hit = memo[pair] = read_pair(pair)
     return hit
+
+
+def forget() -> None:
+    """Forget all attributes that were read."""
+    memo.clear()
+    _counts.clear()
+    _unknown.clear()

@@ -8,18 +8,17 @@ import msgspec
 from core.dialects import common, fallback
 from core.dialects.answers import Answer
 from core.dialects.compiled import BY_NAME, FLAT, Plan, plan_of
+from core.dialects.details import details_of
 from core.dialects.errors import classify, code_in, is_control_flow, split_type, unwrap
 from core.dialects.pairs import MEMO_MAX_BYTES, SKIP, memo, read_new, read_pair
-from core.dialects.parameters import Parameters, asked_format
+from core.dialects.parameters import Parameters
 from core.dialects.registry import DIALECTS
 from core.dialects.table import COMMON_FIELDS, FIELDS, Event, Field, Reading
 from core.dialects.values import state_of, text
 from core.errors import SpanDecodeError
 from core.model.span import (
-    NO_DETAILS,
     Content,
     ContentState,
-    Details,
     FinishReason,
     Span,
     SpanError,
@@ -28,8 +27,10 @@ from core.model.span import (
     Usage,
 )
 from core.otlp.slim import (
+    NO_EVENT,
     ParseError,
     SlimEvent,
+    SlimEvents,
     SlimResource,
     SlimResourceSpans,
     SlimScope,
@@ -58,7 +59,7 @@ _PRESENT, _MISSING = ContentState.PRESENT, ContentState.ABSENT
 _NO_REASON: Final = FinishReason.UNKNOWN
 _KIND: Final = int(Field.KIND)
 _NOTHING: Final[list[Any]] = [None] * FIELDS
-_DETAILS_END, _PARAMETERS, _FAILED = int(Field.SYSTEM) + 1, int(Field.PARAMETERS), int(Field.FAILED)
+_PARAMETERS, _FAILED = int(Field.PARAMETERS), int(Field.FAILED)
 
 # scopes that send content as log records, as far as they send any (OpenTelemetry's contrib instrumentations)
 _SENDS_LOGS: Final = frozenset(
@@ -92,11 +93,12 @@ def decode(piece: SpanSlice) -> Span:
     except ParseError as exc:
         raise SpanDecodeError(str(exc)) from exc
     scope, said_by_scope = _scopes.get(piece.scope) or _read_scope(piece.scope)
+    # a slice: iterating over a repeated field costs more
+    pairs = slim.attributes[:]
     numbers = [said_by_scope]
     values: list[Any] = [None]
     remembered, skip = memo.get, SKIP
-    # a slice: iterating over a repeated field costs more
-    for pair in slim.attributes[:]:
+    for pair in pairs:
         # hashing a long text costs more than reading its key
         hit = (remembered(pair) or read_new(pair)) if len(pair) < MEMO_MAX_BYTES else read_pair(pair)
         if hit is not skip:
@@ -108,15 +110,14 @@ def decode(piece: SpanSlice) -> Span:
     for field, at in plan.winners:
         found[field] = values[at]
     kind = found[_KIND]
-    events = slim.events
+    has_events = slim.last_event != NO_EVENT
     name = text_of(slim.name)
-    if plan.is_plain and kind is not None and not events:
+    if plan.is_plain and kind is not None and not has_events:
         return _span(piece, slim, name, kind, plan, found, None, scope)
-    flat = [pair for number, pair in zip(numbers, values, strict=True) if number == FLAT] if plan.is_flat else None
     reading = Reading(
         found,
-        flat,
-        _events(events) if events else (),
+        [pair for number, pair in zip(numbers, values, strict=True) if number == FLAT] if plan.is_flat else None,
+        _events(piece.span) if has_events else (),
         name,
         slim.start_time_unix_nano,
         slim.dropped_attributes_count,
@@ -147,12 +148,12 @@ def _span(
         cached, reasoning, usage, cost, stopped, first_token_s, session, user, metadata, error_type, error_message,
         code, data_source, cache_write,
     ) = found[:COMMON_FIELDS]  # fmt: skip
-    details, is_failed = NO_DETAILS, False
-    if plan.has_details or reading is not None:
+    details, is_failed = plan.details, False
+    if details is None or reading is not None:
         asked: Parameters | None = found[_PARAMETERS]
         if asked is not None:
             model = asked.model or model
-        details = _details(found[COMMON_FIELDS:_DETAILS_END], asked)
+        details = details_of(found)
         is_failed = found[_FAILED] is True
     dropped = slim.dropped_attributes_count
     content_in: Content | None = None
@@ -226,39 +227,6 @@ def _span(
     )
 
 
-def _details(found: Sequence[Any], asked: Parameters | None) -> Details:
-    (
-        definitions, output_type, schema, max_tokens, temperature, is_stream, documents, query, prompt_name,
-        prompt_version, attempt, evaluations, server, system,
-    ) = found  # fmt: skip
-    if asked is not None:
-        definitions = definitions or asked.tools
-        max_tokens = asked.max_tokens if max_tokens is None else max_tokens
-        temperature = asked.temperature if temperature is None else temperature
-        is_stream = asked.is_stream if is_stream is None else is_stream
-        schema = schema or asked.response_format
-    if schema:
-        asked_type, schema = asked_format(schema)
-        output_type = asked_type or output_type
-    # by position: keywords cost as much again
-    return Details(
-        definitions or "",
-        output_type or "",
-        schema or "",
-        max_tokens,
-        temperature,
-        is_stream,
-        documents,
-        query or "",
-        prompt_name or "",
-        prompt_version or "",
-        attempt or 0,
-        evaluations or (),
-        server or "",
-        system or "",
-    )
-
-
 _ABSENT: Final = Content()
 _IN_LOGS: Final = Content(state=ContentState.IN_LOGS)
 _REDACTED: Final = Content(state=ContentState.REDACTED)
@@ -311,9 +279,9 @@ def _read_scope(raw: bytes) -> tuple[str, int]:
     return scope, number
 
 
-def _events(raw: Any) -> tuple[Event, ...]:
+def _events(span: bytes) -> tuple[Event, ...]:
     events: list[Event] = []
-    for item in raw:
+    for item in SlimEvents.FromString(span).events:
         try:
             slim = SlimEvent.FromString(item)
         except ParseError:

@@ -206,8 +206,8 @@ def finish(value: Value) -> FinishReason | None:
 
     Of several choices the first that says something counts.
     """
-    if isinstance(value, str) and value in _FINISH:
-        return _FINISH[value]
+    if isinstance(value, str) and (known := _FINISH.get(value)) is not None:
+        return known
     for _ in range(MAX_JSON_DEPTH):
         if isinstance(value, list):
             said = [finish(item) for item in value if item != value]
