@@ -11,6 +11,7 @@ from rich.tree import Tree
 
 from clearwatch.ops.trace_shapes import ContentShape, SpanShape, TraceShape
 from clearwatch.reading.terminal import SEVERITY_STYLE, moment, safe
+from core.model.finding import Severity
 from core.model.span import Document, Evaluation, SpanKind, ToolCall, Usage
 from sinks.records.queries import rfc3339
 from sinks.records.views import FindingRow
@@ -27,11 +28,15 @@ _STATES: Final = {
 }
 
 
+_GRAVITY: Final = (Severity.HIGH, Severity.MEDIUM, Severity.LOW)
+
+
 def trace_view(found: TraceShape, *, is_full: bool) -> RenderableType:
-    """Return the whole view; texts are cut at 160 characters, or at 4,000 with `is_full`."""
+    """Return the whole view, the gravest finding first; texts are cut at 160 characters, or at 4,000 with `is_full`."""
     parts: list[RenderableType] = [safe(found.trace.root_name or "(no root)", "bold"), _facts(found)]
     spans = {span.span_id: span for span in found.spans}
-    parts += (Padding(_finding(finding, spans), (1, 0, 0, 0)) for finding in found.findings)
+    gravest = sorted(found.findings, key=lambda finding: _GRAVITY.index(finding.severity))
+    parts += (Padding(_finding(finding, spans), (1, 0, 0, 0)) for finding in gravest)
     if not found.findings:
         parts.append(Padding(Text("nothing was found in it", "green"), (1, 0, 0, 0)))
     if found.spans:

@@ -15,7 +15,7 @@ from core.dialects.documents import read_retrieval
 from core.dialects.mlflow import only_finish, unquoted
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import count, decimal, finish, kinds, name, provider, structure, text, tool_result
+from core.dialects.values import amount, count, finish, kinds, name, provider, structure, text, tool_result
 from core.model.span import SpanKind, Usage
 from core.otlp.slim import Value
 
@@ -82,8 +82,8 @@ def cost(value: Value) -> float | None:
     found = structure(value)
     if not isinstance(found, dict) or not found:
         return None
-    total = decimal(found.get("total"))
-    return total if total is not None else sum(decimal(part) or 0.0 for part in found.values())
+    total = amount(found.get("total"))
+    return total if total is not None else sum(amount(part) or 0.0 for part in found.values())
 
 
 def instant(value: Value) -> float | None:

@@ -11,7 +11,7 @@ from typing import Final
 from core.dialects import otel_genai
 from core.dialects.common import metadata
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import count, decimal, name, provider, text
+from core.dialects.values import amount, count, name, provider, text
 from core.model.span import SpanKind, Usage
 from core.otlp.slim import Value
 
@@ -62,7 +62,7 @@ DIALECT = Dialect(
             text,
             tuple(f"llm.{named}.{key}" for named in _PROVIDERS for key in ("messages", "input", "id", "model")),
         ),
-        (Field.COST, decimal, ("gen_ai.cost.total_cost",)),
+        (Field.COST, amount, ("gen_ai.cost.total_cost",)),
         (Field.USAGE, usage_object, ("metadata.usage_object",)),
         (Field.PROVIDER, provider, ("error.llm_provider",)),
         (Field.USER, name, ("metadata.user_api_key_end_user_id", "llm.user", "metadata.user_api_key_user_id")),

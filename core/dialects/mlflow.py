@@ -10,7 +10,18 @@ from core.dialects import answers
 from core.dialects.documents import read_retrieval
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import STOPPED, count, decimal, finish, kinds, loads, name, structure, text, tool_result
+from core.dialects.values import (
+    STOPPED,
+    amount,
+    count,
+    finish,
+    kinds,
+    loads,
+    name,
+    structure,
+    text,
+    tool_result,
+)
 from core.model.span import FinishReason, SpanKind, Usage
 from core.otlp.slim import Value, attributes_of
 
@@ -70,7 +81,7 @@ def usage(value: Value) -> Usage | None:
 def cost(value: Value) -> float | None:
     """Return the cost in `mlflow.llm.cost`: {input_cost, output_cost, total_cost}, USD."""
     found = structure(value)
-    return decimal(found.get("total_cost")) if isinstance(found, dict) else decimal(value)
+    return amount(found.get("total_cost")) if isinstance(found, dict) else amount(value)
 
 
 def linked_prompt(value: Value) -> str | None:

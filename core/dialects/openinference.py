@@ -11,7 +11,7 @@ from core.dialects.documents import documents, flat_documents, read_retrieval
 from core.dialects.flat import Families, conversation, definitions, evaluations, families, output_messages
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import STOPPED, count, decimal, finish, kinds, name, state_of, text, tool_result
+from core.dialects.values import STOPPED, amount, count, finish, kinds, name, state_of, text, tool_result
 from core.model.span import Content, ContentState, FinishReason, SpanKind
 from core.otlp.slim import Value
 
@@ -157,7 +157,7 @@ DIALECT = Dialect(
         (Field.OUTPUT_TOKENS, count, ("llm.token_count.completion",)),
         (Field.CACHED_TOKENS, count, ("llm.token_count.prompt_details.cache_read",)),
         (Field.REASONING_TOKENS, count, ("llm.token_count.completion_details.reasoning",)),
-        (Field.COST, decimal, ("llm.cost.total",)),
+        (Field.COST, amount, ("llm.cost.total",)),
         (Field.FINISH, finish, ("llm.finish_reason",)),
         (Field.PARAMETERS, parameters, ("llm.invocation_parameters", "embedding.invocation_parameters")),
         (Field.TOOL_DEFINITIONS, text, ("llm.tools",)),

@@ -11,6 +11,7 @@ from core.dialects.documents import documents
 from core.dialects.flat import conversation, definitions, evaluation, families, output_messages
 from core.dialects.table import Dialect, Event, Field, Reading
 from core.dialects.values import (
+    amount,
     boolean,
     count,
     decimal,
@@ -225,7 +226,7 @@ DIALECT = Dialect(
             count,
             ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
         ),
-        (Field.COST, decimal, ("operation.cost", "gen_ai.cost.total", "gen_ai.usage.cost")),
+        (Field.COST, amount, ("operation.cost", "gen_ai.cost.total", "gen_ai.usage.cost")),
         (
             Field.FINISH,
             finish,

@@ -158,6 +158,12 @@ def decimal(value: Value) -> float | None:
     return number if number == number and abs(number) < 1e18 else None
 
 
+def amount(value: Value) -> float | None:
+    """Return a finite number that is not negative: what something cost."""
+    number = decimal(value)
+    return None if number is None or number < 0 else number
+
+
 def code(value: Value) -> int | None:
     """Return an HTTP or gRPC code that tells of a failure: none for 0 and for codes below 400 that HTTP calls fine.
 
@@ -177,8 +183,7 @@ def seconds_or_ms(value: Value) -> float | None:
 
 def seconds(value: Value) -> float | None:
     """Return a time that is not negative."""
-    number = decimal(value)
-    return None if number is None or number < 0 else number
+    return amount(value)
 
 
 def milliseconds(value: Value) -> float | None:
@@ -201,7 +206,7 @@ def provider(value: Value) -> str | None:
     return found
 
 
-def finish(value: Value) -> FinishReason | None:
+def finish(value: Value, depth: int = 0) -> FinishReason | None:
     """Return the finish reason said by a word, a list of words, or either in JSON; None where no word is known.
 
     Of several choices the first that says something counts.
@@ -210,7 +215,9 @@ def finish(value: Value) -> FinishReason | None:
         return known
     for _ in range(MAX_JSON_DEPTH):
         if isinstance(value, list):
-            said = [finish(item) for item in value if item != value]
+            if depth >= MAX_JSON_DEPTH:
+                return None
+            said = [finish(item, depth + 1) for item in value]
             return next((known for known in said if known), next((none for none in said if none is not None), None))
         if isinstance(value, dict):
             # Vercel AI 7: {unified, raw}

@@ -132,7 +132,7 @@ def _asked(trace: Trace, span: Span) -> tuple[str, bool]:
     if text.startswith('[{"role"') and len(text) <= MAX_CHARS:
         try:
             said = _decode_plain(text)
-        except (msgspec.DecodeError, UnicodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             said = []
         if said and _is_plain(said):
             return _last_of_user(said), said[-1].role == "tool"

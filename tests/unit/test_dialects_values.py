@@ -8,7 +8,7 @@ import pytest
 
 from core.dialects.messages import messages_of
 from core.dialects.values import decimal, python_repr, structure
-from core.model.span import Message, Usage
+from core.model.span import FinishReason, Message, Usage
 from tests.unit.dialect_spans import read_span
 
 
@@ -50,6 +50,25 @@ def test_a_number_beyond_all_floats_is_no_number() -> None:
     usage = json.dumps({"prompt_tokens": 10**400, "completion_tokens": 7})
     span = read_span({"langfuse.observation.type": "generation", "langfuse.observation.usage_details": usage})
     assert span.usage == Usage(0, 7)
+
+
+@pytest.mark.parametrize("said", ["[" * 900 + "]" * 900, '["[[[[[\\"stop\\"]]]]]"]'])
+def test_a_finish_reason_within_endless_lists_is_none(said: str) -> None:
+    span = read_span({"gen_ai.operation.name": "chat", "gen_ai.response.finish_reasons": said})
+    assert span.finish_reason is FinishReason.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"gen_ai.operation.name": "chat", "gen_ai.usage.cost": -1.0},
+        {"openinference.span.kind": "LLM", "llm.cost.total": "-2"},
+        {"mlflow.spanType": '"LLM"', "mlflow.llm.cost": '{"total_cost": -0.5}'},
+        {"langfuse.observation.type": "generation", "langfuse.observation.cost_details": '{"total": -1}'},
+    ],
+)
+def test_no_call_cost_less_than_nothing(sent: dict[str, Any]) -> None:
+    assert not read_span(sent).cost_usd
 
 
 def test_what_another_dialect_calls_raw_is_no_count_of_claude_code() -> None:

@@ -16,6 +16,7 @@ from clearwatch.reading.trace_view import trace_view
 from core import topics
 from core.errors import LogUnavailableError
 from core.log.port import Record, StoredRecord
+from core.model.finding import Severity
 from core.model.span import (
     Content,
     ContentState,
@@ -265,6 +266,15 @@ def test_what_is_answered_stays_small_however_much_the_spans_say() -> None:
     shape = trace_shape(detail, Trace(trace_id=TRACE, spans=spans))
     assert len(msgspec.json.encode(shape)) < 5_000_000
     assert [shape.spans[0].input.message_count, len(shape.spans[0].input.messages)] == [60, 4]
+
+
+def test_the_gravest_finding_stands_first() -> None:
+    rows = [
+        _row(finding_id=str(n), severity=severity, title=f"{severity} one")
+        for n, severity in enumerate((Severity.LOW, Severity.HIGH, Severity.MEDIUM))
+    ]
+    shown = _view(_span(1), findings=rows)
+    assert re.findall(r"(\w+): \w+ one", shown) == ["high", "medium", "low"]
 
 
 def test_parents_that_go_round_in_a_circle_are_drawn_once() -> None:

@@ -32,6 +32,13 @@ def test_a_bare_call_is_a_turn() -> None:
     assert (turn.question_state, turn.answer_state) == (ContentState.PRESENT, ContentState.PRESENT)
 
 
+def test_a_message_with_an_abyss_in_it_ends_no_turn() -> None:
+    deep = "[" * 5_000 + "]" * 5_000
+    story = Story()
+    story.llm(input=present(f'[{{"role": "user", "parts": [], "x": {deep}}}]'), output=present("Yes."))
+    assert digest(story).answer == "Yes."
+
+
 def test_the_root_says_what_the_turn_was() -> None:
     story = Story()
     root = story.root(input=chat(("user", "When?")), output=present("At nine, Ann."))
