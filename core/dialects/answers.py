@@ -292,7 +292,9 @@ def _response(value: Any, gathered: _Gathered, depth: int) -> bool:
     if isinstance(message, dict):
         kwargs = message.get("kwargs")
         gathered.message(kwargs if isinstance(kwargs, dict) else message)
-        for where in (message.get("response_metadata"), value.get("generation_info"), value):
+        # Python's names, JavaScript's
+        metadata = (kwargs if isinstance(kwargs, dict) else message).get("response_metadata")
+        for where in (metadata, value.get("generation_info"), value.get("generationInfo"), value):
             if isinstance(where, dict):
                 gathered.stopped(where)
         return True

@@ -73,7 +73,8 @@ _PARSE = re.compile(
     r"JSONDecodeError|JSONParse|ParsingError|OutputParser|ParserError|ParseError|invalid json|Unexpected token"
     r"|not valid json|Expecting value: line|line \d+ column \d+ \(char \d+\)|Unexpected end of JSON"
     r"|APIResponseValidationError|ZodError|UnmarshalError|TypeValidationError|NoObjectGenerated|JSONSchemaValidation"
-    r"|could not parse (?:the )?(?:response|output|llm)|did not match (?:the )?schema",
+    r"|could not parse (?:the )?(?:response|output|llm)|did not match (?:the )?(?:expected )?schema"
+    r"|structured output validation failed",
     re.IGNORECASE,
 )
 _BAD_REQUEST = re.compile(
@@ -145,6 +146,8 @@ _TRACEBACK: Final = "Traceback (most recent call last)"
 _CONTROL_FLOW: Final = frozenset(
     {"GraphInterrupt", "NodeInterrupt", "GraphBubbleUp", "ParentCommand", "ApprovalRequired", "CallDeferred"}
 )
+# OpenAI agents in JavaScript, of each step above the one that failed: {"error": "ModelBehaviorError: …"}
+_OF_RUN: Final = re.compile(r"Error in agent run: (?=\{)")
 _GENERIC: Final = frozenset({"Exception", "BaseException", "Error", "builtins.Exception"})
 # how much of a message is searched: what names the cause stands early, and dumps of prompts later
 _SEARCHED_CHARS: Final = 2000
@@ -211,6 +214,10 @@ def unwrap(error_type: str, message: str) -> tuple[str, str]:
     """
     if message[:1] == "[" and '"code"' in message[:_SEARCHED_CHARS]:
         return _zod(error_type, message)
+    run = _OF_RUN.match(message) if not error_type or error_type in _GENERIC else None
+    if run is not None and (told := _told_in(message[run.end() :])):
+        prefixed, rest = split_type(told)
+        return prefixed or error_type, rest
     if error_type not in _GENERIC:
         return error_type, message
     head = message[:_TYPE_MAX_CHARS]
@@ -221,6 +228,16 @@ def unwrap(error_type: str, message: str) -> tuple[str, str]:
     rest = message[named.end() :].partition(_TRACEBACK)[0].rstrip()
     rest = rest.removesuffix(")").removesuffix(",")
     return named[1], rest.removesuffix(named[2]) if named[2] else rest
+
+
+def _told_in(raw: str) -> str:
+    """Return the error that JSON holds under `error`, or nothing."""
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        return ""
+    said = found.get("error") if isinstance(found, dict) else None
+    return said if isinstance(said, str) else ""
 
 
 def _zod(error_type: str, message: str) -> tuple[str, str]:

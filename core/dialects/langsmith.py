@@ -6,13 +6,15 @@ status has no message, or is even OK, and the exception event's type is always "
 one's repr, with its traceback). Names: langsmith 0.14, _internal/otel/_otel_exporter.py.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from core.dialects import answers
 from core.dialects.documents import documents
+from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
 from core.dialects.values import as_json, boolean, count, decimal, kinds, name, provider, structure, text
-from core.model.span import SpanKind
+from core.model.span import SpanKind, Usage
 from core.otlp.slim import Value
 
 KINDS: Final = {
@@ -53,6 +55,26 @@ def part(key: str) -> Any:
     return convert
 
 
+def usage(value: Value) -> Usage | None:
+    """Return the tokens in `langsmith.usage_metadata` (JavaScript): all that was read stands in `input_tokens`."""
+    found = structure(value)
+    if not isinstance(found, dict) or found.get("input_tokens") is None:
+        return None
+    into, out = _part(found, "input_token_details"), _part(found, "output_token_details")
+    return Usage(
+        input_tokens=count(found.get("input_tokens")) or 0,
+        output_tokens=count(found.get("output_tokens")) or 0,
+        cached_tokens=count(into.get("cache_read")) or 0,
+        reasoning_tokens=count(out.get("reasoning")) or 0,
+        cache_write_tokens=count(into.get("cache_creation")) or 0,
+    )
+
+
+def _part(found: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    part = found.get(key)
+    return part if isinstance(part, dict) else {}
+
+
 def read(reading: Reading) -> None:
     """Take answers, results, arguments and documents out of the blobs."""
     found = reading.found
@@ -64,6 +86,10 @@ def read(reading: Reading) -> None:
     if reading.kind is SpanKind.LLM:
         if isinstance(output, answers.Answer):
             reading.output, reading.finish = output.content, output.finish
+        given = found[Field.INPUT]
+        if found[Field.PARAMETERS] is None and isinstance(given, str) and given[:1] == "{" and '"model"' in given:
+            # the wrappers of OpenAI's client record the whole request
+            found[Field.PARAMETERS] = parameters(given)
         return
     if raw is not None:
         found[Field.OUTPUT] = raw
@@ -122,6 +148,7 @@ DIALECT = Dialect(
         (Field.MODEL, name, (_METADATA + "ls_model_name",)),
         (Field.PROVIDER, provider, (_METADATA + "ls_provider",)),
         (Field.OUTPUT, blob, ("gen_ai.completion",)),
+        (Field.USAGE, usage, ("langsmith.usage_metadata",)),
         (
             Field.SESSION,
             name,

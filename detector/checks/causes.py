@@ -45,6 +45,8 @@ class Relation(enum.Enum):
     """It stands below that span, and is the last of its kind there: what it did not finish is told above it."""
     CALL = enum.auto()
     """One of its spans is that span: two words for one call."""
+    TOLD = enum.auto()
+    """It is one of the spans of the cause: the step that failed for what the cause says."""
     AFTER = enum.auto()
     """It is above it, or begins after its end in the run of the same agent."""
     MOSTLY = enum.auto()
@@ -67,6 +69,8 @@ _STOPPED: Final = frozenset({"content_filter", "guardrail_tripped"})
 RULES: Final = (
     # arguments that do not fit make the tool fail: one call, one fault
     Rule(frozenset({"tool_failure"}), frozenset({"invalid_tool_arguments", "unknown_tool"}), Relation.CALL),
+    # the step fails because its model asked for a tool that is not there (OpenAI agents)
+    Rule(frozenset({"unknown_tool"}), frozenset({"failed_span"}), Relation.TOLD),
     # a call that failed has no answer, or half of one, and its time says nothing
     Rule(
         _FAILURES,
@@ -203,6 +207,8 @@ def _is_related(
     match relation:
         case Relation.CALL:
             return source.span_id in finding.span_ids
+        case Relation.TOLD:
+            return other.span_id in cause.span_ids
         case Relation.HERE:
             return _is_at_or_above(trace, other, source)
         case Relation.BELOW:

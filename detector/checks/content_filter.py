@@ -3,9 +3,9 @@
 from typing import Final
 
 from core.model.finding import Dimension, FindingKind, Severity
-from core.model.span import ErrorClass, FinishReason, SpanKind
+from core.model.span import FinishReason, SpanKind
 from core.model.trace import Trace
-from detector.checks.errors import message_of
+from detector.checks.errors import message_of, was_filtered
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.guardrail_tripped import is_tripwire
 from detector.checks.model_calls import finish_of, is_wrapper
@@ -50,7 +50,7 @@ class ContentFilter:
             (span, f"The call was refused after {span.duration_ms:.0f} ms: {quoted(message_of(span.error))}")
             for span in trace.leaf_faults
             if span.error is not None
-            and span.error.error_class is ErrorClass.CONTENT_FILTER
+            and was_filtered(span, span.error)
             and span.kind is not SpanKind.TOOL
             and not is_tripwire(span)
         ]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 from core.model.finding import Severity
-from core.model.span import ContentState, ErrorClass, Span, SpanError, SpanKind
+from core.model.span import ContentState, ErrorClass, FinishReason, Span, SpanError, SpanKind
 from core.model.trace import Trace
 from core.otlp.stamp import is_scrubbed
 from detector.checks.fingerprint import head_of, split_error
@@ -57,11 +57,14 @@ _INVALID: Final = frozenset(
 )
 # Vercel AI; LangChain's parsers (Python, JavaScript)
 _ANSWER: Final = re.compile(
-    r"No ?Object ?Generated|did not match (?:the )?schema|could not parse the response|OutputParserException"
+    r"No ?Object ?Generated|did not match (?:the )?(?:expected )?schema|could not parse the response"
+    r"|OutputParserException"
     r"|OUTPUT_PARSING_FAILURE|\AFailed to parse(?:\. Text:| \w+ from completion)|\AInvalid json output"
     # OpenAI agents, LangChain's agents, DSPy
     r"|Invalid JSON (?:when parsing|provided)|when parsing model output|StructuredOutput\w*(?:Error|Exception)"
-    r"|Failed to parse structured output|AdapterParseError",
+    r"|Failed to parse structured output|AdapterParseError"
+    # Mastra
+    r"|Structured output validation failed",
     re.IGNORECASE,
 )
 # validators of a model's answer within the call itself: zod's and pydantic's
@@ -120,6 +123,12 @@ def blames_answer(span: Span, error: SpanError) -> bool:
     if span.kind is SpanKind.LLM and named in _VALIDATORS:
         return True
     return _ANSWER.search(named) is not None or _ANSWER.search(error.message[:_MAX_READ]) is not None
+
+
+def was_filtered(span: Span, error: SpanError) -> bool:
+    """Return whether a content filter stopped a call: its error says so, or the finish reason of a call that failed."""
+    is_filter = span.kind is SpanKind.LLM and span.finish_reason is FinishReason.CONTENT_FILTER
+    return error.error_class is ErrorClass.CONTENT_FILTER or is_filter
 
 
 def tool_around(trace: Trace, span: Span) -> Span | None:

@@ -1,7 +1,7 @@
 """A call failed: the deepest failed span, with the provider's error class."""
 
 from core.model.finding import Dimension, FindingKind
-from core.model.span import ErrorClass, SpanKind
+from core.model.span import SpanKind
 from core.model.trace import Trace
 from detector.checks.cut_answers import is_cut_answer
 from detector.checks.errors import (
@@ -15,6 +15,7 @@ from detector.checks.errors import (
     severity_of,
     source_of,
     tool_around,
+    was_filtered,
 )
 from detector.checks.finding import finding, label_of, quoted, target_of
 from detector.checks.incomplete_stream import was_left
@@ -55,7 +56,7 @@ class FailedSpan:
         faults = []
         for span in trace.leaf_faults:
             error = span.error
-            if error is None or span.kind is SpanKind.TOOL or error.error_class is ErrorClass.CONTENT_FILTER:
+            if error is None or span.kind is SpanKind.TOOL or was_filtered(span, error):
                 continue
             if is_cut_answer(span) or was_left(span):
                 continue

@@ -133,7 +133,7 @@ def _answer_to(trace: Trace, call: ToolCall) -> tuple[Span, str] | None:
     if told is not None:
         return told.span, told.text[:_READ_CHARACTERS]
     # OpenAI agents: the step fails, and no tool is called
-    for span in trace.failed_spans[:_MAX_STEPS]:
+    for span in trace.leaf_faults[:_MAX_STEPS]:
         if (
             span.error is not None
             and call.name in (text := span.error.message[:_READ_CHARACTERS])

@@ -17,6 +17,7 @@ from tests.unit import test_dialects_haystack as haystack
 from tests.unit import test_dialects_langfuse as langfuse
 from tests.unit import test_dialects_langsmith as langsmith
 from tests.unit import test_dialects_llama_index as llama
+from tests.unit import test_dialects_mastra as mastra
 from tests.unit import test_dialects_pydantic_ai as pydantic_ai
 from tests.unit import test_dialects_strands as strands
 from tests.unit import test_dialects_vercel as vercel
@@ -656,6 +657,11 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
         ),
         Example(GENAI_AGENT | {"gen_ai.agent.tools": '["get_weather"]'}, scope=strands.SCOPE),
         Example(strands.CHAT, scope=strands.SCOPE, status=2, events=(FAILED,)),
+    ),
+    "Mastra": (
+        Example(mastra.AGENT, "invoke_agent Traveller", mastra.SCOPE, status=2, events=(FAILED,)),
+        Example(mastra.GENERATION, "chat gpt-4o-mini", mastra.SCOPE),
+        Example(mastra.TOOL, "execute_tool get_weather", mastra.SCOPE),
     ),
     "Google ADK": (
         Example(

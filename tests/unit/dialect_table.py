@@ -100,6 +100,7 @@ NOT_SENT: Final[Mapping[str, str]] = {
     "Strands": (
         "provider, format asked, limits, stream, reasoning, cost, documents, retries, prompt version"
     ),
+    "Mastra": "format asked, stream, cache written, cost, documents, retries, prompt version",
     "Google ADK": "stream, cache written, cost, user, first token, documents, retries, prompt version",
     "MS Agent Framework": "format asked, stream, cost, user, first token, documents, retries, prompt version",
     "Claude Code": "tools offered, format asked, limits, stream, reasoning, documents, prompt version",
@@ -181,13 +182,18 @@ those read are listed below.""",
 runtime context is exported (`runtimeContext: true`).""",
     "Strands": """`gen_ai.system` is "strands-agents", which provides no model. Time to the first token is in
 milliseconds. A tool's status counts also where its span is OK. Usage stands on the agent too.""",
+    "Mastra": """A generation covers the whole loop of an agent with its tools; its steps, which hold what each call to
+the model answered, are chains. Session and user are those that the app puts into the metadata of its tracing, else the
+thread of its memory. A failed call marks the agent, not the generation.""",
     "Google ADK": """`{}` stands where content is not captured, so it says nothing. "(merged tools)" is no tool.
 Versions before 2 keep requests and responses in `gcp.vertex.agent.*`.""",
     "MS Agent Framework": """Content needs `enable_sensitive_data`. Every provider's error is a `ChatClientException`:
 its text decides. Usage stands on the agent too. A session only where the service keeps the thread.""",
-    "Claude Code": """Traces are a beta; read by its documentation and public exports. Input tokens leave out cached
-ones: they are added, here alone. Content is `<REDACTED>` unless the user opts in. Cost comes with log events.""",
-    "Codex CLI": """Its traces hold neither answers nor tool results: those are log events. `thread.id` is a session
+    "Claude Code": """Traces are a beta. Input tokens leave out cached ones: they are added, here alone. Content is
+`<REDACTED>` unless the user opts in. Cost and a turn's answer come with log events. A tool's failure is marked on the
+step that ran it.""",
+    "Codex CLI": """Its traces hold neither answers nor tool results: those are log events, without the id of a span.
+Failures stand in span events, not in a status. `thread.id` is a session
 only where it is a UUID, `gen_ai.conversation.id` on a turn is the turn's. Span names are not stable.""",
     "Gemini CLI": """Operations of its own; texts are cut at 10,000 characters, and are "truncated" then. Errors and
 retries are log events.""",

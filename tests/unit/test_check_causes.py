@@ -216,3 +216,16 @@ def test_no_rule_makes_a_check_its_own_cause() -> None:
 def test_every_check_that_a_rule_names_ships() -> None:
     shipped = {check.name for check in DEFAULT_CHECKS} | {OVER_BUDGET}
     assert {name for rule in RULES for name in rule.causes | rule.consequences} <= shipped
+
+
+def test_a_step_that_fails_for_a_tool_that_is_not_there_is_said_with_the_call_that_asked() -> None:
+    story = Story()
+    root = story.root(error=failed())
+    call = story.llm(root.span_id)
+    step = story.add(parent=root.span_id, name="turn", error=failed("Tool book_hotel not found"))
+    trace = story.trace()
+    asked, broke = one(trace, "unknown_tool", call, step), one(trace, "failed_span", step)
+    ((stays,), (inhibited,)) = with_causes(trace, [broke, asked])
+    assert (stays.check, stays.consequences, inhibited.cause) == ("unknown_tool", ("failed_span",), "unknown_tool")
+    # another failure is none of its consequences
+    assert len(with_causes(trace, [one(trace, "failed_span", root), asked])[0]) == 2

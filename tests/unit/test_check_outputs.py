@@ -7,6 +7,7 @@ from core.model.span import Content, ContentState, ErrorClass, FinishReason, Too
 from core.model.trace import CloseReason
 from detector.checks.content_filter import ContentFilter, ContentFilterConfig
 from detector.checks.empty_output import EmptyOutput, EmptyOutputConfig
+from detector.checks.failed_span import FailedSpan, FailedSpanConfig
 from detector.checks.output_cut import OutputCut, OutputCutConfig
 from detector.checks.port import Check, Outcome
 from tests.unit.checks_kit import Story, failed, present
@@ -155,3 +156,16 @@ def test_a_call_below_that_says_nothing_of_its_end_makes_no_wrapper() -> None:
     outer = story.llm(finish_reason=FinishReason.LENGTH, output=present("and then"))
     story.llm(outer.span_id)
     assert outcome(CUT, story) is Outcome.FOUND
+
+
+@pytest.mark.parametrize(
+    ("check", "reason"), [(CUT, FinishReason.LENGTH), (FILTER, FinishReason.CONTENT_FILTER)], ids=["cut", "filtered"]
+)
+def test_a_call_that_failed_of_how_its_answer_ended_is_told_of_by_that(check: Check, reason: FinishReason) -> None:
+    """OpenAI agents in JavaScript: "ended with unsuccessful terminal state"."""
+    story = Story()
+    error = failed('ended with unsuccessful terminal state "response.incomplete"', error_type="")
+    call = story.llm(story.root(error=error).span_id, error=error, finish_reason=reason)
+    (finding,) = check.inspect(story.trace()).findings
+    assert finding.span_ids[0] == call.span_id
+    assert FailedSpan(FailedSpanConfig()).inspect(story.trace()).outcome is Outcome.CLEAR

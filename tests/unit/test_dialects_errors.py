@@ -259,3 +259,11 @@ def test_zods_issues_are_told_in_words() -> None:
     assert error.message == "city: Invalid input: expected string; stops.0: no such stop"
     assert unwrap("", '[{"code": 1}]') == ("", '[{"code": 1}]')
     assert unwrap("", '["code", "message"]') == ("", '["code", "message"]')
+
+
+def test_what_a_run_failed_of_is_taken_out_of_its_steps_words() -> None:
+    """OpenAI agents in JavaScript."""
+    message = 'Error in agent run: {"error":"ModelBehaviorError: Tool book_hotel not found in agent Traveller."}'
+    assert unwrap("", message) == ("ModelBehaviorError", "Tool book_hotel not found in agent Traveller.")
+    assert unwrap("", "Error in agent run: {") == ("", "Error in agent run: {")
+    assert unwrap("ValueError", message) == ("ValueError", message)

@@ -179,3 +179,31 @@ def test_token_details_and_prompts_of_the_hub_are_read() -> None:
 
 def test_a_run_without_outputs_has_no_answer() -> None:
     assert run("llm", {}).output.state is ContentState.ABSENT
+
+
+def test_tokens_of_the_client_in_javascript_stand_in_one_attribute() -> None:
+    said = {
+        "input_tokens": 30,
+        "output_tokens": 21,
+        "input_token_details": {"audio": 0, "cache_read": 8, "cache_creation": 2},
+        "output_token_details": {"reasoning": 3},
+    }
+    assert run("llm", {"langsmith.usage_metadata": json.dumps(said)}).usage == Usage(30, 21, 8, 3, 2)
+
+
+def test_the_reason_of_a_message_that_langchain_in_javascript_dumped_is_read() -> None:
+    message = {"lc": 1, "kwargs": {"content": "It is", "response_metadata": {"finish_reason": "length"}}}
+    said = json.dumps({"generations": [[{"text": "It is", "message": message}]]})
+    assert run("llm", {"gen_ai.completion": said}).finish_reason is FinishReason.LENGTH
+
+
+def test_a_whole_request_tells_its_tools_and_the_format_asked_for() -> None:
+    request = {
+        "model": "gpt-4o-mini",
+        "messages": [{"role": "user", "content": "refunds?"}],
+        "tools": [{"type": "function", "function": {"name": "search"}}],
+        "response_format": {"type": "json_object"},
+    }
+    span = run("llm", {"gen_ai.prompt": json.dumps(request)})
+    assert '"search"' in span.details.tool_definitions
+    assert span.details.output_type == "json"
