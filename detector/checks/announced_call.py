@@ -48,6 +48,8 @@ _DENIAL: Final = re.compile(
 # "1. Use the search tool" is a plan, not an announcement
 _LISTED: Final = re.compile(r"^\s*(?:\d+[.)]|[-*•])\s")
 _SENTENCE_CHARACTERS: Final = 200
+# names that all answers are searched for, before any of them is read
+_MAX_SOUGHT: Final = 50
 
 
 class AnnouncedCallConfig(CheckConfig):
@@ -91,7 +93,10 @@ class AnnouncedCall:
         if not telling:
             return UNKNOWN
         seen = {target_of(span) for span in trace.tool_spans}
-        if not any("_" in span.output.text or any(name in span.output.text for name in seen) for span in telling):
+        # names with ids in them may be as many as calls
+        if len(seen) <= _MAX_SOUGHT and not any(
+            "_" in span.output.text or any(name in span.output.text for name in seen) for span in telling
+        ):
             return CLEAR
         broken: dict[str, list[tuple[Span, str]]] = {}
         for steps in steps_of(trace).values():

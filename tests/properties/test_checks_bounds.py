@@ -45,6 +45,12 @@ def _errors_told(story: Story, root: Span, at: int) -> None:
     story.llm(root.span_id, input=present(said), output=present("", ToolCall("search", f"c{at + 1}", '{"q":')))
 
 
+def _tools_named_by_their_call(story: Story, root: Span, at: int) -> None:
+    call = ToolCall(f"fetch{at}", f"c{at}", "{}")
+    story.llm(root.span_id, output=present("I will fetch it", call), details=OFFERED)
+    story.tool(f"fetch{at}", root.span_id, output=present("Error: gone" if at == 0 else "ok"))
+
+
 def _arguments_without_ids(story: Story, root: Span, at: int) -> None:
     call = ToolCall("search", "", f'{{"p": {at}}}')
     story.llm(root.span_id, output=present("", call), details=OFFERED)
@@ -72,7 +78,15 @@ def _steps_of_interpreter(work: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize(
     "step",
-    [_failing_steps, _failing_models, _failing_tools, _unknown_tools, _errors_told, _arguments_without_ids],
+    [
+        _failing_steps,
+        _failing_models,
+        _failing_tools,
+        _unknown_tools,
+        _errors_told,
+        _arguments_without_ids,
+        _tools_named_by_their_call,
+    ],
 )
 def test_a_trace_whose_every_call_fails_costs_no_more_per_span_when_it_is_long(
     step: Callable[[Story, Span, int], None],
