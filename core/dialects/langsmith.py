@@ -148,7 +148,7 @@ DIALECT = Dialect(
         (Field.MODEL, name, (_METADATA + "ls_model_name",)),
         (Field.PROVIDER, provider, (_METADATA + "ls_provider",)),
         (Field.OUTPUT, blob, ("gen_ai.completion",)),
-        (Field.USAGE, usage, ("langsmith.usage_metadata",)),
+        (Field.USAGE, usage, ("langsmith.usage_metadata", _METADATA + "usage_metadata")),
         (
             Field.SESSION,
             name,
@@ -159,7 +159,7 @@ DIALECT = Dialect(
         (Field.REASONING_TOKENS, part("reasoning"), ("gen_ai.usage.output_token_details",)),
         (Field.PROMPT_NAME, name, (_METADATA + "lc_hub_repo",)),
         (Field.PROMPT_VERSION, name, (_METADATA + "lc_hub_commit_hash",)),
-        (Field.IS_STREAM, boolean, ("langsmith.request.streaming",)),
+        (Field.IS_STREAM, boolean, ("langsmith.request.streaming", _METADATA + "stream")),
         (Field.MAX_TOKENS, count, (_METADATA + "ls_max_tokens",)),
         (Field.TEMPERATURE, decimal, (_METADATA + "ls_temperature",)),
     ),

@@ -106,6 +106,10 @@ def only_finish(output: str) -> FinishReason:
 def read(reading: Reading) -> None:
     """Fill the answer of LLM spans; a tool is named by its span, its arguments and result are input and output."""
     found = reading.found
+    for named in (Field.SESSION, Field.USER):
+        # attributes that the app sets are JSON, too
+        if found[named] is not None and found[named][:1] == '"':
+            found[named] = unquoted_name(found[named])
     prompt = found[Field.PROMPT_NAME]
     if prompt and "\n" in prompt:
         found[Field.PROMPT_NAME], _, found[Field.PROMPT_VERSION] = prompt.partition("\n")

@@ -224,7 +224,7 @@ DIALECT = Dialect(
         (
             Field.REASONING_TOKENS,
             count,
-            ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"),
+            ("gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens", "gen_ai.usage.thinking_tokens"),
         ),
         (Field.COST, amount, ("operation.cost", "gen_ai.cost.total", "gen_ai.usage.cost")),
         (

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from core.dialects import answers, otel_genai
+from core.dialects.langfuse import usage as tokens
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
 from core.dialects.values import as_json, count, name, structure, text
@@ -126,6 +127,7 @@ def _request(reading: Reading, request: dict[str, Any], raw: str) -> None:
     elif reading.output is None and not reading.events and all(found[field] is None for field in _SAID):
         # the request that opened a stream: what the model said, and cost, stands on the span beside it
         reading.kind = SpanKind.HTTP
+        found[Field.IS_STREAM] = True
 
 
 def _events(reading: Reading, events: list[Any]) -> None:
@@ -153,6 +155,8 @@ DIALECT = Dialect(
     scopes=("pydantic-ai", "logfire"),
     rows=(
         (Field.INPUT, text, ("pydantic_ai.all_messages", "all_messages_events")),
+        # what the provider said, details and all; the keys beside it leave cached tokens out
+        (Field.USAGE, tokens, ("gen_ai.usage.raw",)),
         (Field.INPUT_TOKENS, count, ("gen_ai.aggregated_usage.input_tokens",)),
         (Field.OUTPUT_TOKENS, count, ("gen_ai.aggregated_usage.output_tokens",)),
         (

@@ -12,7 +12,7 @@ from detector.checks.port import Answer, CheckConfig, Need, found
 # members of an enum cost 100 ns to look up in Python 3.11
 _NO_REASON, _ERROR = FinishReason.UNKNOWN, FinishReason.ERROR
 _PRESENT: Final = ContentState.PRESENT
-_AGENT, _LLM = SpanKind.AGENT, SpanKind.LLM
+_AGENT, _LLM, _HTTP = SpanKind.AGENT, SpanKind.LLM, SpanKind.HTTP
 # what finished text ends with: a sentence, a quotation, a code block, a list, JSON
 _ENDS: Final = tuple(".!?…。！？।؟\"'”’`)]}>|:*_")
 # a shorter span is a note that a stream was read (Logfire), not the stream
@@ -35,7 +35,10 @@ class IncompleteStream:
       its text has words, which is that of its first event (Anthropic sends one first and one last);
     - its text, where it was sent and no finish reason says `error`, does not end as finished text does.
 
-    or where such a call, and no span below it, failed because its reader left (Python's GeneratorExit).
+    or where such a call, and no span below it, failed because its reader left (Python's GeneratorExit);
+
+    or where a client that writes one span as a stream opens and another once it was read (Logfire) wrote but the first,
+    and the trace is closed and whole.
 
     Severity: low. A reader who closes the window leaves the same trace as a connection that broke.
 
@@ -55,7 +58,7 @@ class IncompleteStream:
         """Return one fault for each stream without an end."""
         faults = []
         cut = [span for span in trace.llm_spans if _is_cut(trace, span)]
-        for span in cut or _left(trace):
+        for span in cut or _left(trace) or _unread(trace):
             words = "ended with neither the usage nor a finish reason that tell of its end"
             faults.append(self._finding(trace, span, "was left by its reader" if was_left(span) else words))
         return found(faults)
@@ -106,6 +109,27 @@ def _left(trace: Trace) -> list[Span]:
         for span in top
         if span.kind is _AGENT and span.finish_reason is _ERROR and span.usage is None and span.error is None
     ]
+
+
+def _unread(trace: Trace) -> list[Span]:
+    """Return the spans of streams that opened, beside which none tells that they were read."""
+    if not trace.is_final or trace.is_fragment:
+        return []
+    unread: list[Span] = []
+    opened = [span for span in trace.spans if span.kind is _HTTP and span.details.is_stream and span.error is None]
+    told: set[str] = set()
+    for span in opened:
+        notes = (
+            note
+            for note in trace.llm_spans
+            if note.scope == span.scope and note.start_ns >= span.start_ns and note.span_id not in told
+        )
+        note = next(notes, None)
+        if note is None:
+            unread.append(span)
+        else:
+            told.add(note.span_id)
+    return unread
 
 
 def _may_be_cut(span: Span) -> bool:

@@ -26,6 +26,9 @@ _INNER_KINDS: Final = frozenset(
 )
 # scopes whose exporter sends what tells of models and nothing else: what is above them was never meant to come
 _SENT_ALONE: Final = frozenset({"langfuse-sdk"})
+# its client loses the root of every trace whose tags are set (3.17 with OpenTelemetry 1.45: "Cannot mutate immutable
+# BoundedAttributes"): a fault of the client, the same on every trace, of which the application knows nothing
+_LOSES_ROOTS: Final = "mlflow"
 
 
 class MissingRootConfig(CheckConfig):
@@ -48,7 +51,8 @@ class MissingRoot:
 
     Not findings: entry spans (HTTP, RPC) with a remote parent, which is how a request from an instrumented browser or
     gateway looks; another service below a root, with a proxy between them that exports nothing; several roots; spans of
-    Langfuse's SDK, whose exporter leaves out the requests that they were made in.
+    Langfuse's SDK, whose exporter leaves out the requests that they were made in; spans of MLflow's client without any
+    root, which it loses where an application sets a trace's tags.
     """
 
     name = "missing_root"
@@ -69,7 +73,9 @@ class MissingRoot:
         lost = [
             span
             for span in orphans
-            if (span.kind in _INNER_KINDS or (root and span.service == root.service)) and span.scope not in _SENT_ALONE
+            if (span.kind in _INNER_KINDS or (root and span.service == root.service))
+            and span.scope not in _SENT_ALONE
+            and (span.dialect != _LOSES_ROOTS or root is not None)
         ]
         if not lost:
             entries_only = root is not None or all(span.kind in (SpanKind.HTTP, SpanKind.RPC) for span in orphans)

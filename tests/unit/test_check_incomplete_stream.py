@@ -3,7 +3,7 @@
 import pytest
 
 from core.model.finding import Severity
-from core.model.span import Content, Details, ErrorClass, FinishReason, Usage
+from core.model.span import Content, Details, ErrorClass, FinishReason, SpanKind, Usage
 from core.telemetry import Telemetry
 from detector.checks.config import ChecksConfig
 from detector.checks.incomplete_stream import IncompleteStream, IncompleteStreamConfig
@@ -103,3 +103,17 @@ def test_a_reader_who_leaves_is_no_failure_of_the_call() -> None:
     story.llm(story.root().span_id, details=STREAMED, output=present("Hello! Your"), error=error)
     (fault,) = Checks(ChecksConfig(), Telemetry()).inspect(story.trace()).findings
     assert (fault.check, fault.severity) == ("incomplete_stream", Severity.LOW)
+
+
+def test_a_stream_that_opened_and_was_never_read_is_incomplete() -> None:
+    """Logfire writes a span as the stream opens, and one once it was read."""
+    story = Story(scope="logfire.openai")
+    root = story.root()
+    for _ in range(2):
+        story.add(SpanKind.HTTP, "Chat Completion", parent=root.span_id, details=STREAMED, model="gpt-4o-mini")
+        story.llm(root.span_id, usage=Usage(40, 9), duration_ms=0)
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+    left = story.add(SpanKind.HTTP, "Chat Completion", parent=root.span_id, details=STREAMED, model="gpt-4o-mini")
+    (finding,) = CHECK.inspect(story.trace()).findings
+    assert finding.span_ids == (left.span_id,)
+    assert CHECK.inspect(story.trace(is_final=False)).outcome is Outcome.CLEAR

@@ -86,6 +86,15 @@ def test_a_trace_that_is_not_whole_says_nothing_of_absence(facts: dict[str, obje
     assert outcome(story, **facts) is Outcome.UNKNOWN
 
 
+def test_the_root_that_mlflows_client_loses_on_every_trace_is_not_missed() -> None:
+    story = Story(dialect="mlflow")
+    story.llm("00000000000000ff")
+    assert CHECK.inspect(story.trace()).outcome is not Outcome.FOUND
+    root = story.root()
+    story.llm(root.span_id)
+    assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND
+
+
 def test_what_langfuses_exporter_leaves_out_is_not_missed() -> None:
     story = Story(scope="langfuse-sdk")
     story.llm(LOST)

@@ -207,3 +207,9 @@ def test_a_whole_request_tells_its_tools_and_the_format_asked_for() -> None:
     span = run("llm", {"gen_ai.prompt": json.dumps(request)})
     assert '"search"' in span.details.tool_definitions
     assert span.details.output_type == "json"
+
+
+def test_the_tokens_details_stand_in_the_metadata() -> None:
+    used = {"input_tokens": 57, "output_tokens": 17, "input_token_details": {"cache_read": 12}}
+    span = run("llm", {"langsmith.metadata.usage_metadata": json.dumps(used), "langsmith.metadata.stream": True})
+    assert (span.usage, span.details.is_stream) == (Usage(57, 17, 12), True)

@@ -134,6 +134,11 @@ def test_mlflow_reads_a_model_of_pydantic_ai() -> None:
     assert set(definitions(span.details)) == {"find"}
 
 
+def test_mlflow_writes_sessions_and_users_as_json() -> None:
+    span = read_span({"mlflow.spanType": '"LLM"', "session.id": '"s-1"', "user.id": '"u-7"'})
+    assert (span.session_id, span.user_id) == ("s-1", "u-7")
+
+
 def test_mlflow_tool_that_could_not_be_called_was_given_nothing() -> None:
     span = read_span({"mlflow.spanType": '"TOOL"', "mlflow.spanInputs": "null"}, name="find", status=2)
     assert span.tool == ToolCall("find")

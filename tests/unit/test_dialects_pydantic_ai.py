@@ -151,6 +151,16 @@ USED = {
 }
 
 
+def test_logfire_keeps_the_details_of_tokens_in_what_the_provider_said() -> None:
+    attributes = LOGFIRE | {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.usage.input_tokens": 12,
+        "gen_ai.usage.output_tokens": 6,
+        "gen_ai.usage.raw": json.dumps(USED),
+    }
+    assert read_span(attributes, scope="logfire.openai").usage == Usage(12, 6, 2, 1)
+
+
 def test_a_call_that_logfire_instruments_is_an_llm_call() -> None:
     attributes = LOGFIRE | {
         "gen_ai.system": "openai",
