@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from core.dialects.values import as_json, finish, state_of, structure
+from core.dialects.values import as_json, finish, python_repr, state_of, structure
 from core.model.span import Content, ContentState, FinishReason, ToolCall
 from core.otlp.slim import Value
 
@@ -41,7 +41,9 @@ class _Gathered:
         """Add text: a string, or a list of content parts."""
         if isinstance(value, str):
             self.has_text = True
-            if value:
+            if value[:2] == "{'" and (message := message_of_repr(value)) is not None:
+                self.message(message)
+            elif value:
                 self.texts.append(value)
         elif isinstance(value, list):
             # no parts at all is an answer without text; parts without text are text withheld
@@ -162,7 +164,7 @@ def from_messages(value: Value) -> Answer | None:
             pass
         else:
             said = part.content
-            if state_of(said) is _PRESENT:
+            if said[:2] != "{'" and state_of(said) is _PRESENT:
                 return Answer(Content(_PRESENT, said), finish(message.finish_reason) or _NO_REASON)
         if state_of(value) is ContentState.REDACTED:
             return Answer(Content(state=ContentState.REDACTED))
@@ -172,6 +174,12 @@ def from_messages(value: Value) -> Answer | None:
         state = ContentState.TRUNCATED if isinstance(value, str) and value[:2] == "[{" else ContentState.PRESENT
         return None if value is None else Answer(Content(state=state, text=str(value)))
     return of_messages(messages if isinstance(messages, list) else [messages])
+
+
+def message_of_repr(said: str) -> dict[str, Any] | None:
+    """Return the message whose Python repr stands in the place of its text: openai-agents-v2."""
+    found = python_repr(said) if "'role': 'assistant'" in said else None
+    return found if isinstance(found, dict) and "content" in found else None
 
 
 def of_messages(messages: Iterable[Any]) -> Answer:

@@ -411,13 +411,21 @@ def _json(value: Any) -> str:
 
 
 def _named(messages: list[Message]) -> tuple[Message, ...]:
-    """Give tools' messages the name of the call that they answer, where they have none."""
+    """Give tools' messages the name of the call that they answer, where they have none: by its id, else in order."""
     names: dict[str, str] = {}
+    unnumbered: list[str] = []
     found: list[Message] = []
     for message in messages:
+        if message.tool_calls:
+            unnumbered = [call.name for call in message.tool_calls if not call.call_id]
         for call in message.tool_calls:
             if call.call_id and call.name:
                 names[call.call_id] = call.name
-        named = names.get(message.tool_call_id) if message.role == "tool" and message.tool_call_id else None
+        named = None
+        if message.role == "tool" and message.tool_call_id:
+            named = names.get(message.tool_call_id)
+        elif message.role == "tool" and unnumbered:
+            # Gemini's calls have no id: results stand in the order of the calls
+            named = message.name or unnumbered.pop(0)
         found.append(msgspec.structs.replace(message, name=named) if named and named != message.name else message)
     return tuple(found)

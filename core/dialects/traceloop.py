@@ -41,6 +41,13 @@ def read(reading: Reading) -> None:
             found[Field.TOOL_RESULT] = _result(output)
         return
     entity, found[Field.TOOL_NAME] = found[Field.TOOL_NAME], None
+    if (
+        reading.kind is SpanKind.CHAIN
+        and isinstance(entity, str)
+        and entity.removesuffix(".task").endswith("Retriever")
+    ):
+        # LlamaIndex: "VectorIndexRetriever.task"
+        reading.kind = SpanKind.RETRIEVER
     if reading.kind is SpanKind.AGENT:
         found[Field.AGENT] = found[Field.AGENT] or entity
     elif reading.kind is SpanKind.RETRIEVER:

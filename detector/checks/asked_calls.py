@@ -19,16 +19,25 @@ _CANONICAL_CHARACTERS: Final = 20_000
 def asked_calls(trace: Trace) -> Sequence[AskedCall]:
     """Return each call that an LLM's output asks for, with the LLM span that wrote it, in the order of asking.
 
-    A wrapper repeats the call of the LLM span below it under the same id, which counts once: for the deepest span.
+    A wrapper repeats the call of the LLM span below it under the same id, which counts once: for the deepest span. An
+    id that a later call uses again is another call (Gemini's have none: OpenTelemetry numbers them in each message).
     """
     found: Sequence[AskedCall] | None = trace.derived.get("asked_calls")
     if found is None:
         asked: dict[object, AskedCall] = {}
         for span in trace.llm_spans:
             for call in span.output.tool_calls:
-                asked[call.call_id or len(asked)] = (span, call)
+                key: object = call.call_id or len(asked)
+                if key in asked and _is_another(asked[key][0], span):
+                    key = (key, span.span_id)
+                asked[key] = (span, call)
         found = trace.derived["asked_calls"] = tuple(asked.values()) if asked else ()
     return found
+
+
+def _is_another(first: Span, span: Span) -> bool:
+    """Return whether two LLM spans that ask under one id are two calls: one after the other, and neither within."""
+    return first.end_ns <= span.start_ns and span.parent_span_id != first.span_id
 
 
 def tool_spans_by_call(trace: Trace) -> Mapping[str, Span]:

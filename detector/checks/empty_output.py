@@ -4,15 +4,17 @@ import operator
 from typing import Final
 
 from core.model.finding import Dimension, FindingKind, Severity
-from core.model.span import ContentState, FinishReason, Span
+from core.model.span import ContentState, FinishReason, Span, SpanKind
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of
-from detector.checks.model_calls import is_wrapper
+from detector.checks.model_calls import finish_of, is_cut_before_it_began, is_wrapper
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT, _CALLS = ContentState.PRESENT, FinishReason.TOOL_CALLS
 _BY_END: Final = operator.attrgetter("end_ns", "start_ns", "span_id")
+# who allows no more asks for a word, and gets it
+_CLASSIFIER_TOKENS: Final = 5
 # these reasons have checks of their own: one failure, one report
 _REPORTED_ELSEWHERE: Final = frozenset(
     {FinishReason.LENGTH, FinishReason.CONTENT_FILTER, FinishReason.ERROR, FinishReason.MALFORMED_CALL}
@@ -27,8 +29,10 @@ class EmptyOutput:
     """Found where all of these hold:
 
     - the trace is closed and whole (neither provisional nor a fragment): what is absent may still arrive otherwise;
-    - its last LLM call (the latest end, wrappers aside) did not fail;
-    - the output of that call was sent, and is blank: no text, no tool calls, no refusal;
+    - its last LLM call (the latest end, wrappers aside) did not fail; where it has none, its root, which is an agent
+      that says that it stopped by itself;
+    - the output of that call was sent, and is blank: no text, no tool calls, no refusal; or its client sent the prompt
+      and nothing of the answer (several leave out what is empty), and counted one output token at most;
     - it was not stopped by a token limit or a content filter (`output_cut`, `content_filter`).
 
     Severity: medium; high where that call is the whole trace, since the caller got nothing.
@@ -36,7 +40,8 @@ class EmptyOutput:
     Unknown where the output was not sent (content off, redacted, in log records, cut) or the trace is not whole.
     Clear where the trace has no LLM call.
 
-    Not findings: blank text beside tool calls; blank answers in the middle of a run; content that is switched off.
+    Not findings: blank text beside tool calls; blank answers in the middle of a run; content that is switched off; the
+    one token of a classifier whose limit is as low, where its text was not sent.
     """
 
     name = "empty_output"
@@ -51,13 +56,16 @@ class EmptyOutput:
         if not trace.is_final or trace.is_fragment:
             return UNKNOWN
         last = _last_call(trace)
-        if last is None or last.error is not None or last.finish_reason in _REPORTED_ELSEWHERE:
+        if last is None or last.error is not None:
             return CLEAR
         output = last.output
         is_said = output.text and not output.text.isspace()
-        if is_said or output.tool_calls or output.refusal or last.finish_reason is _CALLS:
+        if is_said or output.tool_calls or output.refusal:
             return CLEAR
-        if output.state is not _PRESENT:
+        reason = finish_of(trace, last)
+        if reason is _CALLS or (reason in _REPORTED_ELSEWHERE and not _is_told_nowhere(last, reason)):
+            return CLEAR
+        if output.state is not _PRESENT and not _is_left_out(last):
             return UNKNOWN
         tokens = f" and {last.usage.output_tokens} output tokens" if last.usage is not None else ""
         alone = len(trace.spans) == 1
@@ -78,8 +86,34 @@ class EmptyOutput:
         )
 
 
+def _is_left_out(span: Span) -> bool:
+    """Return whether a client sent the prompt, and nothing of an answer of at most one token."""
+    usage, limit = span.usage, span.details.max_tokens
+    return (
+        span.output.state is ContentState.ABSENT
+        and span.input.state is _PRESENT
+        and usage is not None
+        and usage.output_tokens <= 1
+        and usage.input_tokens > 0
+        and (limit is None or limit > _CLASSIFIER_TOKENS)
+        and not span.dropped_attributes
+    )
+
+
+def _is_told_nowhere(span: Span, reason: FinishReason) -> bool:
+    """Return whether the check of a reason leaves this call out: no limit cuts what has no token, and what a provider
+    calls an error is no broken stream where its usage came."""
+    usage = span.usage
+    if usage is None or span.output.state is not _PRESENT:
+        return False
+    return reason is FinishReason.ERROR or (reason is FinishReason.LENGTH and is_cut_before_it_began(span))
+
+
 def _last_call(trace: Trace) -> Span | None:
     last = max(trace.llm_spans, key=_BY_END, default=None)
+    root = trace.root
+    if last is None and root is not None and root.kind is SpanKind.AGENT and root.finish_reason is FinishReason.STOP:
+        return root
     # a wrapper with text ends what its call said; asking for the tree is left to the blank ones
     if last is None or last.output.text:
         return last

@@ -17,6 +17,8 @@ _AGENT, _LLM, _HTTP = SpanKind.AGENT, SpanKind.LLM, SpanKind.HTTP
 _ENDS: Final = tuple(".!?…。！？।؟\"'”’`)]}>|:*_")
 # a shorter span is a note that a stream was read (Logfire), not the stream
 _LEAST_NS: Final = 1_000_000
+# OpenTelemetry's instrumentations of generative AI
+_LEFT: Final = ("abandoned stream", "stream abandoned")
 # words are counted this far: more than any first event's usage
 _READ_CHARACTERS: Final = 2_000
 
@@ -35,7 +37,7 @@ class IncompleteStream:
       its text has words, which is that of its first event (Anthropic sends one first and one last);
     - its text, where it was sent and no finish reason says `error`, does not end as finished text does.
 
-    or where such a call, and no span below it, failed because its reader left (Python's GeneratorExit);
+    or where such a call, and no span below it, failed because its reader left (GeneratorExit, "abandoned stream");
 
     or where a client that writes one span as a stream opens and another once it was read (Logfire) wrote but the first,
     and the trace is closed and whole.
@@ -83,12 +85,15 @@ class IncompleteStream:
 def was_left(span: Span) -> bool:
     """Return whether an LLM call failed because whoever read its stream stopped reading."""
     error = span.error
-    return error is not None and span.kind is _LLM and error.error_type.rpartition(".")[2] == "GeneratorExit"
+    if error is None or span.kind is not _LLM:
+        return False
+    return error.error_type.rpartition(".")[2] == "GeneratorExit" or error.message.lower().startswith(_LEFT)
 
 
 def _is_of_the_start(usage: Usage, output: Content) -> bool:
-    """Return whether usage counts fewer tokens than the text has words."""
-    return output.state is _PRESENT and usage.output_tokens < len(output.text[:_READ_CHARACTERS].split())
+    """Return whether usage counts fewer tokens than the text has words, or none where the text was not sent."""
+    words = len(output.text[:_READ_CHARACTERS].split()) if output.state is _PRESENT else 1
+    return usage.output_tokens < words
 
 
 def _is_cut(trace: Trace, span: Span) -> bool:

@@ -9,14 +9,24 @@ _UNKNOWN, _ABSENT, _PRESENT = FinishReason.UNKNOWN, ContentState.ABSENT, Content
 
 
 def finish_of(trace: Trace, span: Span) -> FinishReason:
-    """Return why an LLM stopped: what its span says, else the chain that called it.
+    """Return why an LLM stopped: what its span says, else its echo, else the chain that called it.
 
     MLflow's LangChain spans drop the reason; it stands in the message that the calling chain returned.
     """
     if span.finish_reason:
         return span.finish_reason
+    for span_id, call in trace.echoes.items():
+        if call is span and (reason := trace.by_id[span_id].finish_reason):
+            return reason
     parent = trace.by_id.get(span.parent_span_id)
     return parent.finish_reason if parent is not None and parent.kind is _CHAIN else _UNKNOWN
+
+
+def is_cut_before_it_began(span: Span) -> bool:
+    """Return whether an answer that a limit is said to have cut has no token: some clients call a filter so too."""
+    usage, output = span.usage, span.output
+    is_blank = output.state is ContentState.PRESENT and not output.text.strip() and not output.tool_calls
+    return is_blank and usage is not None and usage.input_tokens > 0 and not usage.output_tokens
 
 
 def is_wrapper(trace: Trace, span: Span) -> bool:

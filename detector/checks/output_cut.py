@@ -10,7 +10,7 @@ from core.model.trace import Trace
 from detector.checks.cut_answers import is_cut_answer, writer_of
 from detector.checks.errors import message_of
 from detector.checks.finding import finding, label_of, quoted
-from detector.checks.model_calls import finish_of, is_wrapper
+from detector.checks.model_calls import finish_of, is_cut_before_it_began, is_wrapper
 from detector.checks.port import Answer, CheckConfig, Need, found
 
 # members of an enum cost 100 ns to look up in Python 3.11
@@ -36,8 +36,9 @@ class OutputCut:
     Severity: high where nothing but the limit is left of the answer (output sent and blank: reasoning took all of it),
     or where its client failed on it; medium else.
 
-    Not findings: answers of a few tokens (a classifier with `max_tokens=1`); a stream that broke (an error); a prompt
-    that was too long (an error of class context overflow).
+    Not findings: answers without any token, which no limit cuts (`empty_output`); answers of a few tokens (a classifier
+    with `max_tokens=1`); a stream that broke (an error); a prompt that was too long (an error of class context
+    overflow).
     """
 
     name = "output_cut"
@@ -54,7 +55,7 @@ class OutputCut:
             if span.error is not None or finish_of(trace, span) is not _CUT:
                 continue
             tokens = span.usage.output_tokens if span.usage is not None else 0
-            if 0 < tokens < self._config.min_output_tokens or is_wrapper(trace, span):
+            if 0 < tokens < self._config.min_output_tokens or is_cut_before_it_began(span) or is_wrapper(trace, span):
                 continue
             content = span.output
             blank = content.state is ContentState.PRESENT and not content.text.strip() and not content.tool_calls

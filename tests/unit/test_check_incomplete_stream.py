@@ -117,3 +117,16 @@ def test_a_stream_that_opened_and_was_never_read_is_incomplete() -> None:
     (finding,) = CHECK.inspect(story.trace()).findings
     assert finding.span_ids == (left.span_id,)
     assert CHECK.inspect(story.trace(is_final=False)).outcome is Outcome.CLEAR
+
+
+@pytest.mark.parametrize(
+    ("error_type", "message"), [("GeneratorExit", "GeneratorExit()"), ("_OTHER", "abandoned stream")]
+)
+def test_whoever_says_that_its_reader_left_is_understood(error_type: str, message: str) -> None:
+    assert outcome(details=STREAMED, error=failed(message, error_type=error_type)) is Outcome.FOUND
+
+
+def test_a_stream_without_text_and_tokens_is_incomplete() -> None:
+    # Anthropic's own spans have no text, and the tokens of the prompt from the first event
+    assert outcome(time_to_first_token_s=0.1, usage=Usage(40, 0)) is Outcome.FOUND
+    assert outcome(time_to_first_token_s=0.1, usage=Usage(40, 3)) is Outcome.CLEAR

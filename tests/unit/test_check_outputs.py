@@ -3,7 +3,7 @@
 import pytest
 
 from core.model.finding import Dimension, Severity
-from core.model.span import Content, ContentState, ErrorClass, FinishReason, ToolCall, Usage
+from core.model.span import Content, ContentState, Details, ErrorClass, FinishReason, ToolCall, Usage
 from core.model.trace import CloseReason
 from detector.checks.content_filter import ContentFilter, ContentFilterConfig
 from detector.checks.empty_output import EmptyOutput, EmptyOutputConfig
@@ -169,3 +169,52 @@ def test_a_call_that_failed_of_how_its_answer_ended_is_told_of_by_that(check: Ch
     (finding,) = check.inspect(story.trace()).findings
     assert finding.span_ids[0] == call.span_id
     assert FailedSpan(FailedSpanConfig()).inspect(story.trace()).outcome is Outcome.CLEAR
+
+
+ASKED = present('[{"role": "user", "content": "Tell me about the flight"}]')
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        # OpenTelemetry's and OpenLLMetry's instrumentations write no output where it is empty
+        ({}, Outcome.FOUND),
+        ({"usage": Usage(40, 0), "finish_reason": FinishReason.UNKNOWN}, Outcome.FOUND),
+        ({"usage": Usage(40, 17)}, Outcome.UNKNOWN),
+        ({"usage": None}, Outcome.UNKNOWN),
+        ({"input": Content()}, Outcome.UNKNOWN),
+        ({"details": Details(max_tokens=1)}, Outcome.UNKNOWN),
+        ({"dropped_attributes": 3}, Outcome.UNKNOWN),
+        ({"finish_reason": FinishReason.TOOL_CALLS}, Outcome.CLEAR),
+        ({"output": Content(state=ContentState.REDACTED)}, Outcome.UNKNOWN),
+    ],
+)
+def test_an_answer_left_out_beside_a_sent_question_is_empty_where_it_has_no_token(
+    facts: dict[str, object], expected: Outcome
+) -> None:
+    story = Story()
+    given = {"input": ASKED, "usage": Usage(40, 1), "finish_reason": FinishReason.STOP, **facts}
+    story.llm(story.root().span_id, **given)
+    assert EMPTY.inspect(story.trace()).outcome is expected
+
+
+def test_a_limit_that_left_no_token_is_an_empty_answer_and_no_cut() -> None:
+    # OpenLLMetry's spans of OpenAI agents call a filtered response "incomplete", as they call a cut one
+    story = Story()
+    story.llm(story.root().span_id, finish_reason=FinishReason.LENGTH, output=present(""), usage=Usage(40, 0))
+    assert CUT.inspect(story.trace()).outcome is Outcome.CLEAR
+    assert EMPTY.inspect(story.trace()).outcome is Outcome.FOUND
+
+
+def test_a_finish_reason_of_error_beside_usage_is_an_empty_answer() -> None:
+    # OpenLLMetry's word for Gemini's malformed call
+    story = Story()
+    story.llm(story.root().span_id, finish_reason=FinishReason.ERROR, output=present(""), usage=Usage(40, 17))
+    assert EMPTY.inspect(story.trace()).outcome is Outcome.FOUND
+
+
+def test_an_agent_that_says_nothing_is_found_where_no_call_is_sent() -> None:
+    story = Story()
+    story.root(output=present(""), finish_reason=FinishReason.STOP)
+    assert EMPTY.inspect(story.trace()).outcome is Outcome.FOUND
+    assert outcome(EMPTY, Story()) is not Outcome.FOUND

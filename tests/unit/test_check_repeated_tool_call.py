@@ -165,3 +165,13 @@ def test_agents_that_look_up_the_same_each_repeat_nothing() -> None:
         worker = story.add(SpanKind.AGENT, "worker", parent=root.span_id)
         story.tool("get_policy", worker.span_id, arguments='{"id": 1}', output=present("be kind"))
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+
+
+def test_an_id_that_every_message_uses_again_is_of_another_call() -> None:
+    """Gemini's calls have none, and OpenTelemetry numbers them within a message."""
+    story = Story()
+    root = story.root()
+    for _ in range(3):
+        call = ToolCall(name="get_weather", call_id="get_weather_0", arguments=ARGUMENTS)
+        story.llm(root.span_id, output=present("", call))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND

@@ -215,3 +215,15 @@ def test_answer_without_any_part_is_empty_not_absent() -> None:
 
 def test_span_that_names_a_tool_and_no_operation_is_a_tool() -> None:
     assert read_span({"mcp.method.name": "tools/call", "gen_ai.tool.name": "search"}).kind is SpanKind.TOOL
+
+
+def test_message_in_the_place_of_its_text_is_opened() -> None:
+    """The first `opentelemetry-instrumentation-openai-agents-v2` writes the Python repr of OpenAI's message."""
+    calls = [{"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}]
+    message = {"content": None, "refusal": None, "role": "assistant", "tool_calls": calls}
+    said = [{"role": "assistant", "parts": [{"type": "text", "content": str(message)}]}]
+    span = read_span({"gen_ai.operation.name": "chat", "gen_ai.output.messages": json.dumps(said)})
+    assert (span.output.text, span.output.tool_calls) == ("", (ToolCall("get_weather", "c1", "{}"),))
+    quoted = [{"role": "assistant", "parts": [{"type": "text", "content": "{'role': 'user'}"}]}]
+    span = read_span({"gen_ai.operation.name": "chat", "gen_ai.output.messages": json.dumps(quoted)})
+    assert span.output.text == "{'role': 'user'}"

@@ -270,3 +270,13 @@ def test_the_parts_of_pydantic_ais_own_messages_have_roles() -> None:
         Message("tool", "no such tool", (), "c2", "seek", is_error=True),
         Message("assistant", "18 °C"),
     )
+
+
+def test_results_without_ids_answer_the_calls_in_their_order() -> None:
+    """Gemini, by OpenLLMetry."""
+    said = [
+        {"role": "assistant", "parts": [{"type": "tool_call", "name": name, "id": ""} for name in ("first", "second")]},
+        {"role": "user", "parts": [{"type": "tool_call_response", "id": "", "response": text} for text in ("1", "2")]},
+    ]
+    read = messages_of(Content(ContentState.PRESENT, json.dumps(said)))
+    assert [(m.name, m.text) for m in read if m.role == "tool"] == [("first", "1"), ("second", "2")]

@@ -164,3 +164,15 @@ def test_answer_left_out_beside_a_sent_question_is_empty_and_without_one_absent(
     assert read_span(unsent).output.state is ContentState.ABSENT
     call = {"gen_ai.completion.0.finish_reason": "function_call", "gen_ai.completion.0.function_call.name": "weather"}
     assert read_span(said | call).output.tool_calls == (ToolCall("weather"),)
+
+
+def test_retriever_of_llama_index_is_a_task_by_its_name() -> None:
+    attributes = {
+        "traceloop.span.kind": "task",
+        "traceloop.entity.name": "VectorIndexRetriever.task",
+        "traceloop.entity.input": '{"query_bundle": {"query_str": "refunds?"}}',
+        "traceloop.entity.output": "[]",
+    }
+    span = read_span(attributes, scope="opentelemetry.instrumentation.llamaindex")
+    assert (span.kind, span.details.documents) == (SpanKind.RETRIEVER, ())
+    assert read_span(attributes | {"traceloop.entity.name": "SentenceSplitter.task"}).kind is SpanKind.CHAIN

@@ -99,3 +99,14 @@ def test_calls_without_content_of_one_instrumentation_are_calls() -> None:
 def test_another_model_beside_it_is_another_call() -> None:
     trace = told_twice(beside=True, output=present("At 10:05."), echo={"model": "text-moderation"})
     assert trace.echoes == {}
+
+
+def test_the_finish_reason_is_taken_from_the_span_that_has_it() -> None:
+    # Traceloop's LangChain spans of Anthropic have none
+    trace = told_twice(
+        output=present(""),
+        finish_reason=FinishReason.UNKNOWN,
+        usage=Usage(40, 0),
+        echo={"finish_reason": FinishReason.CONTENT_FILTER},
+    )
+    assert [fault.check for fault in findings(trace)] == ["content_filter"]
