@@ -26,8 +26,8 @@ _RATE = re.compile(r"rate[_ -]?limit|too many requests|RESOURCE_EXHAUSTED|thrott
 _THROTTLED = re.compile("throttl", re.IGNORECASE)
 _STEPS = re.compile(
     r"GraphRecursionError|MaxTurnsExceeded|UsageLimitExceeded|AgentMaxStepsError|max(?:imum)?[_ ](?:number of )?"
-    r"(?:steps|turns|iterations)|recursion limit of|EventLoopMaxTurns|MaxIterations|LlmCallsLimitExceeded"
-    r"|exceeded max(?:imum)? (?:output )?retries|stopped due to (?:iteration|time) limit",
+    r"(?:tool call )?(?:steps|turns|iterations)|recursion limit of|EventLoopMaxTurns|MaxIterations"
+    r"|LlmCallsLimitExceeded|exceeded max(?:imum)? (?:output )?retries|stopped due to (?:iteration|time) limit",
     re.IGNORECASE,
 )
 _FILTER = re.compile(
@@ -74,7 +74,7 @@ _PARSE = re.compile(
     r"|not valid json|Expecting value: line|line \d+ column \d+ \(char \d+\)|Unexpected end of JSON"
     r"|APIResponseValidationError|ZodError|UnmarshalError|TypeValidationError|NoObjectGenerated|JSONSchemaValidation"
     r"|could not parse (?:the )?(?:response|output|llm)|did not match (?:the )?(?:expected )?schema"
-    r"|structured output validation failed",
+    r"|structured output validation failed|Schema validation failed",
     re.IGNORECASE,
 )
 _BAD_REQUEST = re.compile(

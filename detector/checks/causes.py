@@ -71,6 +71,8 @@ RULES: Final = (
     Rule(frozenset({"tool_failure"}), frozenset({"invalid_tool_arguments", "unknown_tool"}), Relation.CALL),
     # the step fails because its model asked for a tool that is not there (OpenAI agents)
     Rule(frozenset({"unknown_tool"}), frozenset({"failed_span"}), Relation.TOLD),
+    # arguments that a framework refused by their schema are no answer (Genkit)
+    Rule(frozenset({"invalid_tool_arguments"}), frozenset({"output_schema"}), Relation.HERE),
     # a call that failed has no answer, or half of one, and its time says nothing
     Rule(
         _FAILURES,

@@ -49,7 +49,7 @@ _ARGUMENTS: Final = re.compile(
     r"unexpected keyword argument|missing \d+ required|got multiple values for|required positional argument"
     r"|validation errors? for|invalid (?:tool )?(?:arguments?|parameters?|input)|is not of type|field required"
     r"|is a required property|additional properties are not allowed|(?:invalid|malformed) JSON|Expecting value"
-    r"|unsupported (?:argument|parameter|operand)|no such (?:argument|parameter)",
+    r"|Schema validation failed|unsupported (?:argument|parameter|operand)|no such (?:argument|parameter)",
     re.IGNORECASE,
 )
 _INVALID: Final = frozenset(
@@ -63,8 +63,8 @@ _ANSWER: Final = re.compile(
     # OpenAI agents, LangChain's agents, DSPy
     r"|Invalid JSON (?:when parsing|provided)|when parsing model output|StructuredOutput\w*(?:Error|Exception)"
     r"|Failed to parse structured output|AdapterParseError"
-    # Mastra
-    r"|Structured output validation failed",
+    # Mastra, Genkit
+    r"|Structured output validation failed|Schema validation failed",
     re.IGNORECASE,
 )
 # validators of a model's answer within the call itself: zod's and pydantic's

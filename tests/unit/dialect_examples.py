@@ -12,6 +12,7 @@ from core.model.span import Span
 from core.otlp.wire import read_spans
 from tests.unit import test_dialects_coding_agents as coding
 from tests.unit import test_dialects_frameworks as frameworks
+from tests.unit import test_dialects_genkit as genkit
 from tests.unit import test_dialects_google_adk as adk
 from tests.unit import test_dialects_haystack as haystack
 from tests.unit import test_dialects_langfuse as langfuse
@@ -662,6 +663,12 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
         Example(mastra.AGENT, "invoke_agent Traveller", mastra.SCOPE, status=2, events=(FAILED,)),
         Example(mastra.GENERATION, "chat gpt-4o-mini", mastra.SCOPE),
         Example(mastra.TOOL, "execute_tool get_weather", mastra.SCOPE),
+    ),
+    "Genkit": (
+        Example(genkit.MODEL, "googleai/gemini-2.5-flash", genkit.SCOPE),
+        Example(genkit.TOOL, "get_weather", genkit.SCOPE),
+        Example(genkit.RETRIEVER, "kb", genkit.SCOPE),
+        Example(genkit.FLOW, "travelFlow", genkit.SCOPE, status=2, events=(FAILED,)),
     ),
     "Google ADK": (
         Example(

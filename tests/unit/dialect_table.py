@@ -101,6 +101,7 @@ NOT_SENT: Final[Mapping[str, str]] = {
         "provider, format asked, limits, stream, reasoning, cost, documents, retries, prompt version"
     ),
     "Mastra": "format asked, stream, cache written, cost, documents, retries, prompt version",
+    "Genkit": "agent, call id, stream, cache written, cost, user, first token, retries, prompt version",
     "Google ADK": "stream, cache written, cost, user, first token, documents, retries, prompt version",
     "MS Agent Framework": "format asked, stream, cost, user, first token, documents, retries, prompt version",
     "Claude Code": "tools offered, format asked, limits, stream, reasoning, documents, prompt version",
@@ -185,6 +186,8 @@ milliseconds. A tool's status counts also where its span is OK. Usage stands on 
     "Mastra": """A generation covers the whole loop of an agent with its tools; its steps, which hold what each call to
 the model answered, are chains. Session and user are those that the app puts into the metadata of its tracing, else the
 thread of its memory. A failed call marks the agent, not the generation.""",
+    "Genkit": """Each action's input and output are one JSON. `generate` is the loop around the calls of a model, a
+chain. A model is named with its plugin, which provides it. Errors have the HTTP code as their type.""",
     "Google ADK": """`{}` stands where content is not captured, so it says nothing. "(merged tools)" is no tool.
 Versions before 2 keep requests and responses in `gcp.vertex.agent.*`.""",
     "MS Agent Framework": """Content needs `enable_sensitive_data`. Every provider's error is a `ChatClientException`:
