@@ -101,6 +101,8 @@ RULES: Final = (
     # what was stopped is empty, or a refusal
     Rule(_STOPPED, frozenset({"empty_output", "refusal", "output_schema", "incomplete_stream"}), Relation.AFTER),
     Rule(_STOPPED, frozenset({"empty_output", "refusal"}), Relation.BELOW),
+    # half a stream is no JSON
+    Rule(frozenset({"incomplete_stream"}), frozenset({"output_schema", "invalid_tool_arguments"}), Relation.HERE),
     # an answer that is cut is no JSON, and so are the arguments of its calls
     Rule(
         frozenset({"output_cut"}),

@@ -21,6 +21,14 @@ _REPORTED_ELSEWHERE: Final = frozenset(
 )
 
 
+_SPEAKING: Final = frozenset({SpanKind.AGENT, SpanKind.CHAIN})
+# a graph's state, or a list of messages: what of it is an answer is not known here
+_NO_PROSE: Final = ("{", "[")
+_READ_CHARACTERS: Final = 1_000
+# the latest to start are the last
+_LAST_TOOLS: Final = 20
+
+
 class EmptyOutputConfig(CheckConfig):
     """Nothing to set but `enabled`: blank is blank."""
 
@@ -40,8 +48,9 @@ class EmptyOutput:
     Unknown where the output was not sent (content off, redacted, in log records, cut) or the trace is not whole.
     Clear where the trace has no LLM call.
 
-    Not findings: blank text beside tool calls; blank answers in the middle of a run; content that is switched off; the
-    one token of a classifier whose limit is as low, where its text was not sent.
+    Not findings: blank text beside tool calls, those included that only the tools' spans show; blank answers in the
+    middle of a run, or at its end where an agent or chain above it answers; content that is switched off; the one token
+    of a classifier whose limit is as low, where its text was not sent.
     """
 
     name = "empty_output"
@@ -67,6 +76,8 @@ class EmptyOutput:
             return CLEAR
         if output.state is not _PRESENT and not _is_left_out(last):
             return UNKNOWN
+        if _goes_on(trace, last) or _is_answered(trace, last):
+            return CLEAR
         tokens = f" and {last.usage.output_tokens} output tokens" if last.usage is not None else ""
         alone = len(trace.spans) == 1
         return found(
@@ -119,3 +130,25 @@ def _last_call(trace: Trace) -> Span | None:
         return last
     calls = sorted(trace.llm_spans, key=_BY_END, reverse=True)
     return next((span for span in calls if span.output.text or not is_wrapper(trace, span)), None)
+
+
+def _goes_on(trace: Trace, last: Span) -> bool:
+    """Return whether tools ran after a blank answer: it asked for them, and its client does not send that."""
+    return any(tool.start_ns >= last.end_ns for tool in trace.tool_spans[-_LAST_TOOLS:])
+
+
+def _is_answered(trace: Trace, last: Span) -> bool:
+    """Return whether an agent or chain above it ended with a text of its own."""
+    above, passed = trace.by_id.get(last.parent_span_id), {last.span_id}
+    while above is not None and above.span_id not in passed:
+        output = above.output
+        if above.kind in _SPEAKING and output.state is _PRESENT and _is_prose(output.text):
+            return True
+        passed.add(above.span_id)
+        above = trace.by_id.get(above.parent_span_id)
+    return False
+
+
+def _is_prose(text: str) -> bool:
+    text = text[:_READ_CHARACTERS].strip(" \t\r\n\"'")
+    return bool(text) and not text.startswith(_NO_PROSE)

@@ -1,5 +1,6 @@
 """A streamed answer ended before its end: the stream broke, or its reader left."""
 
+import re
 from typing import Final
 
 from core.model.finding import Dimension, Finding, FindingKind, Severity
@@ -13,8 +14,12 @@ from detector.checks.port import Answer, CheckConfig, Need, found
 _NO_REASON, _ERROR = FinishReason.UNKNOWN, FinishReason.ERROR
 _PRESENT: Final = ContentState.PRESENT
 _AGENT, _LLM, _HTTP = SpanKind.AGENT, SpanKind.LLM, SpanKind.HTTP
-# what finished text ends with: a sentence, a quotation, a code block, a list, JSON
-_ENDS: Final = tuple(".!?…。！？।؟\"'”’`)]}>|:*_")
+# in the middle of a sentence stand these before what is missing, beside letters and digits
+_GOES_ON: Final = frozenset(",;-–(/=+&")
+# answers in a word, a name or a figure have no full stop; nor have items, headings, addresses and greetings
+_FEW_CHARACTERS: Final = 40
+_SENTENCE_END: Final = re.compile(r"[.!?] ")
+_WITHOUT_STOP: Final = re.compile(r"\s*(?:[-*•#>|]|\d{1,3}[.)]\s|https?://)")
 # a shorter span is a note that a stream was read (Logfire), not the stream
 _LEAST_NS: Final = 1_000_000
 # OpenTelemetry's instrumentations of generative AI
@@ -35,7 +40,8 @@ class IncompleteStream:
     - it streamed: the request says so, or the time to the first token was sent; or its finish reason is `error`;
     - it has no finish reason but `error`, and no usage: a stream sends both last; or usage of fewer output tokens than
       its text has words, which is that of its first event (Anthropic sends one first and one last);
-    - its text, where it was sent and no finish reason says `error`, does not end as finished text does.
+    - its text, where it was sent and no finish reason says `error`, ends in the middle: behind a letter or a comma, in
+      a line of prose, or in JSON that is still open.
 
     or where such a call, and no span below it, failed because its reader left (GeneratorExit, "abandoned stream");
 
@@ -45,8 +51,8 @@ class IncompleteStream:
     Severity: low. A reader who closes the window leaves the same trace as a connection that broke.
 
     Not findings: streams without usage that give a finish reason (`include_usage` is off); a note of no length beside
-    the call that streamed (Logfire); streams that end with an
-    error (`failed_span`); text that ends with a full stop (a client that sends neither usage nor finish reasons).
+    the call that streamed (Logfire); streams that end with an error (`failed_span`); text that ends as texts do, with a
+    full stop, an item of a list, a greeting, a word alone (a client that sends neither usage nor finish reasons).
     """
 
     name = "incomplete_stream"
@@ -146,4 +152,20 @@ def _may_be_cut(span: Span) -> bool:
         return False
     if span.end_ns - span.start_ns < _LEAST_NS:
         return False
-    return span.output.state is not _PRESENT or not span.output.text.rstrip().endswith(_ENDS)
+    return span.output.state is not _PRESENT or _goes_on(span.output.text)
+
+
+def _goes_on(text: str) -> bool:
+    """Return whether a text ends in the middle: behind a letter or a comma, in a line of prose or of JSON."""
+    text = text.rstrip()
+    if not text:
+        return True
+    if text[0] in "{[":
+        return text[-1] not in "}]"
+    if text[-1] in _GOES_ON or not text[-1].isalnum():
+        return text[-1] in _GOES_ON
+    before, _, last = text.rpartition("\n")
+    if len(text) < _FEW_CHARACTERS:
+        # an answer in sentences ends its last one too
+        return " " in text and (text.rpartition(" ")[2].islower() or _SENTENCE_END.search(text) is not None)
+    return not ((before and len(last) < _FEW_CHARACTERS) or _WITHOUT_STOP.match(last))

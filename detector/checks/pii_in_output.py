@@ -1,6 +1,6 @@
 """A model's answer holds personal data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from core.dialects.messages import input_messages
@@ -39,7 +39,8 @@ class PiiInOutput:
     Severity: medium for cards, IBANs and ids, else low. One fault a target and trace, its fingerprint on the kind. The
     data itself is never repeated: its first and last characters and its length are.
 
-    Suspicious where there is nothing but phone numbers: hotels have them too. Unknown where nothing was found and an
+    Suspicious where there is nothing but phone numbers (hotels have them too), or one e-mail address that a tool had
+    brought (as a rule the user's own: "I wrote to …"). Unknown where nothing was found and an
     answer was not sent, or not read to its end.
 
     Not findings: what the user said before; addresses of a desk (support@, info@) and of machines; numbers that fail
@@ -68,7 +69,7 @@ class PiiInOutput:
             if is_wrapper(trace, passage.span):
                 continue
             data = self._disclosed(trace, passage)
-            if data and all(p.kind == PHONE for p in data):
+            if data and _is_faint(trace, passage, data):
                 is_suspicious = True
             elif data:
                 told.setdefault(passage.span.target, (passage, []))[1].extend(data)
@@ -105,6 +106,15 @@ class PiiInOutput:
             message=gravest.kind,
             publish_at_once=grave,
         )
+
+
+def _is_faint(trace: Trace, passage: Passage, data: Sequence[Personal]) -> bool:
+    """Return whether there are but phone numbers, or one address that a tool had told: as a rule the user's own."""
+    others = [p for p in data if p.kind != PHONE]
+    if len(others) != 1 or others[0].kind != EMAIL:
+        return not others
+    told = (message.text for message in input_messages(trace, passage.span) if message.role == "tool")
+    return any(others[0].raw in text.lower() for text in (*told, *(tool.output.text for tool in trace.tool_spans)))
 
 
 def _listed(data: Iterable[Personal]) -> str:

@@ -130,3 +130,37 @@ def test_a_stream_without_text_and_tokens_is_incomplete() -> None:
     # Anthropic's own spans have no text, and the tokens of the prompt from the first event
     assert outcome(time_to_first_token_s=0.1, usage=Usage(40, 0)) is Outcome.FOUND
     assert outcome(time_to_first_token_s=0.1, usage=Usage(40, 3)) is Outcome.CLEAR
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Paris",
+        "New York",
+        "Have a nice day 😊",
+        "The answer is 42",
+        "Total: 3,000 EUR",
+        "今日は晴れです",
+        "These are the fruits that I like:\n- apples\n- pears and plums of every kind from the garden",
+        "The steps are these, one by one:\n1. open the door\n2. close it behind you as quietly as you can",
+        "Read all of it here:\nhttps://docs.example.com/a/very/long/address/of/a/page",
+        "Vielen Dank für Ihre Nachricht, wir melden uns.\n\nViele Grüße\nIhr Kundenservice",
+        '{"city": "Rome"}',
+    ],
+)
+def test_texts_that_end_without_a_full_stop_are_whole(text: str) -> None:
+    assert outcome(output=present(text), details=STREAMED) is Outcome.CLEAR
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I found",
+        "I found three hotels near the station and the",
+        "There are three,",
+        '{"city": "Rome", "hotels": ["A',
+        "",
+    ],
+)
+def test_texts_that_end_in_the_middle_are_not(text: str) -> None:
+    assert outcome(output=present(text), details=STREAMED) is Outcome.FOUND

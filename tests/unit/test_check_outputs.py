@@ -218,3 +218,16 @@ def test_an_agent_that_says_nothing_is_found_where_no_call_is_sent() -> None:
     story.root(output=present(""), finish_reason=FinishReason.STOP)
     assert EMPTY.inspect(story.trace()).outcome is Outcome.FOUND
     assert outcome(EMPTY, Story()) is not Outcome.FOUND
+
+
+def test_a_blank_answer_is_none_where_tools_follow_or_the_agent_answers() -> None:
+    story = Story()
+    root = story.root()
+    story.llm(root.span_id, output=present(""))
+    assert outcome(EMPTY, story) is Outcome.FOUND
+    story.tool("book", root.span_id)
+    assert outcome(EMPTY, story) is Outcome.CLEAR
+    for said, expected in (("Booked.", Outcome.CLEAR), ('""', Outcome.FOUND), ('{"messages": []}', Outcome.FOUND)):
+        story = Story()
+        story.llm(story.root(output=present(said)).span_id, output=present(""))
+        assert outcome(EMPTY, story) is expected

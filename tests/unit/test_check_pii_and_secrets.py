@@ -62,3 +62,14 @@ def test_wrappers_are_not_counted() -> None:
     for check in (PII, SECRETS):
         (finding,) = check.inspect(story.trace()).findings
         assert finding.span_ids == (call.span_id,)
+
+
+def test_one_address_that_a_tool_brought_is_as_a_rule_the_users_own() -> None:
+    own, others = "jana.kovarova@seznam.cz", "p.novak@seznam.cz"
+    story = Story()
+    story.tool("get_user", output=present(f'{{"email": "{own}", "boss": "{others}"}}'))
+    story.llm(input=present("where is my invoice?"), output=present(f"I sent it to {own}."))
+    assert PII.inspect(story.trace()).outcome is Outcome.SUSPICIOUS
+    story.llm(input=present("to whom?"), output=present(f"To {own} and {others}."))
+    assert PII.inspect(story.trace()).outcome is Outcome.FOUND
+    assert PII.inspect(told(f"It is {own}.").trace()).outcome is Outcome.SUSPICIOUS
