@@ -100,15 +100,12 @@ class Plan(msgspec.Struct, frozen=True):
     """Whether session ids are said by several keys, or by one whose value says nothing."""
 
 
-_plans: dict[tuple[int, ...], Plan] = {}
+plans: Final[dict[tuple[int, ...], Plan]] = {}
+"""Plans that were made, by the meanings of the attributes in their order, that of the scope first."""
 
 
-def plan_of(numbers: tuple[int, ...]) -> Plan:
-    """Return the plan for these meanings."""
-    return _plans.get(numbers) or _plan(numbers)
-
-
-def _plan(numbers: tuple[int, ...]) -> Plan:
+def new_plan(numbers: tuple[int, ...]) -> Plan:
+    """Return the plan for these meanings, and remember it."""
     winners: dict[int, int] = {}
     place = _UNMARKED
     for number in numbers:
@@ -137,7 +134,7 @@ def _plan(numbers: tuple[int, ...]) -> Plan:
     )
     # hundreds of flattened keys make plans that are long and never come again
     if len(numbers) <= _PLAN_MAX_KEYS:
-        if len(_plans) >= _PLAN_MAX_ENTRIES:
-            _plans.clear()
-        _plans[numbers] = plan
+        if len(plans) >= _PLAN_MAX_ENTRIES:
+            plans.clear()
+        plans[numbers] = plan
     return plan

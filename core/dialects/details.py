@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from core.dialects.parameters import asked_format
 from core.dialects.table import COMMON_FIELDS, Field
-from core.model.span import NO_DETAILS, Details
+from core.model.span import Details
 
 _END: Final = int(Field.SYSTEM) + 1
 _PARAMETERS: Final = int(Field.PARAMETERS)
@@ -13,13 +13,11 @@ _PARAMETERS: Final = int(Field.PARAMETERS)
 
 def details_of(found: Sequence[Any]) -> Details:
     """Return what the fields of `Details` say, by field; the parameters of a call fill what no field says."""
-    said, asked = found[COMMON_FIELDS:_END], found[_PARAMETERS]
-    if asked is None and said.count(None) == len(said):
-        return NO_DETAILS
     (
         definitions, output_type, schema, max_tokens, temperature, is_stream, documents, query, prompt_name,
         prompt_version, attempt, evaluations, server, system,
-    ) = said  # fmt: skip
+    ) = found[COMMON_FIELDS:_END]  # fmt: skip
+    asked = found[_PARAMETERS]
     if asked is not None:
         definitions = definitions or asked.tools
         max_tokens = asked.max_tokens if max_tokens is None else max_tokens

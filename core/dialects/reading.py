@@ -7,7 +7,7 @@ import msgspec
 
 from core.dialects import common, fallback
 from core.dialects.answers import Answer
-from core.dialects.compiled import BY_NAME, FLAT, Plan, plan_of
+from core.dialects.compiled import BY_NAME, FLAT, Plan, new_plan, plans
 from core.dialects.details import details_of
 from core.dialects.errors import classify, code_in, is_control_flow, split_type, unwrap
 from core.dialects.pairs import MEMO_MAX_BYTES, SKIP, memo, read_new, read_pair
@@ -105,7 +105,8 @@ def decode(piece: SpanSlice) -> Span:
             number, value = hit
             numbers.append(number)
             values.append(value)
-    plan = plan_of(tuple(numbers))
+    key = tuple(numbers)
+    plan = plans.get(key) or new_plan(key)
     found = _NOTHING.copy()
     for field, at in plan.winners:
         found[field] = values[at]
@@ -149,7 +150,7 @@ def _span(
         code, data_source, cache_write,
     ) = found[:COMMON_FIELDS]  # fmt: skip
     details, is_failed = plan.details, False
-    if details is None or reading is not None:
+    if details is None or (reading is not None and found[COMMON_FIELDS:] != _NOTHING[COMMON_FIELDS:]):
         asked: Parameters | None = found[_PARAMETERS]
         if asked is not None:
             model = asked.model or model

@@ -162,6 +162,8 @@ def varint(value: int) -> bytes:
     """Return a non-negative number as a protobuf varint."""
     if value < 0x80:
         return bytes((value,))
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     found = bytearray()
     while value >= 0x80:
         found.append(value & 0x7F | 0x80)
@@ -227,6 +229,10 @@ heads: Final = _Heads()
 
 
 def _head(size: int) -> bytes:
+    # a text of 128 to 16,380 bytes: either length takes two
+    if 134 <= size <= 16_386:
+        around, text = size - 3, size - 6
+        return bytes((0x12, around & 0x7F | 0x80, around >> 7, 0x0A, text & 0x7F | 0x80, text >> 7))
     # where the length of the text is written in 1, 2, … bytes, so is that of the value around it, or in one more
     for digits in range(1, 6):
         for around in (digits, digits + 1):
