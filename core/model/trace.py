@@ -14,6 +14,8 @@ from core.model.span import ContentState, Evaluation, Span, SpanKind
 _IN_START_ORDER: Final = operator.attrgetter("start_ns", "end_ns", "span_id")
 # members of an enum cost 100 ns to look up in Python 3.11
 _LLM, _TOOL = SpanKind.LLM, SpanKind.TOOL
+_HTTP: Final = SpanKind.HTTP
+_OF_MODELS: Final = frozenset({SpanKind.LLM, SpanKind.EMBEDDING, SpanKind.RERANKER})
 _ABSENT: Final = ContentState.ABSENT
 # of calls beside an echo, the latest that are looked at: of those that run at once few have one parent
 _CALLS_BESIDE: Final = 8
@@ -119,9 +121,14 @@ class Trace:
         self.ended_ns: int = ended_ns
         """The latest end, nanoseconds since the epoch."""
         self.failed_spans: Sequence[Span] = failed_spans
-        repeated = {span.parent_span_id for span in failed_spans} if failed_spans else ()
-        self.leaf_faults: Sequence[Span] = tuple([span for span in failed_spans if span.span_id not in repeated])
-        """The deepest failed spans: failed, with no failed child (ancestors repeat a child's error)."""
+        leaf_faults: Sequence[Span] = ()
+        if failed_spans:
+            told = [span for span in failed_spans if not _is_request_of_call(span, by_id)]
+            repeated = {span.parent_span_id for span in told}
+            leaf_faults = tuple([span for span in told if span.span_id not in repeated])
+        self.leaf_faults: Sequence[Span] = leaf_faults
+        """The deepest failed spans: failed, with no failed child (ancestors repeat a child's error). A failed HTTP
+        request of a model call that failed is part of it: the call knows the code, and what it means."""
         self.roots: Sequence[Span] = roots
         """The spans without a parent id."""
         self.orphans: Sequence[Span] = orphans
@@ -144,6 +151,13 @@ class Trace:
     def root(self) -> Span | None:
         """Return the first root, or None."""
         return self.roots[0] if self.roots else None
+
+
+def _is_request_of_call(span: Span, by_id: Mapping[str, Span]) -> bool:
+    if span.kind is not _HTTP:
+        return False
+    call = by_id.get(span.parent_span_id)
+    return call is not None and call.error is not None and call.kind in _OF_MODELS
 
 
 def _echoes(llm_spans: Sequence[Span]) -> dict[str, Span]:

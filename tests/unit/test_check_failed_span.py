@@ -177,3 +177,28 @@ def test_an_error_that_its_client_scrubbed_is_that_of_the_model_call_below() -> 
     findings = CHECK.inspect(story.trace()).findings
     assert len(findings) == 2
     assert len({finding.fingerprint for finding in findings}) == 1
+
+
+def test_requests_of_a_model_call_that_failed_are_part_of_it() -> None:
+    """An HTTP instrumentation beside: three tries, each of which says 429, and the call knows that it is the quota."""
+    story = Story()
+    root = story.root()
+    quota = failed("Error code: 429 - insufficient_quota", error_class=ErrorClass.QUOTA)
+    call = story.llm(root.span_id, error=quota, duration_ms=900)
+    limited = failed("", error_type="429", error_class=ErrorClass.RATE_LIMIT)
+    for _ in range(3):
+        story.add(SpanKind.HTTP, "POST", parent=call.span_id, error=limited, start_ns=call.start_ns)
+    trace = story.trace()
+    assert trace.leaf_faults == (call,)
+    (finding,) = FailedSpan(FailedSpanConfig()).inspect(trace).findings
+    assert finding.title == "LLM call to gpt-4o-mini has no quota left"
+
+
+def test_a_request_that_failed_below_a_call_that_ended_well_is_a_try_and_low() -> None:
+    story = Story()
+    call = story.llm(story.root().span_id, duration_ms=900)
+    limited = failed("", error_type="429", error_class=ErrorClass.RATE_LIMIT)
+    story.add(SpanKind.HTTP, "POST", parent=call.span_id, error=limited)
+    story.add(SpanKind.HTTP, "POST", parent=call.span_id)
+    (finding,) = FailedSpan(FailedSpanConfig()).inspect(story.trace()).findings
+    assert finding.severity is Severity.LOW
