@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from core.dialects.calls import tool_call
 from core.dialects.values import as_json, finish, python_repr, state_of, structure
 from core.model.span import Content, ContentState, FinishReason, ToolCall
 from core.otlp.slim import Value
@@ -13,7 +14,6 @@ _MAX_DEPTH: Final = 6
 # calls that stand under a key of their own: Bedrock, Gemini as its SDK and its API write it, Haystack
 _BARE_CALLS: Final = ("toolUse", "functionCall", "function_call", "tool_call")
 _ROLE_ALONE: Final = frozenset({"role", "name", "id", "finish_reason"})
-_CALL_IDS: Final = ("call_id", "id", "toolUseId", "tool_call_id")
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT, _NO_REASON = ContentState.PRESENT, FinishReason.UNKNOWN
 
@@ -78,24 +78,10 @@ class _Gathered:
                     self.say(as_json(part["json"]))
 
     def call(self, call: Any) -> None:
-        """Add a tool call: {name, arguments|args|input, id}, or OpenAI's with a `function` inside."""
+        """Add a tool call."""
         if not isinstance(call, dict):
             return
-        inner = call.get("function")
-        named = inner if isinstance(inner, dict) else call
-        arguments: Any = ""
-        for key in ("arguments", "args", "input", "tool_kwargs"):
-            if named.get(key) is not None:
-                arguments = named[key]
-                break
-        self.calls.append(
-            ToolCall(
-                name=str(named.get("name") or call.get("toolName") or call.get("tool_name") or ""),
-                # the items of OpenAI's Responses API have an id of their own beside the call's
-                call_id=str(next((call[key] for key in _CALL_IDS if call.get(key)), "")),
-                arguments=arguments if isinstance(arguments, str) else as_json(arguments),
-            )
-        )
+        self.calls.append(tool_call(call))
 
     def message(self, message: Any) -> None:
         """Add a whole message."""

@@ -13,8 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from core.dialects import flat
+from core.dialects.calls import tool_call
 from core.dialects.definitions import definitions
-from core.dialects.values import structure
+from core.dialects.values import as_json, structure
 from core.model.span import Content, ContentState, Message, Span, ToolCall
 from core.model.trace import Trace
 from core.otlp.stamp import is_scrubbed
@@ -342,27 +343,6 @@ def _calls(items: Iterable[Any]) -> tuple[ToolCall, ...]:
     return tuple(tool_call(item) for item in items if isinstance(item, dict))
 
 
-def tool_call(item: Mapping[str, Any]) -> ToolCall:
-    """Return a call as any client writes it: {name, arguments|args|input, id}, or with a `function` inside."""
-    inner = item.get("function")
-    if not isinstance(inner, dict):
-        inner = item.get("tool_call")
-    named = inner if isinstance(inner, dict) else item
-    arguments: Any = ""
-    for key in ("arguments", "args", "input", "tool_kwargs"):
-        if named.get(key) is not None:
-            arguments = named[key]
-            break
-    call_id = next(
-        (item[key] for key in ("call_id", "id", "toolCallId", "toolUseId", "tool_call_id") if item.get(key)), ""
-    )
-    return ToolCall(
-        name=str(named.get("name") or item.get("toolName") or item.get("tool_name") or item.get("name") or ""),
-        call_id=str(call_id),
-        arguments=arguments if isinstance(arguments, str) else _json(arguments),
-    )
-
-
 def _result(part: Mapping[str, Any]) -> Message:
     """Return a tool's result that stands within a message."""
     said: Any = None
@@ -400,14 +380,7 @@ def _plain(value: Any) -> str:
         texts = [item if isinstance(item, str) else item.get("text") for item in value]
         if all(isinstance(text, str) for text in texts):
             return "\n".join(texts)
-    return _json(value)
-
-
-def _json(value: Any) -> str:
-    try:
-        return msgspec.json.encode(value).decode()
-    except (TypeError, ValueError, RecursionError):
-        return str(value)
+    return as_json(value)
 
 
 def _named(messages: list[Message]) -> tuple[Message, ...]:

@@ -17,23 +17,13 @@ import msgspec
 from core.model.finding import Finding
 from core.model.span import ErrorClass, Span
 from core.model.trace import Trace
+from detector.checks.errors import PROVIDER_CLASSES
 from detector.checks.steps import owner_of
 
 # more than these are counted in the sentence, not listed
 _LISTED: Final = 5
 # a loop may fail thousands of times; consequences of its later rounds stand alone then
 _MAX_CAUSES: Final = 64
-_UNAVAILABLE: Final = frozenset(
-    {
-        ErrorClass.RATE_LIMIT,
-        ErrorClass.QUOTA,
-        ErrorClass.AUTH,
-        ErrorClass.SERVER,
-        ErrorClass.TIMEOUT,
-        ErrorClass.CONNECTION,
-        ErrorClass.CONTEXT_OVERFLOW,
-    }
-)
 
 
 class Relation(enum.Enum):
@@ -82,7 +72,7 @@ RULES: Final = (
         Relation.HERE,
     ),
     # some clients end the call's span before its stream has broken, and the agent's alone tells of it
-    Rule(_FAILURES, frozenset({"empty_output", "incomplete_stream"}), Relation.BELOW, _UNAVAILABLE),
+    Rule(_FAILURES, frozenset({"empty_output", "incomplete_stream"}), Relation.BELOW, PROVIDER_CLASSES),
     # a budget of somebody's own says it in their figures: one slow call, one issue
     Rule(frozenset({"over_budget"}), frozenset({"slow_first_token"}), Relation.CALL),
     # trying again what fails
@@ -96,7 +86,7 @@ RULES: Final = (
         _FAILURES,
         frozenset({"empty_output", "refusal", "canned_answer", "announced_call", "skipped_plan"}),
         Relation.AFTER,
-        _UNAVAILABLE,
+        PROVIDER_CLASSES,
     ),
     # what was stopped is empty, or a refusal
     Rule(_STOPPED, frozenset({"empty_output", "refusal", "output_schema", "incomplete_stream"}), Relation.AFTER),

@@ -17,7 +17,7 @@ from detector.checks.tool_text import error_text
 MODEL_KINDS: Final = frozenset({SpanKind.LLM, SpanKind.EMBEDDING, SpanKind.RERANKER})
 
 # failures that a provider words as it likes and each client library wraps in its own type: the class is the problem
-_PROVIDER_CLASSES: Final = frozenset(
+PROVIDER_CLASSES: Final = frozenset(
     {
         ErrorClass.RATE_LIMIT,
         ErrorClass.QUOTA,
@@ -84,7 +84,7 @@ def identity_of(error: SpanError, *, of_model: bool) -> tuple[str, str]:
     For a model call with a provider's error class these are the class and nothing: "Rate limit reached for …" of one
     client and "Error code: 429 - {…}" of another are one problem.
     """
-    if of_model and error.error_class in _PROVIDER_CLASSES:
+    if of_model and error.error_class in PROVIDER_CLASSES:
         return str(error.error_class), ""
     error_type, head = split_error(error.message, error.error_type)
     if error.error_class is ErrorClass.OTHER:

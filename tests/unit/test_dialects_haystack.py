@@ -53,7 +53,7 @@ def test_a_step_of_an_agents_model_is_read_whole() -> None:
     assert (span.details.max_tokens, span.details.output_type) == (300, "json")
     assert messages_of(span.input) == (
         Message("user", "weather?"),
-        Message("assistant", "", (ToolCall("find", "c1", '{"q":1}'),)),
+        Message("assistant", "", (ToolCall("find", "c1", '{"q": 1}'),)),
         Message("tool", "no such city", (), "c1", "find", is_error=True),
     )
 

@@ -56,7 +56,7 @@ def test_a_call_is_the_span_that_bears_its_events() -> None:
     assert set(definitions(span.details)) == {"find"}
     assert messages_of(span.input) == (
         Message("user", "weather?"),
-        Message("assistant", "", (ToolCall("seek", "c0", '{"q":1}'),)),
+        Message("assistant", "", (ToolCall("seek", "c0", '{"q": 1}'),)),
         Message("tool", "Error: no such tool", (), "c0", "seek"),
     )
     assert read("OpenAI.achat").kind is SpanKind.CHAIN

@@ -10,14 +10,14 @@ from core.dialects.messages import MAX_CHARS, definitions, is_readable, messages
 from core.model.span import Content, ContentState, Details, Message, ToolCall
 
 _ARGS = {"city": "Lisbon"}
-_CALL = ToolCall(name="weather", call_id="c1", arguments='{"city":"Lisbon"}')
+_CALL = ToolCall(name="weather", call_id="c1", arguments='{"city": "Lisbon"}')
 _TALK = (
     Message("system", "Be brief."),
     Message("user", "Weather?"),
     Message("assistant", "", (_CALL,)),
     Message("tool", "18 C", (), "c1", "weather"),
 )
-_RAW = '{"city":"Lisbon"}'
+_RAW = '{"city": "Lisbon"}'
 
 
 def _langchain(kind: str, **fields: Any) -> dict[str, Any]:
