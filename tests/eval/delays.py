@@ -27,6 +27,10 @@ class Delay(msgspec.Struct, frozen=True, kw_only=True):
     ms: float = 0.0
     times: float = 1.0
     by_operation: bool = False
+    spread: float = 0.0
+    """A delay is anything from as much of it less to as much of it more."""
+    is_moved: bool = True
+    """Whether what began after a delayed span begins later; else only it and all above it end later."""
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +39,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     start_ns: int
     service: str
     operation: str = ""
-    delay_ns: int = 0
-    times: float = 1.0
+    delay: Delay
 
     def has(self, time_ns: int) -> bool:
         """Return whether it holds at this time."""
@@ -51,14 +54,15 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         parent = trace.by_id.get(span.parent_span_id)
         if not self.operation and parent is not None and parent.service == span.service:
             return 0
-        return self.delay_ns + int((self.times - 1) * (span.end_ns - span.start_ns))
+        delay = self.delay
+        part = random.Random(span.span_id).uniform(1 - delay.spread, 1 + delay.spread) if delay.spread else 1.0
+        return int(part * delay.ms * 1e6) + int((delay.times - 1) * (span.end_ns - span.start_ns))
 
 
 def windows_of(traces: Sequence[Trace], *, seed: int, count: int, delay: Delay) -> tuple[Window, ...]:
     """Return windows in the later half of the traces, which are in start order: no two overlap."""
     chance = random.Random(seed)
-    asked = Counter(service for trace in traces for service in {span.service for span in trace.spans})
-    services = sorted(service for service, number in asked.items() if number >= _LEAST_SHARE * len(traces))
+    services = _asked(traces)
     later = traces[len(traces) // 2 :]
     found: list[Window] = []
     for trace in chance.sample(later, len(later)):
@@ -71,30 +75,66 @@ def windows_of(traces: Sequence[Trace], *, seed: int, count: int, delay: Delay) 
         if not names:
             continue
         operation = chance.choice([name for name, _ in names.most_common(4)]) if delay.by_operation else ""
-        window = Window(
-            start_ns=start_ns, service=service, operation=operation, delay_ns=int(delay.ms * 1e6), times=delay.times
-        )
-        found.append(window)
+        found.append(Window(start_ns=start_ns, service=service, operation=operation, delay=delay))
         if len(found) == count:
             break
     return tuple(sorted(found, key=lambda w: w.start_ns))
 
 
+def stretches_of(traces: Sequence[Trace], *, seed: int, delay: Delay, one_service: bool) -> tuple[Window, ...]:
+    """Return a window over every other stretch of three minutes that was recorded in the later half."""
+    chance = random.Random(seed)
+    services = _asked(traces)
+    only = chance.choice(services)
+    starts: list[int] = []
+    for trace in traces[len(traces) // 2 :]:
+        if not starts or trace.started_ns >= starts[-1] + WINDOW_NS:
+            starts.append(trace.started_ns)
+    return tuple(
+        Window(start_ns=start_ns, service=only if one_service else chance.choice(services), delay=delay)
+        for start_ns in starts[seed % 2 :: 2]
+    )
+
+
+def _asked(traces: Sequence[Trace]) -> list[str]:
+    """Return the services that are asked often enough, in order."""
+    asked = Counter(service for trace in traces for service in {span.service for span in trace.spans})
+    return sorted(service for service, number in asked.items() if number >= _LEAST_SHARE * len(traces))
+
+
 def delayed(trace: Trace, windows: Sequence[Window]) -> tuple[Trace, frozenset[str]]:
     """Return the trace with the delays of the windows, and the ids of the spans that were delayed."""
     own: dict[str, int] = {}
+    is_moved = True
     for span in trace.spans:
-        delay_ns = sum(window.delay_of(span, trace) for window in windows)
-        if delay_ns > 0:
+        delays_ns = [(window.delay_of(span, trace), window.delay) for window in windows]
+        if (delay_ns := sum(ns for ns, _ in delays_ns)) > 0:
             own[span.span_id] = delay_ns
+            is_moved = all(delay.is_moved for ns, delay in delays_ns if ns)
     if not own:
         return trace, frozenset()
+    if not is_moved:
+        return _lengthened(trace, own), frozenset(own)
     placed: dict[str, Span] = {}
     for span in trace.spans:
         if span.parent_span_id not in trace.by_id:
             _place(span, 0, trace, own, placed)
     spans = [placed.get(span.span_id, span) for span in trace.spans]
     return Trace(trace_id=trace.trace_id, spans=spans, routing_key=trace.routing_key), frozenset(own)
+
+
+def _lengthened(trace: Trace, own: Mapping[str, int]) -> Trace:
+    """Let spans and all above them end later, each by its delay or the longest below it; nothing else moves."""
+    longer = dict(own)
+    for span_id, delay_ns in own.items():
+        above = trace.by_id.get(trace.by_id[span_id].parent_span_id)
+        seen: set[str] = set()
+        while above is not None and above.span_id not in seen:
+            seen.add(above.span_id)
+            longer[above.span_id] = max(longer.get(above.span_id, 0), delay_ns)
+            above = trace.by_id.get(above.parent_span_id)
+    spans = [msgspec.structs.replace(span, end_ns=span.end_ns + longer.get(span.span_id, 0)) for span in trace.spans]
+    return Trace(trace_id=trace.trace_id, spans=spans, routing_key=trace.routing_key)
 
 
 def _place(span: Span, shift_ns: int, trace: Trace, own: Mapping[str, int], placed: dict[str, Span]) -> int:

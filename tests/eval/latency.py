@@ -28,19 +28,26 @@ from detector.assemble.summary import summary
 from detector.baselines.config import BaselinesConfig
 from detector.baselines.stage import BaselinesStage
 from tests.e2e.harness import Up
-from tests.eval.delays import Delay, Window, delayed, windows_of
+from tests.eval.delays import Delay, Window, delayed, stretches_of, windows_of
 from tests.eval.offline import read_corpus
 
 PARTITIONS: Final = {topics.MEASUREMENTS: 4, topics.FINDINGS: 4}
 SEEDS: Final = range(8)
 WINDOWS: Final = 6
-# of a network, of a busy machine, and of one that three times as much is asked of
+# of a network, of a busy machine, and of one that three times as much is asked of; windows at random
 DELAYS: Final = (
+    Delay(ms=20),
     Delay(ms=100),
     Delay(ms=200),
-    Delay(ms=400),
     Delay(ms=200, by_operation=True),
     Delay(times=3),
+)
+# in every other stretch of the recording: of one service, or of any
+STRETCHES: Final = (
+    (Delay(ms=200), False),
+    (Delay(ms=200), True),
+    (Delay(ms=200, spread=0.9), True),
+    (Delay(ms=200, is_moved=False), False),
 )
 
 
@@ -185,21 +192,30 @@ def main() -> int:
 def report(corpus: Path) -> None:
     """Print the figures of one corpus."""
     traces = sorted(read_corpus(corpus).values(), key=lambda trace: trace.started_ns)
-    print(f"{'delay':32} {'traces':>7} {'precision':>9} {'recall':>7} {'windows':>8} {'told':>5} {'as one':>7} "
+    print(f"{'delay':48} {'traces':>7} {'precision':>9} {'recall':>7} {'windows':>8} {'told':>5} {'as one':>7} "
           f"{'blamed':>7} {'strange':>8}")  # fmt: skip
     none = outcome_of(traces, ())
-    print(f"{'none':32} {none.flagged} traces flagged, {none.strange} episodes, of {len(traces)} traces")
+    print(f"{'none':48} {none.flagged} traces flagged, {none.strange} episodes, of {len(traces)} traces")
     for delay in DELAYS:
-        outcomes = [outcome_of(traces, windows_of(traces, seed=seed, count=WINDOWS, delay=delay)) for seed in SEEDS]
-        total = {field: sum(getattr(o, field) for o in outcomes) for field in Outcome.__struct_fields__}
-        label = f"{delay.ms:g} ms" if delay.ms else f"{delay.times:g} times"
-        label += ", one operation" if delay.by_operation else ""
-        print(
-            f"{label:32} {total['positive']:7} {total['hit'] / max(1, total['flagged']):9.2f} "
-            f"{total['hit'] / max(1, total['positive']):7.2f} {total['windows']:8} {total['told']:5} {total['one']:7} "
-            f"{total['blamed'] / max(1, total['findings']):7.2f} {total['strange'] / len(outcomes):8.1f}",
-            flush=True,
-        )
+        _row(delay, "", [outcome_of(traces, windows_of(traces, seed=n, count=WINDOWS, delay=delay)) for n in SEEDS])
+    for delay, one_service in STRETCHES:
+        found = [stretches_of(traces, seed=n, delay=delay, one_service=one_service) for n in SEEDS]
+        where = ", every other stretch" + (" of one service" if one_service else "")
+        _row(delay, where, [outcome_of(traces, windows) for windows in found])
+
+
+def _row(delay: Delay, where: str, outcomes: Sequence[Outcome]) -> None:
+    total = {field: sum(getattr(o, field) for o in outcomes) for field in Outcome.__struct_fields__}
+    label = f"{delay.ms:g} ms" if delay.ms else f"{delay.times:g} times"
+    label += ", one operation" if delay.by_operation else ""
+    label += f" ± {100 * delay.spread:g} %" if delay.spread else ""
+    label += ", nothing moved" if not delay.is_moved else ""
+    print(
+        f"{label + where:48} {total['positive']:7} {total['hit'] / max(1, total['flagged']):9.2f} "
+        f"{total['hit'] / max(1, total['positive']):7.2f} {total['windows']:8} {total['told']:5} {total['one']:7} "
+        f"{total['blamed'] / max(1, total['findings']):7.2f} {total['strange'] / len(outcomes):8.1f}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

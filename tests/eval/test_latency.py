@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.model.trace import Trace
-from tests.eval.delays import Delay, delayed, windows_of
+from tests.eval.delays import Delay, delayed, stretches_of, windows_of
 from tests.eval.latency import outcome_of
 from tests.eval.offline import read_corpus
 
@@ -30,6 +30,18 @@ def test_delayed_traces_are_found_with_few_false_alarms(delay: Delay) -> None:
     hit, flagged = sum(o.hit for o in outcomes), sum(o.flagged for o in outcomes)
     assert hit / flagged >= 0.9
     assert hit / sum(o.positive for o in outcomes) >= 0.75
+
+
+@pytest.mark.parametrize("delay", [Delay(ms=200, spread=0.9), Delay(ms=200, is_moved=False)])
+def test_stretches_in_which_one_service_is_slow_are_an_episode_of_one_issue(delay: Delay) -> None:
+    outcomes = [
+        outcome_of(traces(), stretches_of(traces(), seed=seed, delay=delay, one_service=True)) for seed in (20, 21)
+    ]
+    hit, flagged = sum(o.hit for o in outcomes), sum(o.flagged for o in outcomes)
+    assert hit / flagged >= 0.9
+    assert hit / sum(o.positive for o in outcomes) >= 0.75
+    # what was slow before the window, in the recording, began some
+    assert sum(o.one for o in outcomes) >= 0.7 * sum(o.windows for o in outcomes)
 
 
 def test_without_added_delay_hardly_a_trace_is_flagged() -> None:
