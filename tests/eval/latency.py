@@ -156,7 +156,7 @@ def write_delayed(corpus: Path, traces: Iterable[Trace], to: Path) -> None:
 def report_live(corpus: Path, *, seed: int, delay: Delay, **settings: str) -> None:
     """Print the figures of a recording with delay that was sent to a running monitor at once."""
     traces = sorted(read_corpus(corpus).values(), key=lambda trace: trace.started_ns)
-    windows = windows_of(traces, seed=seed, count=WINDOWS, delay=delay)
+    windows = stretches_of(traces, seed=seed, delay=delay, one_service=False)
     changed = [delayed(trace, windows) for trace in traces]
     positive = {trace.trace_id for trace, spans in changed if spans}
     with tempfile.TemporaryDirectory(prefix="clearwatch-eval-") as work, Up(Path(work) / "data", **settings) as up:
