@@ -38,12 +38,20 @@ _FILTER = re.compile(
 )
 _AUTH = re.compile(
     r"AuthenticationError|PermissionDenied|invalid[_ ]api[_ ]key|incorrect api key|unauthori[sz]ed|UNAUTHENTICATED"
-    r"|PERMISSION_DENIED|\bforbidden\b|invalid x-api-key|access ?denied|authentication_error|permission_error"
-    r"|LoadAPIKey|API_KEY_INVALID|api[_ ]key (?:is missing|not valid|must be set)|UnrecognizedClient|ExpiredToken"
+    r"|PERMISSION_DENIED|(?-i:\b(?:Forbidden|FORBIDDEN)\b)|\A\s*forbidden\b|access (?:is )?forbidden|invalid x-api-key"
+    r"|access ?denied|authentication_error|permission_error|LoadAPIKey|API_KEY_INVALID"
+    r"|api[_ ]key (?:is missing|not valid|must be set|client option must be set)|UnrecognizedClient|ExpiredToken"
+    r"|(?:locate|load|find|default) (?:\w+ ){0,2}credentials|CredentialsError|Credentials (?:were |was )?not found"
+    r"|password authentication failed|NOAUTH|invalid (?:authentication )?credentials|token (?:has |is )?expired"
     r"|security token .{0,40}(?:invalid|expired)|not authorized to perform|could not resolve authentication",
     re.IGNORECASE,
 )
-_CANCELLED = re.compile(r"CancelledError|AbortError|\bcancell?ed\b|GeneratorExit|KeyboardInterrupt|\baborted\b")
+# "order cannot be cancelled" is what a tool says of its own trade
+_CANCELLED = re.compile(
+    r"CancelledError|AbortError|GeneratorExit|KeyboardInterrupt|\baborted\b|\bCANCELLED\b|\A\W*[Cc]ancell?ed\b"
+    r"|\b[Cc]ancell?ed by\b|\b(?i:request|operation|call|task|stream|run|execution|query|statement|context|rpc|job|tool"
+    r"|turn|step)(?: (?:was|is|has been|got))? cancell?ed"
+)
 _TIMEOUT = re.compile(
     r"Timeout(?!\s*=)|timed[ -]?out|time limit exceeded|DEADLINE_EXCEEDED|DeadlineExceeded|deadline exceeded",
     re.IGNORECASE,
@@ -53,7 +61,8 @@ _CONNECTION = re.compile(
     r"|ECONNRESET|\bENOTFOUND\b|name or service not known|getaddrinfo|RemoteProtocolError|network is unreachable"
     r"|cannot connect to|socket hang up|fetch failed|(?-i:\bUNAVAILABLE\b)|ServerDisconnected|incomplete chunked read"
     r"|peer closed connection|failed to connect|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|\bEPIPE\b|certificate verify failed"
-    r"|ReadError\b|other side closed|broken pipe|no route to host",
+    r"|ReadError\b|other side closed|broken pipe|no route to host|ERR_(?:CONNECTION|NAME_NOT|INTERNET|NETWORK|ADDRESS)"
+    r"|server closed the connection|name resolution|end closed connection|failed to establish a new connection",
     re.IGNORECASE,
 )
 # said beside UNAVAILABLE by Google, and with Anthropic's code 529: the provider is there, and busy
@@ -66,7 +75,8 @@ _SERVER = re.compile(
     r"InternalServerError|ServerError\b|internal server error|service unavailable|ServiceUnavailable|bad ?gateway"
     r"|server had an error|\bHTTP 5\d\d\b|\b50[0234] (?:Server Error|Service|Bad|Internal|Gateway)"
     r"|InternalServerException|InternalFailure|Model(?:Stream)?ErrorException|(?-i:\b500 INTERNAL\b)|\bapi_error\b"
-    r"|unexpected(?: internal)? error (?:occurred|on our side)",
+    r"|unexpected(?: internal)? error (?:occurred|on our side)|upstream connect error|no healthy upstream"
+    r"|ModelNotReady",
     re.IGNORECASE,
 )
 _PARSE = re.compile(
