@@ -12,6 +12,7 @@ from core.dialects.flat import Families, conversation, definitions, evaluations,
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
 from core.dialects.values import STOPPED, amount, count, finish, kinds, name, state_of, text, tool_result
+from core.dialects.vercel import ended_empty
 from core.model.span import Content, ContentState, FinishReason, SpanKind
 from core.otlp.slim import Value
 
@@ -93,6 +94,8 @@ def _read_llm(reading: Reading, flat: Families) -> None:
         if told is not None and _is_blank(answer.content, raw) and state_of(found[Field.INPUT]) is _PRESENT:
             # a message with a role and nothing else, where the question was sent: the model said nothing
             answer = answers.Answer(_BLANK, answer.finish)
+    elif raw is None and answer is None and ended_empty(reading):
+        answer = answers.Answer(_BLANK)
     if answer is not None:
         reading.output, reading.finish = answer.content, answer.finish
         # a refusal has no flattened key: it stands in the raw response alone

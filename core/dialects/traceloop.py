@@ -4,7 +4,7 @@ Until 0.5x messages were flattened (`gen_ai.prompt.N.…`, `llm.request.function
 convention's; `core.dialects.otel_genai` reads either. Names: opentelemetry-semantic-conventions-ai 0.4.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from core.dialects import otel_genai
 from core.dialects.documents import read_retrieval
@@ -27,6 +27,10 @@ REQUESTS = {
     "rerank": SpanKind.RERANKER,
 }
 
+_ITEM: Final = frozenset({"role", "type"})
+# a list of items as the text of the one message, by OpenLLMetry in JavaScript
+_DUMPED: Final = '[{"role":"user","parts":[{"type":"text","content":"[{'
+
 
 def read(reading: Reading) -> None:
     """Read what the convention says, then name tools and agents by their entity and open a tool's arguments."""
@@ -40,6 +44,9 @@ def read(reading: Reading) -> None:
         if isinstance(output, str):
             found[Field.TOOL_RESULT] = _result(output)
         return
+    given = found[Field.INPUT]
+    if isinstance(given, str) and given.startswith(_DUMPED):
+        found[Field.INPUT] = _undumped(given)
     entity, found[Field.TOOL_NAME] = found[Field.TOOL_NAME], None
     if (
         reading.kind is SpanKind.CHAIN
@@ -52,6 +59,18 @@ def read(reading: Reading) -> None:
         found[Field.AGENT] = found[Field.AGENT] or entity
     elif reading.kind is SpanKind.RETRIEVER:
         read_retrieval(reading)
+
+
+def _undumped(given: str) -> str:
+    """Return the input of OpenAI's Responses API, which the client in JavaScript writes into a user's text as JSON."""
+    messages = structure(given)
+    parts = messages[0].get("parts") if isinstance(messages, list) and len(messages) == 1 else None
+    inner = parts[0].get("content") if isinstance(parts, list) and len(parts) == 1 else None
+    items = structure(inner) if isinstance(inner, str) else None
+    told = isinstance(items, list) and all(
+        isinstance(item, dict) and ("role" in item or "type" in item) for item in items
+    )
+    return inner if told and isinstance(inner, str) else given
 
 
 def arguments(given: str | None) -> str | None:

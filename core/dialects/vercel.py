@@ -100,7 +100,7 @@ def read(reading: Reading) -> None:
         reading.output = Content(state=state, text=kept, tool_calls=calls)
     elif calls:
         reading.output = Content(state=ContentState.PRESENT, tool_calls=calls)
-    elif said is None and _is_empty(reading):
+    elif said is None and ended_empty(reading):
         reading.output = of_messages(()).content
 
 
@@ -125,7 +125,7 @@ def _end(reading: Reading) -> None:
         found[Field.FINISH] = FinishReason.MALFORMED_CALL
 
 
-def _is_empty(reading: Reading) -> bool:
+def ended_empty(reading: Reading) -> bool:
     """Return whether an answer that is not there was empty, not withheld.
 
     The SDK leaves out the text of an answer without text, as it does where outputs are not recorded. It was empty where
@@ -135,7 +135,7 @@ def _is_empty(reading: Reading) -> bool:
     tokens = found[Field.OUTPUT_TOKENS]
     return (
         reading.kind is SpanKind.LLM
-        and found[Field.INPUT] is not None
+        and state_of(found[Field.INPUT]) is ContentState.PRESENT
         and found[Field.FINISH] is FinishReason.STOP
         and tokens is not None
         and tokens <= _MAX_EMPTY_TOKENS

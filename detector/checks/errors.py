@@ -229,6 +229,23 @@ def _failed_calls(trace: Trace) -> Sequence[Span]:
     return found
 
 
+def is_echo(trace: Trace, span: Span, error: SpanError) -> bool:
+    """Return whether a call that ended well bears the words of a failure before it.
+
+    OpenInference's processor for Vercel AI gives the first error of a trace to spans that end after it: they say no
+    type, and have an answer and a reason for its end.
+    """
+    if error.error_type or not span.finish_reason or span.output.state is not ContentState.PRESENT:
+        return False
+    return any(
+        other.error is not None
+        and other.error.error_type
+        and other.error.message == error.message
+        and other.end_ns <= span.start_ns
+        for other in trace.leaf_faults
+    )
+
+
 def reached_root(trace: Trace, span: Span) -> bool:
     """Return whether every ancestor up to a root failed too: the whole request was lost."""
     seen = {span.span_id}

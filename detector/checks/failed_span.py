@@ -10,6 +10,7 @@ from detector.checks.errors import (
     consequence,
     failure_words,
     identity_of,
+    is_echo,
     message_of,
     recovery_of,
     severity_of,
@@ -41,7 +42,8 @@ class FailedSpan:
     Severity: low where a later sibling succeeded (a retry, a fallback model) or the call was cancelled; high where the
     failure reached the root, or where authentication or quota is the cause, since only a person can help; else medium.
 
-    Not findings: ancestors of a failed span; retries inside a client that ended well (they leave one OK span).
+    Not findings: calls that ended well and bear the words of a failure before them (a client that marks what follows);
+    ancestors of a failed span; retries inside a client that ended well (they leave one OK span).
     """
 
     name = "failed_span"
@@ -62,7 +64,7 @@ class FailedSpan:
                 continue
             if blames_answer(span, error):
                 continue
-            if tool_around(trace, span) is not None:
+            if tool_around(trace, span) is not None or is_echo(trace, span, error):
                 continue
             source = source_of(trace, span)
             recovery = recovery_of(trace, source)

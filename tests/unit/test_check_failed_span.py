@@ -3,11 +3,11 @@
 import pytest
 
 from core.model.finding import Dimension, Finding, FindingKind, Severity
-from core.model.span import ErrorClass, SpanError, SpanKind
+from core.model.span import ErrorClass, FinishReason, SpanError, SpanKind
 from core.model.trace import Trace
 from detector.checks.failed_span import FailedSpan, FailedSpanConfig
 from detector.checks.port import Outcome
-from tests.unit.checks_kit import Story, failed
+from tests.unit.checks_kit import Story, failed, present
 
 CHECK = FailedSpan(FailedSpanConfig())
 LIMIT = SpanError(error_class=ErrorClass.RATE_LIMIT, error_type="openai.RateLimitError", message="429 too many")
@@ -202,3 +202,15 @@ def test_a_request_that_failed_below_a_call_that_ended_well_is_a_try_and_low() -
     story.add(SpanKind.HTTP, "POST", parent=call.span_id)
     (finding,) = FailedSpan(FailedSpanConfig()).inspect(story.trace()).findings
     assert finding.severity is Severity.LOW
+
+
+def test_a_call_that_ended_well_with_the_words_of_a_failure_before_it_did_not_fail() -> None:
+    """OpenInference's processor for Vercel AI gives the first error of a trace to what ends after it."""
+    story = Story()
+    root = story.root()
+    story.tool("search", root.span_id, error=failed("service unavailable"))
+    echo = failed("service unavailable", error_type="")
+    story.llm(root.span_id, error=echo, output=present("It is down."), finish_reason=FinishReason.STOP)
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+    story.llm(root.span_id, error=echo)
+    assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from core.dialects.messages import definitions
-from core.model.span import ContentState, FinishReason, Span, SpanKind, ToolCall, Usage
+from core.model.span import Content, ContentState, FinishReason, Span, SpanKind, ToolCall, Usage
 from core.model.trace import Trace
 from core.model.usage import billable_usage
 from tests.unit.dialect_spans import read_span
@@ -236,3 +236,18 @@ def test_openinference_of_langchain_in_javascript_opens_a_tools_result() -> None
     assert span.output.text == '{"temp": 18}'
     assert span.tool is not None
     assert span.tool.call_id == "call_1"
+
+
+def test_openinference_of_vercel_ai_leaves_out_an_empty_answer_and_encodes_arguments_twice() -> None:
+    said = {
+        "openinference.span.kind": "LLM",
+        "ai.operationId": "ai.generateText.doGenerate",
+        "ai.response.finishReason": "stop",
+        "llm.token_count.completion": 1,
+        "input.value": '[{"role": "user", "content": "weather?"}]',
+    }
+    assert read_span(said).output == Content(ContentState.PRESENT)
+    assert read_span(said | {"input.value": "__REDACTED__"}).output.state is ContentState.ABSENT
+    call = "llm.output_messages.0.message.tool_calls.0.tool_call.function."
+    span = read_span(said | {call + "name": "find", call + "arguments": json.dumps(json.dumps({"q": "x"}))})
+    assert span.output.tool_calls == (ToolCall("find", "", '{"q": "x"}'),)

@@ -176,3 +176,20 @@ def test_retriever_of_llama_index_is_a_task_by_its_name() -> None:
     span = read_span(attributes, scope="opentelemetry.instrumentation.llamaindex")
     assert (span.kind, span.details.documents) == (SpanKind.RETRIEVER, ())
     assert read_span(attributes | {"traceloop.entity.name": "SentenceSplitter.task"}).kind is SpanKind.CHAIN
+
+
+def test_items_of_the_responses_api_are_taken_out_of_the_users_text() -> None:
+    """OpenLLMetry in JavaScript writes the whole input as the text of one message."""
+    call = {"type": "function_call", "call_id": "c1", "name": "find", "arguments": "{}"}
+    items = [{"role": "user", "content": "weather?"}, call]
+    items.append({"type": "function_call_output", "call_id": "c1", "output": "Error: down"})
+    wrapped = [{"role": "user", "parts": [{"type": "text", "content": json.dumps(items)}]}]
+    said = {"gen_ai.operation.name": "chat", "traceloop.association.properties.session_id": "s-1"}
+    span = read_span(said | {"gen_ai.input.messages": json.dumps(wrapped, separators=(",", ":"))})
+    messages = messages_of(span.input)
+    assert messages[0].text == "weather?"
+    assert (messages[-1].tool_call_id, messages[-1].text) == ("c1", "Error: down")
+    # a user who writes JSON keeps it
+    pasted = [{"role": "user", "parts": [{"type": "text", "content": '[{"a": 1}]'}]}]
+    span = read_span(said | {"gen_ai.input.messages": json.dumps(pasted, separators=(",", ":"))})
+    assert messages_of(span.input)[0].text == '[{"a": 1}]'
