@@ -16,6 +16,8 @@ from core.model.span import Usage
 
 # names of models that are remembered with their price; applications use a few
 _REMEMBERED: Final = 2_000
+# the longest name in the table has 76; what is longer names no model, and trying its parts would cost their square
+_MAX_NAME_CHARACTERS: Final = 200
 # gen_ai.provider.name and gen_ai.system of semantic-conventions, and what frameworks send -> litellm's providers
 _PROVIDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "aws.bedrock": ("bedrock",),
@@ -96,6 +98,8 @@ class PriceTable:
 
     def price(self, model: str, provider: str) -> Price | None:
         """Return the price of a model as a client named it, or None."""
+        if len(model) > _MAX_NAME_CHARACTERS or len(provider) > _MAX_NAME_CHARACTERS:
+            return None
         key = (model, provider)
         known = self._found.get(key)
         if known is not None or key in self._found:

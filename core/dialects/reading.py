@@ -47,6 +47,8 @@ from core.otlp.wire import SpanSlice
 _parse: Final = SlimSpan.FromString
 
 _CONTEXT_MAX_ENTRIES: Final = 2_000
+# resources and scopes as clients send them have a few kB; larger ones are read each time
+_CONTEXT_MAX_BYTES: Final = 16_384
 _STATUS_OK, _STATUS_ERROR = 1, 2
 # Status{code: STATUS_CODE_OK}
 _PLAIN_OK: Final = b"\x18\x01"
@@ -257,9 +259,10 @@ def _read_resource(raw: bytes) -> _Resource:
         environment=_text(found, "deployment.environment.name") or _text(found, "deployment.environment"),
         experiment=_text(found, "mlflow.experiment.id"),
     )
-    if len(_resources) >= _CONTEXT_MAX_ENTRIES:
-        _resources.clear()
-    _resources[raw] = resource
+    if len(raw) <= _CONTEXT_MAX_BYTES:
+        if len(_resources) >= _CONTEXT_MAX_ENTRIES:
+            _resources.clear()
+        _resources[raw] = resource
     return resource
 
 
@@ -274,9 +277,10 @@ def _read_scope(raw: bytes) -> tuple[str, int]:
     except ParseError:
         scope = ""
     number = next((BY_NAME[d.name] for d in DIALECTS if d.scopes and scope.startswith(d.scopes)), 0)
-    if len(_scopes) >= _CONTEXT_MAX_ENTRIES:
-        _scopes.clear()
-    _scopes[raw] = (scope, number)
+    if len(raw) <= _CONTEXT_MAX_BYTES:
+        if len(_scopes) >= _CONTEXT_MAX_ENTRIES:
+            _scopes.clear()
+        _scopes[raw] = (scope, number)
     return scope, number
 
 

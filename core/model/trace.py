@@ -125,7 +125,8 @@ class Trace:
         if failed_spans:
             told = [span for span in failed_spans if not _is_request_of_call(span, by_id)]
             repeated = {span.parent_span_id for span in told}
-            leaf_faults = tuple([span for span in told if span.span_id not in repeated])
+            # none is deepest where all stand in a circle of parents: the last is as good
+            leaf_faults = tuple([span for span in told if span.span_id not in repeated]) or tuple(told[-1:])
         self.leaf_faults: Sequence[Span] = leaf_faults
         """The deepest failed spans: failed, with no failed child (ancestors repeat a child's error). A failed HTTP
         request of a model call that failed is part of it: the call knows the code, and what it means."""

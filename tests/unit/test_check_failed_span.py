@@ -147,13 +147,15 @@ def test_the_class_of_an_error_separates_codes_that_masking_hides() -> None:
     assert one.fingerprint != other.fingerprint
 
 
-def test_a_cycle_of_parents_ends() -> None:
+def test_a_cycle_of_parents_ends_and_hides_no_failure() -> None:
     story = Story()
     one = story.llm("0000000000000002", error=LIMIT)
-    story.llm(one.span_id, error=LIMIT)
-    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
-    story.llm("0000000000000001", error=LIMIT)
-    assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND
+    last = story.llm(one.span_id, error=LIMIT)
+    (found,) = CHECK.inspect(story.trace()).findings
+    assert found.span_ids[0] == last.span_id
+    below = story.llm("0000000000000001", error=LIMIT)
+    (found,) = CHECK.inspect(story.trace()).findings
+    assert found.span_ids[0] == below.span_id
 
 
 def test_an_agent_above_steps_that_ended_well_repeats_its_models_error_in_words_of_its_own() -> None:

@@ -81,7 +81,11 @@ def test_names_that_clients_send_find_their_price(model: str, provider: str, fre
         ("my-own", ""),
         ("gpt-4o-mini-tts", ""),
         ("", ""),
+        # neither tried part by part nor remembered
+        ("a/" * 200_000 + "gpt-4o-mini", "openai"),
+        ("gpt-4o-mini" + "-001" * 200_000, "openai"),
     ],
+    ids=lambda value: value[:20],
 )
 def test_what_another_provider_sells_or_nobody_prices_by_token_has_no_price(model: str, provider: str) -> None:
     assert TABLE.price(model, provider) is None
