@@ -7,7 +7,7 @@ conversation was sent. Names: ag2 1.2, middleware/builtin/telemetry.py, _telemet
 from core.dialects import otel_genai
 from core.dialects.table import Dialect, Field, Reading
 from core.dialects.values import kinds, name
-from core.model.span import Content, ContentState, FinishReason, SpanKind
+from core.model.span import SpanKind
 
 KINDS = {
     "agent": SpanKind.AGENT,
@@ -34,14 +34,7 @@ def read(reading: Reading) -> None:
     if found[Field.RAW] == "model_call":
         found[Field.INPUT_TOKENS] = found[Field.OUTPUT_TOKENS] = None
     otel_genai.read(reading)
-    if (
-        reading.kind is SpanKind.LLM
-        and found[Field.OUTPUT] is None
-        and reading.output is None
-        and found[Field.INPUT] is not None
-        and found[Field.FINISH] is FinishReason.STOP
-    ):
-        reading.output = Content(ContentState.PRESENT)
+    otel_genai.read_left_out(reading)
 
 
 DIALECT = Dialect(

@@ -9,17 +9,23 @@ from core.model.span import SpanKind
 
 # agent loops of several frameworks (smolagents, Vercel AI 7) name their turns so and say no kind
 _STEP = re.compile(r"step \d+", re.IGNORECASE)
+# Haystack's steps bear no attribute that marks them without content; Semantic Kernel's loop around the calls of a model
+# and of its functions never does
+_NAMED = {**haystack.STEPS, "AutoFunctionInvocationLoop": SpanKind.CHAIN}
+# AutoGen: what its runtime does with a message
+_RUNTIME = re.compile(r"autogen (?:create|send|publish|receive|intercept|process|ack) ")
 
 
 def read(reading: Reading) -> None:
-    """Call a tool what names its tool (MCP servers say no operation), and numbered steps a chain."""
+    """Call a tool what names its tool (MCP servers say no operation); know steps of frameworks by their names."""
     if reading.found[Field.TOOL_NAME] is not None:
         reading.kind = SpanKind.TOOL
     elif _STEP.fullmatch(reading.name):
         reading.kind = SpanKind.CHAIN
-    elif reading.name in haystack.STEPS:
-        # without content its steps bear no attribute that marks them
-        reading.kind = haystack.STEPS[reading.name]
+    elif reading.name in _NAMED:
+        reading.kind = _NAMED[reading.name]
+    elif reading.name.startswith("autogen ") and _RUNTIME.match(reading.name) is not None:
+        reading.kind = SpanKind.CHAIN
 
 
 DIALECT = Dialect(

@@ -72,7 +72,7 @@ OPERATIONS = {
 # a member of an enum costs 100 ns to look up in Python 3.11
 _MESSAGES, _EVALUATION = (b"gen_ai.prompt.", b"gen_ai.completion."), b"gen_ai.evaluation."
 _EMPTY = Content(ContentState.PRESENT)
-_OUTPUT, _INPUT, _TOOL = int(Field.OUTPUT), int(Field.INPUT), SpanKind.TOOL
+_OUTPUT, _INPUT, _TOOL, _LLM = int(Field.OUTPUT), int(Field.INPUT), SpanKind.TOOL, SpanKind.LLM
 _MESSAGE_EVENTS = {
     f"gen_ai.{role}.message": role for role in ("system", "developer", "user", "assistant", "tool", "function")
 }
@@ -109,6 +109,19 @@ def read(reading: Reading) -> None:
     if answer is not None:
         reading.output = answer.content
         reading.finish = answer.finish
+
+
+def read_left_out(reading: Reading) -> None:
+    """Take an answer that was left out for an empty one: where the conversation was sent, and the model stopped."""
+    found = reading.found
+    if (
+        reading.kind is _LLM
+        and found[_OUTPUT] is None
+        and reading.output is None
+        and (found[_INPUT] is not None or reading.content_input is not None)
+        and found[Field.FINISH] is FinishReason.STOP
+    ):
+        reading.output = _EMPTY
 
 
 def _is_left_out(reading: Reading, answer: answers.Answer) -> bool:

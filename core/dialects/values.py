@@ -65,6 +65,7 @@ _FRAMEWORKS: Final = frozenset(
         "crewai",
         "pydantic_ai",
         "openai_agents",
+        "autogen",
     }
 )
 # Vercel AI names the provider's interface; the names are those of the convention

@@ -440,6 +440,50 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
         ),
         Example(pydantic_ai.LOGFIRE, scope="logfire.openai", status=2, events=(FAILED,)),
     ),
+    "CrewAI": (
+        Example(
+            {
+                "crewai.event_name": "llm_call_completed",
+                "crewai.agent.role": "travel",
+                "gen_ai.operation.name": "chat",
+                "gen_ai.provider.name": "openai",
+                "gen_ai.request.model": "gpt-4o-mini",
+                "gen_ai.request.stream": False,
+                "gen_ai.request.max_tokens": 300,
+                "gen_ai.output.type": "text",
+                "gen_ai.input.messages": ASKED,
+                "gen_ai.output.messages": SAID,
+                "gen_ai.tool.definitions": TOOLS,
+                "gen_ai.response.finish_reasons": ["stop"],
+                "gen_ai.conversation.id": "s-1",
+                "gen_ai.usage.input_tokens": 40,
+                "gen_ai.usage.output_tokens": 17,
+                "gen_ai.usage.cache_read.input_tokens": 8,
+                "gen_ai.usage.cache_creation.input_tokens": 2,
+                "gen_ai.usage.reasoning.output_tokens": 3,
+                "enduser.id": "u-1",
+            },
+            "call llm",
+            "crewai",
+        ),
+        Example(
+            {
+                "crewai.event_name": "tool_usage_finished",
+                "gen_ai.operation.name": "execute_tool",
+                "gen_ai.tool.name": "find",
+                "gen_ai.tool.call.arguments": "{}",
+                "gen_ai.tool.call.result": "18",
+            },
+            "call tool",
+            "crewai",
+        ),
+        Example(
+            {"crewai.event_name": "knowledge_query_completed", "crewai.knowledge.retrieved_knowledge": '[{"id": "1"}]'},
+            "query knowledge",
+            "crewai",
+        ),
+        Example({"crewai.event_name": "llm_call_failed"}, "call llm", "crewai", 2, "Error code: 429 - slow"),
+    ),
     "Haystack": (
         Example(
             {

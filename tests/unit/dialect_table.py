@@ -78,6 +78,7 @@ NOT_SENT: Final[Mapping[str, str]] = {
     "Logfire": (
         "agent, tool, arguments, result, call id, session, user, first token, documents, retries, prompt version"
     ),
+    "CrewAI": "call id, cost, first token, retries, prompt version",
     "Haystack": (
         "provider, stream, cache written, reasoning, cost, session, user, retries, prompt version"
     ),
@@ -161,6 +162,8 @@ tool's retry has status ERROR with an empty message. Invalid arguments arrive as
     "Logfire": """Its scrubbing replaces `session.id` by "[Scrubbed due to 'session']", which is no session. Of a
 streamed call the span ends when the stream opens: it is an HTTP call here, and the log-like span that brings the answer
 is the LLM call.""",
+    "CrewAI": """Its own traces (`crewai.telemetry.tracing`). An agent is named by its role, not by the hash that stands
+for its name; a task's id is no session; the tools offered are the agent's, since a call's schemas are Python reprs.""",
     "Haystack": """Components are known by their classes (`OpenAIChatGenerator`, `InMemoryBM25Retriever`), steps of
 agents by their span's name. A component that runs tools is the call that it made, a chain where there are several. A
 call whose arguments are no JSON is dropped by Haystack: its reply is a malformed call.""",

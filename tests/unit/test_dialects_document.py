@@ -8,7 +8,7 @@ from core.dialects.registry import DIALECTS
 from tests.unit.dialect_examples import EXAMPLES
 from tests.unit.dialect_table import FIELDS, IN_LOGS, NOT_SENT, NOT_SUPPORTED, NOTES, UNKNOWN, cell, page
 
-_COMMON = ("common", "unknown", "crewai")
+_COMMON = ("common", "unknown")
 
 
 def test_the_page_is_in_step_with_the_code() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.model.span import ContentState, ErrorClass, FinishReason, SpanKind, Usage
+from core.model.span import ContentState, ErrorClass, FinishReason, Span, SpanKind, Usage
 from tests.unit.dialect_spans import read_span
 
 AGENT_FRAMEWORK: dict[str, Any] = {
@@ -193,3 +193,63 @@ def test_ag2_leaves_an_empty_answer_out_where_it_sends_content() -> None:
     assert read_span(asked, scope=AG2).output.state is ContentState.PRESENT
     del asked["gen_ai.input.messages"]
     assert read_span(asked, scope=AG2).output.state is ContentState.ABSENT
+
+
+CREW = "crewai"
+
+
+def crew(event: str, attributes: dict[str, Any], **more: Any) -> Span:
+    return read_span({"crewai.event_name": event, "crewai.agent.role": "travel"} | attributes, scope=CREW, **more)
+
+
+def test_a_trace_of_crewai_is_otel_genai_with_roles_for_names() -> None:
+    agent = crew(
+        "agent_execution_completed", {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "9f351395"}
+    )
+    assert (agent.kind, agent.dialect, agent.agent) == (SpanKind.AGENT, "crewai", "travel")
+    schema = {"properties": {"city": "{'type': 'string'}"}, "required": ["'city'"]}
+    call = crew(
+        "llm_call_completed",
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": "gpt-4o-mini",
+            "gen_ai.conversation.id": "36317b50",
+            "crewai.task.id": "36317b50",
+            "gen_ai.input.messages": '[{"role": "user", "parts": [{"type": "text", "content": "weather?"}]}]',
+            "gen_ai.tool.definitions": json.dumps([{"type": "function", "name": "find", "parameters": schema}]),
+            "gen_ai.response.finish_reasons": ["stop"],
+        },
+        name="call llm",
+    )
+    assert (call.kind, call.session_id, call.details.tool_definitions) == (SpanKind.LLM, "", "")
+    assert (call.output.state, call.output.text) == (ContentState.PRESENT, "")
+    named = {"gen_ai.conversation.id": "s-1", "crewai.task.id": "36317b50"}
+    assert crew("llm_call_completed", named).session_id == "s-1"
+
+
+def test_a_failure_that_crewai_notes_twice_is_one_issue() -> None:
+    called = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "find"}
+    raised = {"exception.type": "ValueError", "exception.message": "no such city"}
+    call = crew("tool_usage_error", called | {"error.type": "ValueError"}, status=2, events=[("exception", raised)])
+    noted = called | {"error.type": "_OTHER", "crewai.tool.failure.code": "ValueError"}
+    note = crew("tool_failure_detected", noted, status=2, message="no such city")
+    assert call.error == note.error
+    assert call.tool == note.tool
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("search knowledge", SpanKind.RETRIEVER),
+        ("query memory", SpanKind.RETRIEVER),
+        ("evaluate guardrail", SpanKind.GUARDRAIL),
+        ("execute flow", SpanKind.CHAIN),
+    ],
+)
+def test_spans_of_crewai_without_an_operation_are_known_by_their_names(name: str, kind: SpanKind) -> None:
+    assert crew("x", {}, name=name).kind is kind
+
+
+@pytest.mark.parametrize("name", ["autogen process travel.(1)-A", "AutoFunctionInvocationLoop"])
+def test_what_a_runtime_does_between_calls_is_a_chain(name: str) -> None:
+    assert read_span({"messaging.operation": "process"}, name=name).kind is SpanKind.CHAIN
