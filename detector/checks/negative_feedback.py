@@ -9,7 +9,8 @@ from core.model.trace import Trace
 from detector.checks.finding import finding, quoted
 from detector.checks.fingerprint import masked_name
 from detector.checks.port import CLEAR, Answer, CheckConfig, Need, found
-from detector.language.lexicon import frustrated, is_agreement, is_bad, is_refusal
+from detector.language.lexicon import frustrated
+from detector.language.ratings import is_agreement, is_bad, is_refusal
 from detector.language.words import plain
 
 # members of an enum cost 100 ns to look up in Python 3.11

@@ -20,7 +20,7 @@ from core.model.finding import (
 )
 from detector.checks.finding import quoted
 from detector.checks.fingerprint import fingerprint_of, masked_name
-from detector.language.lexicon import is_bad
+from detector.language.ratings import is_bad
 
 CHECK: Final = "negative_feedback"
 _MAX_NAME_CHARACTERS: Final = 60
