@@ -5,38 +5,35 @@ import json
 import re
 from typing import Any, Final
 
+from core.dialects.phrases import Phrases, folded
 from core.model.span import ErrorClass
 
-_CONTEXT = re.compile(
+_CONTEXT = Phrases(
     r"context[_ ]?(?:length|window)[_ ]?(?:exceeded|limit)?|maximum context length|prompt is too long|too many tokens"
     r"|input (?:is )?too long|exceeds? the (?:model'?s? )?(?:maximum )?(?:context|token)|ContextWindowExceeded"
     r"|ContextOverflow|context window|exceeds the maximum number of (?:input )?tokens|request_too_large"
     r"|input length and `?max_tokens`? exceed|reduce the length of the (?:messages|prompt)",
-    re.IGNORECASE,
 )
-_QUOTA = re.compile(
+_QUOTA = Phrases(
     r"insufficient[_ ]quota|exceeded your current quota|billing[_ ](?:hard|details|not|account|must|disabled|has)"
     r"|requires billing|billing (?:to|must) be enabled|credit balance|out of credits|spending limit"
     r"|quota[_ ]?exceeded|payment required|BudgetExceeded|budget has been exceeded|hit your usage limit",
-    re.IGNORECASE,
 )
 # Google calls its rate limits quotas
 _PER_TIME = re.compile(r"per[ _-]?(?:minute|second|min\b)|please retry in \d", re.IGNORECASE)
-_RATE = re.compile(r"rate[_ -]?limit|too many requests|RESOURCE_EXHAUSTED|throttl|TooManyRequests", re.IGNORECASE)
+_RATE = Phrases(r"rate[_ -]?limit|too many requests|RESOURCE_EXHAUSTED|throttl|TooManyRequests")
 _THROTTLED = re.compile("throttl", re.IGNORECASE)
-_STEPS = re.compile(
+_STEPS = Phrases(
     r"GraphRecursionError|MaxTurnsExceeded|UsageLimitExceeded|AgentMaxStepsError|max(?:imum)?[_ ](?:number of )?"
     r"(?:tool call )?(?:steps|turns|iterations)|recursion limit of|EventLoopMaxTurns|MaxIterations"
     r"|LlmCallsLimitExceeded|exceeded max(?:imum)? (?:output )?retries|stopped due to (?:iteration|time) limit",
-    re.IGNORECASE,
 )
-_FILTER = re.compile(
+_FILTER = Phrases(
     r"content[_ ]?filter|content[_ ]?policy|ContentPolicyViolation|responsible ?ai|usage polic|safety (?:system|filter)"
     r"|PROHIBITED_CONTENT|Tripwire|invalid_prompt|content management policy|GuardrailRaised|BlockedPiiEntity"
     r"|blocked by (?:the )?(?:guardrail|safety)|violated guardrail",
-    re.IGNORECASE,
 )
-_AUTH = re.compile(
+_AUTH = Phrases(
     r"AuthenticationError|PermissionDenied|invalid[_ ]api[_ ]key|incorrect api key|unauthori[sz]ed|UNAUTHENTICATED"
     r"|PERMISSION_DENIED|(?-i:\b(?:Forbidden|FORBIDDEN)\b)|\A\s*forbidden\b|access (?:is )?forbidden|invalid x-api-key"
     r"|access ?denied|authentication_error|permission_error|LoadAPIKey|API_KEY_INVALID"
@@ -44,52 +41,48 @@ _AUTH = re.compile(
     r"|(?:locate|load|find|default) (?:\w+ ){0,2}credentials|CredentialsError|Credentials (?:were |was )?not found"
     r"|password authentication failed|NOAUTH|invalid (?:authentication )?credentials|token (?:has |is )?expired"
     r"|security token .{0,40}(?:invalid|expired)|not authorized to perform|could not resolve authentication",
-    re.IGNORECASE,
 )
 # "order cannot be cancelled" is what a tool says of its own trade
-_CANCELLED = re.compile(
+_CANCELLED = Phrases(
     r"CancelledError|AbortError|GeneratorExit|KeyboardInterrupt|\baborted\b|\bCANCELLED\b|\A\W*[Cc]ancell?ed\b"
     r"|\b[Cc]ancell?ed by\b|\b(?i:request|operation|call|task|stream|run|execution|query|statement|context|rpc|job|tool"
-    r"|turn|step)(?: (?:was|is|has been|got))? cancell?ed"
+    r"|turn|step)(?: (?:was|is|has been|got))? cancell?ed",
+    flags=re.NOFLAG,
 )
-_TIMEOUT = re.compile(
+_TIMEOUT = Phrases(
     r"Timeout(?!\s*=)|timed[ -]?out|time limit exceeded|DEADLINE_EXCEEDED|DeadlineExceeded|deadline exceeded",
-    re.IGNORECASE,
 )
-_CONNECTION = re.compile(
+_CONNECTION = Phrases(
     r"ConnectionError|ConnectError|APIConnection|connection (?:refused|reset|error|aborted|closed)|ECONNREFUSED"
     r"|ECONNRESET|\bENOTFOUND\b|name or service not known|getaddrinfo|RemoteProtocolError|network is unreachable"
     r"|cannot connect to|socket hang up|fetch failed|(?-i:\bUNAVAILABLE\b)|ServerDisconnected|incomplete chunked read"
     r"|peer closed connection|failed to connect|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|\bEPIPE\b|certificate verify failed"
     r"|ReadError\b|other side closed|broken pipe|no route to host|ERR_(?:CONNECTION|NAME_NOT|INTERNET|NETWORK|ADDRESS)"
     r"|server closed the connection|name resolution|end closed connection|failed to establish a new connection",
-    re.IGNORECASE,
 )
 # said beside UNAVAILABLE by Google, and with Anthropic's code 529: the provider is there, and busy
-_OVERLOADED = re.compile(
+_OVERLOADED = Phrases(
     r"overloaded|model is (?:currently )?(?:busy|loading)"
     r"|\b(?:model|server|engine|system|service|we are|we're)\b[^.]{0,40} at capacity",
-    re.IGNORECASE,
 )
-_SERVER = re.compile(
+_SERVER = Phrases(
     r"InternalServerError|ServerError\b|internal server error|service unavailable|ServiceUnavailable|bad ?gateway"
     r"|server had an error|\bHTTP 5\d\d\b|\b50[0234] (?:Server Error|Service|Bad|Internal|Gateway)"
     r"|InternalServerException|InternalFailure|Model(?:Stream)?ErrorException|(?-i:\b500 INTERNAL\b)|\bapi_error\b"
     r"|unexpected(?: internal)? error (?:occurred|on our side)|upstream connect error|no healthy upstream"
     r"|ModelNotReady",
-    re.IGNORECASE,
 )
-_PARSE = re.compile(
+_PARSE = Phrases(
     r"JSONDecodeError|JSONParse|ParsingError|OutputParser|ParserError|ParseError|invalid json|Unexpected token"
     r"|not valid json|Expecting value: line|line \d+ column \d+ \(char \d+\)|Unexpected end of JSON"
     r"|APIResponseValidationError|ZodError|UnmarshalError|TypeValidationError|NoObjectGenerated|JSONSchemaValidation"
     r"|could not parse (?:the )?(?:response|output|llm)|did not match (?:the )?(?:expected )?schema"
     r"|structured output validation failed|Schema validation failed",
-    re.IGNORECASE,
 )
-_BAD_REQUEST = re.compile(
+_BAD_REQUEST = Phrases(
     r"BadRequest|invalid_request_error|InvalidRequest|UnprocessableEntity|INVALID_ARGUMENT|\bNotFoundError"
-    r"|UnsupportedParams|DeploymentNotFound|ResourceNotFoundException|not_found_error|model_not_found|FAILED_PRECONDITION"
+    r"|UnsupportedParams|DeploymentNotFound|ResourceNotFoundException|not_found_error|model_not_found|FAILED_PRECONDITION",
+    flags=re.NOFLAG,
 )
 
 # in order: the first that matches wins; what is narrower stands before what it is a case of
@@ -178,24 +171,26 @@ def _class_of(error_type: str, status_code: int, text: str) -> ErrorClass:
     if _THROTTLED.search(error_type):
         # Bedrock throttles by tokens in words that read like an overflow
         return ErrorClass.RATE_LIMIT
+    folded_text, folded_type = folded(text), folded(error_type)
     if status_code in (400, 413, 422, 429, 403, 402, 8, 0):
         for pattern, found in _BY_TEXT[:2]:
-            if pattern.search(text) or pattern.search(error_type):
+            if pattern.are_in(text, folded_text) or pattern.are_in(error_type, folded_type):
                 return ErrorClass.RATE_LIMIT if found is ErrorClass.QUOTA and _PER_TIME.search(text) else found
-    if status_code in (400, 403) and _FILTER.search(text):
+    if status_code in (400, 403) and _FILTER.are_in(text, folded_text):
         return ErrorClass.CONTENT_FILTER
-    if status_code == 500 and error_type.startswith("litellm.") and _PARSE.search(text):
+    if status_code == 500 and error_type.startswith("litellm.") and _PARSE.are_in(text, folded_text):
         # what LiteLLM calls a server error is a body that it could not read
         return ErrorClass.PARSE
     by_code = _by_code(status_code)
     if by_code is not None and by_code is not ErrorClass.BAD_REQUEST:
         return by_code
     short = error_type.rpartition(".")[2]
+    folded_short = folded(short)
     for pattern, found in _BY_TYPE:
-        if pattern.search(short):
+        if pattern.are_in(short, folded_short):
             return found
     for pattern, found in _BY_TEXT:
-        if pattern.search(text):
+        if pattern.are_in(text, folded_text):
             return found
     return by_code or ErrorClass.OTHER
 
