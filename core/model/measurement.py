@@ -10,7 +10,7 @@ from core.model.span import SpanKind
 _CODE: Final = frozenset({SpanKind.UNKNOWN.value, SpanKind.HTTP.value, SpanKind.RPC.value})
 
 
-class Measurement(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class Measurement(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """Duration and outcome of one span (or of a whole trace, `is_trace`)."""
 
     routing_key: str
