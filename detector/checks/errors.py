@@ -1,6 +1,7 @@
 """What the checks know about failed spans: how bad, whether recovered, and which words name the failure."""
 
 import bisect
+import itertools
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -72,6 +73,14 @@ _VALIDATORS: Final = frozenset({"ZodError", "ValidationError"})
 # members of an enum cost 100 ns to look up in Python 3.11
 _PARSE, _OTHER = ErrorClass.PARSE, ErrorClass.OTHER
 _TOOL: Final = SpanKind.TOOL
+# OpenAI agents, LangChain
+_REFUSED: Final = re.compile(r"model refused to (?:produce|answer|generate|respond)|RefusalError\b", re.IGNORECASE)
+# OpenAI agents, and all that record them
+_WRAPPED: Final = re.compile(r"""['"]error['"]: (['"])(.+)\1\}""", re.DOTALL)
+# a shorter text may stand in any other
+_TELLING_CHARACTERS: Final = 12
+# a run fails of one of its last tools
+_TOOLS_LOOKED_AT: Final = 8
 _MAX_READ: Final = 2_000
 _BY_START: Final = operator.attrgetter("start_ns")
 
@@ -129,6 +138,14 @@ def was_filtered(span: Span, error: SpanError) -> bool:
     """Return whether a content filter stopped a call: its error says so, or the finish reason of a call that failed."""
     is_filter = span.kind is SpanKind.LLM and span.finish_reason is FinishReason.CONTENT_FILTER
     return error.error_class is ErrorClass.CONTENT_FILTER or is_filter
+
+
+def was_refused(span: Span) -> bool:
+    """Return whether a run failed because its model refused to answer: no filter, its own words."""
+    error = span.error
+    if error is None or error.error_class is not _OTHER or span.kind is SpanKind.TOOL:
+        return False
+    return _REFUSED.search(error.error_type) is not None or _REFUSED.search(error.message[:_MAX_READ]) is not None
 
 
 def tool_around(trace: Trace, span: Span) -> Span | None:
@@ -218,7 +235,31 @@ def source_of(trace: Trace, span: Span) -> Span:
             other.error.error_class is span.error.error_class is not ErrorClass.OTHER
         ):
             return other
+        if _core(other.error.message) == _core(span.error.message) != "":
+            return other
     return span
+
+
+def repeats_tool(trace: Trace, span: Span) -> bool:
+    """Return whether a failed agent or step fails of a tool's failure within it, and says it in the tool's words.
+
+    OpenAI agents put a turn that ended well between the two.
+    """
+    error = span.error
+    if error is None or (span.kind is not SpanKind.AGENT and span.kind is not SpanKind.CHAIN):
+        return False
+    within = (t for t in reversed(trace.tool_spans) if t.error is not None and span.start_ns <= t.start_ns)
+    for tool in itertools.islice((t for t in within if t.end_ns <= span.end_ns), _TOOLS_LOOKED_AT):
+        said = _core(tool.error.message) if tool.error is not None else ""
+        if len(said) >= _TELLING_CHARACTERS and said in error.message:
+            return True
+    return False
+
+
+def _core(message: str) -> str:
+    """Return what a failure says, out of the words around it: "Error in agent run: {'error': '…'}"."""
+    found = _WRAPPED.search(message[:_MAX_READ])
+    return found[2] if found is not None else ""
 
 
 def _failed_calls(trace: Trace) -> Sequence[Span]:

@@ -13,10 +13,12 @@ from detector.checks.errors import (
     is_echo,
     message_of,
     recovery_of,
+    repeats_tool,
     severity_of,
     source_of,
     tool_around,
     was_filtered,
+    was_refused,
 )
 from detector.checks.finding import finding, label_of, quoted, target_of
 from detector.checks.incomplete_stream import was_left
@@ -32,8 +34,8 @@ class FailedSpan:
 
     - it failed (status ERROR, or an exception was recorded on a span that did not end OK);
     - none of its children failed: ancestors repeat a child's error, one failure is one report;
-    - it is neither a tool call nor the step that ran one (`tool_failure` reports those), nor was it stopped by a
-      content filter (`content_filter` does);
+    - it is neither a tool call nor the step that ran one (`tool_failure` reports those) nor the run that ended with it,
+      nor was it stopped by a content filter (`content_filter` does) or the model's refusal (`refusal`);
     - it did not fail because an answer was cut (`output_cut` reports that) or not what was asked for (`output_schema`);
     - it is no stream whose reader left (`incomplete_stream`).
 
@@ -64,7 +66,9 @@ class FailedSpan:
                 continue
             if blames_answer(span, error):
                 continue
-            if tool_around(trace, span) is not None or is_echo(trace, span, error):
+            if tool_around(trace, span) is not None or repeats_tool(trace, span):
+                continue
+            if is_echo(trace, span, error) or was_refused(span):
                 continue
             source = source_of(trace, span)
             recovery = recovery_of(trace, source)

@@ -8,6 +8,8 @@ import pydantic
 from core.model.finding import Dimension, FindingKind, Severity
 from core.model.span import FinishReason, Span
 from core.model.trace import Trace
+from detector.checks.cut_answers import writer_of
+from detector.checks.errors import was_refused
 from detector.checks.finding import finding, label_of
 from detector.checks.model_calls import is_wrapper
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
@@ -37,7 +39,9 @@ class Refusal:
       refuse: "I can't help with that", "as an AI model I cannot", "this goes against my guidelines". Looked for in
       English, Spanish, French, German, Portuguese, Italian, Dutch, Polish, Turkish, Russian, Chinese, Japanese and
       Korean;
-    - it asks for no tool: the agent goes on.
+    - it asks for no tool: the agent goes on;
+
+    or where a run failed because the model refused (OpenAI agents: "Model refused to produce output").
 
     Severity low, one pattern a model and trace: a refusal is as a rule what it should be. Many of them, or one where
     none is due, are worth a look.
@@ -80,6 +84,11 @@ class Refusal:
                 refusing.setdefault(span.model, []).append(
                     (span, f"opens its answer with words of refusal ({language})")
                 )
+        for span in trace.leaf_faults:
+            if was_refused(span):
+                writer = writer_of(trace, span)
+                if all(writer is not told for where in refusing.values() for told, _ in where):
+                    refusing.setdefault(writer.model, []).append((writer, "refused, of which the run failed"))
         faults = [
             finding(
                 trace,

@@ -8,6 +8,8 @@ from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import Span, SpanKind, ToolCall
 from core.model.trace import Trace
 from detector.checks.asked_calls import asked_calls, tool_spans_by_call
+from detector.checks.cut_answers import writer_of
+from detector.checks.errors import message_of
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.fingerprint import masked_name
 from detector.checks.offered_tools import offered_tools
@@ -28,6 +30,12 @@ _UNKNOWN: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _NAMES_ONE: Final = re.compile(r"['\"`][\w.\-]+['\"`]|(?:tool|function|name)(?: name)?:? \w")
+# OpenAI agents: the step fails, and its message names the tool
+_MISSING: Final = re.compile(
+    r"""\btool\ not\ found:\ \{['"](?:tool_)?name['"]:\ ['"]([\w.\-]+)['"]
+      | \btool\ ['"`]?([\w.\-]+)['"`]?\ not\ found\ in\ agent\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
 # a member of an enum costs 100 ns to look up in Python 3.11
 _TOOL: Final = SpanKind.TOOL
 _READ_CHARACTERS: Final = 600
@@ -50,6 +58,8 @@ class UnknownTool:
     - the run went on after it (a later LLM call, or the tool's failed span): a structured answer handed in as a call is
       the last word.
 
+    or where a step failed, and none below it, and says which tool it does not have: the calls were not sent then.
+
     Severity: medium where the call's answer is an error, else low. One finding for each tool and trace, on the LLM span
     that asked first.
 
@@ -68,7 +78,7 @@ class UnknownTool:
     def inspect(self, trace: Trace) -> Answer:
         """Return one fault for each name that no tool has."""
         asked = asked_calls(trace)
-        if not asked:
+        if not asked and not trace.leaf_faults:
             return CLEAR
         faults: dict[str, Finding] = {}
         is_unknown = False
@@ -85,6 +95,11 @@ class UnknownTool:
             said = _said(call, answer[1]) if answer is not None else ""
             if (tools or said) and (answer is not None or trace.llm_spans[-1].start_ns >= span.end_ns):
                 faults[call.name] = self._finding(trace, span, call, tools, said, answer)
+        for span in trace.leaf_faults:
+            name = _missing_in(span)
+            if name and name not in faults and span.error is not None:
+                writer, call = writer_of(trace, span), ToolCall(name)
+                faults[name] = self._finding(trace, writer, call, {}, message_of(span.error), (span, ""))
         return found(list(faults.values()), otherwise=UNKNOWN if is_unknown else CLEAR)
 
     def _finding(
@@ -109,6 +124,15 @@ class UnknownTool:
             rationale=f"{label_of(span)} asked for {call.name}.{offered}{answered}",
             target=masked_name(call.name),
         )
+
+
+def _missing_in(span: Span) -> str:
+    """Return the tool that a failed step says it does not have; where the calls were sent, they say the same."""
+    error = span.error
+    if error is None or span.kind is _TOOL:
+        return ""
+    found = _MISSING.search(error.message[:_READ_CHARACTERS])
+    return next((name for name in found.groups() if name), "") if found is not None else ""
 
 
 def _has_run(trace: Trace, name: str) -> bool:

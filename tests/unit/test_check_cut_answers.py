@@ -90,3 +90,50 @@ def test_a_tripwire_is_known_by_its_words() -> None:
     error = error_of("", "Guardrail tripwire triggered: {'guardrail': 'offtopic'}")
     story.add(SpanKind.CHAIN, "turn", parent=story.root().span_id, error=error)
     assert [fault.check for fault in findings(story)] == ["guardrail_tripped"]
+
+
+AGENT_RUN = "Error in agent run: {'error': \"%s\"}"
+
+
+def of_agents(said: str, *, kind: SpanKind, below: str) -> list[Finding]:
+    """OpenAI agents: between the agent that failed and what it failed of stands a turn that ended well."""
+    story = Story()
+    agent = story.root(error=error_of("", AGENT_RUN % said))
+    turn = story.add(SpanKind.CHAIN, "turn", parent=agent.span_id, duration_ms=900)
+    start_ns = turn.start_ns + 1
+    if kind is SpanKind.TOOL:
+        story.tool("get_weather", turn.span_id, error=error_of("", below), start_ns=start_ns)
+    else:
+        story.llm(turn.span_id, error=error_of("", below) if below else None, start_ns=start_ns)
+    return findings(story)
+
+
+def test_a_run_that_fails_of_its_tool_is_told_once_by_the_tool() -> None:
+    below = "Error running tool: {'tool_name': 'get_weather', 'error': 'weather service unreachable'}"
+    faults = of_agents("Error running tool get_weather: weather service unreachable", kind=SpanKind.TOOL, below=below)
+    assert [fault.check for fault in faults] == ["tool_failure"]
+
+
+def test_a_run_that_fails_of_its_call_in_the_same_words_is_of_the_calls_issue() -> None:
+    below = "Error getting response: {'error': \"something odd\"}"
+    faults = of_agents("something odd", kind=SpanKind.LLM, below=below)
+    assert len({fault.fingerprint for fault in faults}) == 1
+
+
+def test_a_run_that_fails_because_the_model_refused_is_a_refusal() -> None:
+    (fault,) = of_agents("Model refused to produce output: I'm sorry, I cannot.", kind=SpanKind.LLM, below="")
+    assert (fault.check, fault.title) == ("refusal", "LLM call to gpt-4o-mini refuses to answer")
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["Tool not found: {'tool_name': 'book_hotel'}", "Tool book_hotel not found in agent travel-agent"],
+)
+def test_a_step_that_has_no_such_tool_is_told_by_its_name_where_no_calls_were_sent(message: str) -> None:
+    story = Story()
+    root = story.root()
+    call = story.llm(root.span_id)
+    step = story.add(SpanKind.CHAIN, "turn", parent=root.span_id, error=error_of("", message))
+    (fault,) = findings(story)
+    assert fault.title == "A tool is called that does not exist: book_hotel"
+    assert fault.span_ids == (call.span_id, step.span_id)
