@@ -29,21 +29,36 @@ def _unspaced(text: str) -> "re.Pattern[str]":
 _FRUSTRATED: Final = _any(
     r"""
     # English
-    (?:this|that|it|(?:this|that|your|the) answer|your (?:reply|response)) (?:is|was) (?:\w+ly |just |so |still |all )?(?:wrong|incorrect|useless|nonsense|rubbish|garbage|ridiculous|unhelpful|pointless|bullshit|crap|hopeless|unacceptable)
+    (?<!told me )(?<!said )(?<!says )(?:this|that|it|(?:this|that|your|the) answer|your (?:reply|response)) (?:is|was) (?:\w+ly |just |so |still |all )?(?:wrong|incorrect|useless|nonsense|rubbish|garbage|ridiculous|unhelpful|pointless|bullshit|crap|hopeless|unacceptable)
     (?:thats|its|youre|you are|you were) (?:\w+ly |just |so |still |all )?(?:wrong|incorrect|useless|nonsense|rubbish|garbage|ridiculous|unhelpful|pointless|bullshit|crap|hopeless|unacceptable)
-    (?:thats|that is|this is|that was|its) (?:still )?not (?:right|correct|true|helpful|an answer)
+    (?:thats|that is|this is|that was|its) (?:still )?not (?:right|correct|true|helpful|an answer)(?! (?:on|in|with|about|for|at) )
     (?:that|this|it) (?:isnt|wasnt) (?:right|correct|true|helpful|an answer)
     (?:thats|that is|this is|what) (?:just )?(?:a joke|a (?:complete |total )?waste of time)
     wast(?:e|ing) (?:of )?my time
     (?:not|isnt|wasnt) what i (?:asked|wanted|said|meant|was asking|need)
     (?:(?:this|that|it|your (?:answer|response)) (?:makes|made) no|(?:doesnt|does not|didnt) make any) sense
-    (?:this|that|it|which) (?:still )?(?:doesnt|does not|didnt|did not|isnt|is not|wasnt) (?:really |actually )?(?:help|helping|helpful|answer|answering)
+    (?:this|that|it|which) (?:still )?(?:doesnt|does not|didnt|did not|isnt|is not|wasnt) (?:really |actually )?(?:help|helping|helpful|answer|answering)(?! my (?!question|problem|issue|case))
+    (?:it|this|that) still (?:doesnt|does not|isnt|is not|didnt) work(?:ing)?
+    how (?:is|was) (?:that|this) (?:supposed to help|helpful|an answer)
+    (?:this|it) is (?:getting|becoming) (?:really |so |quite )?(?:ridiculous|annoying|frustrating|absurd|old)
+    disappointed (?:with|in|by) (?:you(?! \w)|your (?:answers?|help|responses?|replies)|this (?:bot|chat|assistant|conversation))
     your (?:solution|suggestion|answer|advice|instructions|fix|link|code|steps?) (?:still )?(?:doesnt|does not|didnt|did not|dont|isnt|is not|are|is) (?:not )?(?:work|working|help|helping|helpful|useless|wrong)
     (?:this|the|your) (?:ai |chat)?(?:bot|assistant) (?:is|was) (?:\w+ ){0,2}(?:terrible|useless|awful|bad|broken|worst|stupid)
     you suck
+    (?:this|the|your) (?:ai |chat)?(?:bot|ai|assistant|thing) (?:sucks|stinks)
+    (?:youre|you are|that was|this is|thats|that is) (?:of )?no (?:help|use)(?! for)
+    you (?:got|have|had) (?:it|that|this|everything|my \w+) (?:all |completely )?wrong
+    you (?:misunderstood|misread|misheard)
+    you (?:dont|do not) (?:seem|appear) to (?:be )?(?:understand\w*|listen\w*|help\w*|get|read\w*)
+    read what i (?:wrote|said|asked)
+    stop asking (?:me )?(?:for|the same|about|again)
+    why (?:cant|wont|dont|cannot) you (?:just |even |please )?(?:do|listen|answer|understand|help|read)
+    (?:forget it|never ?mind)[.!]? (?:youre|you are|this is|(?:ill|i will) (?:just )?(?:call|phone|ask|go|do it myself))
+    (?:as|like) i (?:already |just )?said(?: before| already| earlier)?
+    i (?:asked for|said) (?:\w+ ){1,4}not (?:an? |the |in |on |to |for |from )?\w+(?: \w+)?[!.]?$
     (?:im|i am) done with (?:this|you)
     why (?:do|are) you keep
-    i told you
+    i told you(?! (?:about|because|so that|earlier about))
     (?:you )?(?:still )?(?:didnt|did not|dont|do not|havent|have not|never|arent|are not|youre not) (?:really |even |actually )?answer(?:ed|ing)? (?:my|the) question
     (?:you|youre|you are) (?:still |clearly |really )?(?:dont|do not|didnt|did not|cant|cannot|never|arent|are not|not) (?:even |really )?(?:listen(?:ing)?|understand(?:ing)?|help(?:ing)?|mak(?:e|ing) (?:any )?sense|get(?:ting)? it|read(?:ing)?)
     (?:i|ive|i have) (?:have )?(?:just |already |literally )+(?:said|told you|asked|explained|answered|mentioned|given you|gave you)
@@ -53,7 +68,7 @@ _FRUSTRATED: Final = _any(
     (?:you )?(?:keep|keeps|stop) (?:repeating|asking (?:me )?the same|saying the same|giving me the same|telling me the same)
     (?:the )?same (?:answer|thing|response) (?:again|every time|over and over)
     are you (?:kidding|joking|serious|stupid|deaf|even (?:listening|reading))
-    (?:im|i am) (?:\w+ ){0,2}(?:frustrated|annoyed|fed up|sick of (?:this|you)|losing (?:my )?patience|tired of (?:this|you))(?! (?:right now |now )?(?:because|that|about|with|by|at) (?!you|this (?:bot|chat|conversation)))
+    (?:im|i am) (?:\w+ ){0,2}(?:frustrated|annoyed|fed up|(?:sick|tired) of (?:you|this(?! (?!bot|chat|conversation|nonsense|crap|loop|game)\w))|losing (?:my )?patience)(?! (?:right now |now )?(?:because|that|about|with|by|at) (?!you|this (?:bot|chat|conversation)))
     this is (?:\w+ )?(?:frustrating|annoying|infuriating|absurd)
     (?:stupid|dumb|useless|terrible|worst|idiotic) (?:ai|bot|chatbot|machine|assistant|robot|thing)
     what the (?:hell|fuck|heck)
@@ -142,7 +157,8 @@ _WANTS_HUMAN: Final = _any(
     r"""
     # English
     (?:transfer|connect|put|pass|hand) me (?:through |over )?(?:to|with) (?:an? |your |the |some )?(?:human |real |live |support |customer service )*(?:human|person|agent|manager|supervisor|representative|operator|support)
-    i (?:just )?(?:want|need|demand) (?:an? )?(?:real |live |actual )?(?:human|real person|live agent|human agent|representative|human being)
+    i (?:just )?(?:want|need|demand) (?:an? )?(?:real |live |actual )?(?:human|real person|live agent|human agent|representative|human being)(?! resource)
+    (?:talk|speak|chat) (?:directly )?(?:to|with) (?:someone|somebody) (?:else|real|human|who can)
     (?:let|get|give) me (?:talk to |speak to |speak with |talk with )?(?:an? |your |the |some )?(?:real |live |actual |human )*(?:human|person|manager|supervisor|agent|representative|human being)
     (?:talk|speak|chat) (?:directly )?(?:to|with) (?:an? |your |the )?(?:real |actual |live |human )*(?:human|person|manager|supervisor|human being|live agent|human agent|real agent)
     (?:mochte|will|wurde gern|kann ich) (?:\w+ )?mit (?:einem|einer|ihrem) (?:\w+ )?(?:menschen|mitarbeiter|mitarbeiterin|person|berater|vorgesetzten) (?:sprechen|reden)
@@ -170,10 +186,17 @@ _NO_ANSWER: Final = _any(
     (?:an?|some|technical|unexpected|internal) (?:\w+ )?(?:error|problem|issue) (?:has )?(?:occurred|happened)
     (?:something|things) went wrong
     (?:im|i am|we are|were) (?:currently |sorry but )?(?:unable|not able) to (?:answer|help|process|assist|respond|complete|access|retrieve)
+    (?:unable|not able) to provide (?:that|this|the|any|such) (?:information|details|data|answer)
+    i (?:encountered|ran into|experienced|am (?:experiencing|encountering|having)) (?:an? |some )?(?:\w+ )?(?:errors?|problems?|issues?|difficult\w+)
+    i (?:dont|do not) have the ability to
+    (?:our|the) (?:systems?|services?|servers?) (?:is|are|seems? to be) (?:currently |temporarily )?(?:down|offline|not responding|not available|unavailable)
+    i (?:didnt|did not) (?:quite )?(?:get|catch) that
+    (?:cant|cannot|could not|couldnt|unable to|not able to) (?:access|retrieve|look up|pull up) (?:your|that|this|the|any)
+    (?:seems to be|appears to be|is|was) an? (?:technical|internal|unexpected) (?:error|problem|issue|difficulty)
     i (?:cant|cannot|couldnt|could not) (?:answer|help|process|assist|respond|find (?:any|an answer|that|the answer))
-    i (?:dont|do not) (?:know|have (?:that|this|any|the|enough) (?:information|answer))
+    i (?:dont|do not) (?:know(?! (?:him|her|them|anyone|of any|your))|have (?:that|this|any|the|enough) (?:information|answer))
     (?:please )?try again (?:later|in a|soon)
-    there (?:was|has been|is) an? (?:\w+ )?(?:error|problem|issue) (?:\w+ing|with) (?:your|the|this|that)
+    there (?:was|has been|is) an? (?:\w+ )?(?:error|problem|issue) (?:\w+ing|with) (?:your|the|this|that)(?! (?:card|payment|order|booking|reservation|address|luggage|bag|item))
     i (?:was|am) (?:unable|not able) to (?:find|answer|help|process|retrieve|access|complete|assist)
     i (?:dont|do not) have access to (?:that|this|any|the|such)
     i have no (?:information|data|answer)
@@ -185,25 +208,28 @@ _NO_ANSWER: Final = _any(
     etwas ist schief
     (?:kann|konnte) (?:ich )?(?:\w+ ){0,5}nicht (?:\w+ )?(?:beantworten|helfen|finden|bearbeiten|antworten)
     (?:dazu|daruber) habe ich (?:leider )?keine
-    weiss ich (?:leider )?nicht
+    weiss ich (?:das |es |leider )*nicht
     ich weiss (?:es |das )?(?:leider )?nicht
     versuche?n? (?:sie )?es (?:bitte )?(?:spater|noch)
     # French
     une erreur (?:\w+ )?(?:est survenue|sest produite)
     je ne (?:peux|suis) pas (?:\w+ )?(?:repondre|aider|vous aider|traiter|en mesure)
     je ne sais pas
+    je nai pas (?:trouve|pu (?:trouver|acceder|obtenir)|reussi)
     je nai pas (?:cette|dinformation|acces|la reponse)
     (?:veuillez )?reessaye[rz] (?:plus tard|ulterieurement)
     # Spanish
     (?:ha ocurrido|se produjo|se ha producido|ocurrio|hubo) un (?:error|problema)
     no puedo (?:responder|ayudar|procesar|ayudarte|ayudarle)
     no (?:lo )?se la respuesta
+    no (?:he podido|pude|he logrado|logre) (?:encontrar|acceder|obtener|completar|procesar)
     no (?:tengo|dispongo de) (?:esa|la|ninguna) informacion
     (?:intentalo|intentelo) (?:de nuevo|mas tarde)
     # Italian
     si e verificato un (?:errore|problema)
     non (?:posso|riesco a|sono in grado di) (?:rispondere|aiutarti|aiutarla|elaborare)
     non lo so
+    non (?:ho trovato (?:nulla|niente|informazioni|questa)|sono riuscit[oa] a)
     non (?:ho|dispongo di) (?:questa|quella|questo|alcuna|nessuna) informazion\w
     riprova(?:re)? piu tardi
     # Portuguese
@@ -212,6 +238,7 @@ _NO_ANSWER: Final = _any(
     nao tenho (?:essa|esta|nenhuma) informacao
     nao sei (?:a resposta|responder)
     tente novamente
+    nao (?:encontrei (?:nada|informac\w+|essa|esta)|consegui (?:encontrar|acessar|obter|processar))
     # Dutch
     er is (?:een fout|iets fout gegaan|iets misgegaan|een probleem)
     ik heb (?:die|deze|geen) informatie(?: niet)?
@@ -230,9 +257,13 @@ _NO_ANSWER_UNSPACED: Final = _unspaced(
 _TAKES_BACK: Final = _any(
     r"""
     # English
-    (?:sorry|apologies|apologize|apologise) (?:again )?(?:for|about) (?:\w+ ){0,4}(?:confusion|mistake|mistakes|error|mix-?up|misinformation|misunderstanding|oversight|inaccuracy|incorrect (?:answer|information))(?! (?:has|have|had|in your|on your|with your))
+    (?:sorry|apologies|apologize|apologise) (?:again )?(?:for|about) (?:\w+ ){0,4}(?:confusion|mistake|mistakes|error|mix-?up|misinformation|misunderstanding|oversight|inaccuracy|incorrect (?:answer|information))(?! (?:has|have|had|(?:this|that|these|the|our|it) [^.!?]{0,40}(?:may|might|could) |(?:in|on|with|at) (?:your|the|our) (?!previous|earlier|last|answer|response|message|calculation|total)))
+    (?:apologies|sorry|apologize)[^.!?]{0,40} i (?:misunderstood|mixed up|confused|overlooked|misread|missed)
+    i (?:mixed up|misunderstood|misinterpreted) (?:your|the|that|which|this)
+    (?:upon|after|on) (?:re-?check\w*|further review|(?:a )?closer (?:look|inspection)|double-?checking|review(?:ing)? (?:it |this |that )?again)(?= )
     my (?:mistake|bad)
-    correction
+    correction:
+    (?:a|one|small|quick) correction (?:to|on|of) (?:my|what)
     let me correct (?:that|myself|my)
     i (?:need|have) to correct
     i (?:was (?:wrong|mistaken|incorrect)|made (?:a|an) (?:mistake|error)|misspoke|misread|miscalculated|stand corrected)
