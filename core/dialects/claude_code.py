@@ -8,6 +8,7 @@ of its telemetry is logs and metrics; traces are a beta, so names may change.
 Names: MLflow 3.17's translator, the documentation of "Traces (beta)" and exports seen in public repositories.
 """
 
+import re
 from typing import Any, Final
 
 from core.dialects.table import Dialect, Field, Reading
@@ -27,6 +28,8 @@ KINDS: Final = {
     "subagent.spawn": SpanKind.AGENT,
 }
 _LLM, _TOOL, _UNKNOWN = SpanKind.LLM, SpanKind.TOOL, SpanKind.UNKNOWN
+_RESULT: Final = "[TOOL RESULT: "
+_HEADED: Final = re.compile(r"\A\[TOOL (?:INPUT|RESULT): [^\]\n]*\]\n")
 _EVENT_OUTPUTS: Final = ("output", "content", "diff")
 
 
@@ -62,6 +65,12 @@ def given(value: Value) -> str | None:
     return text(value) or None
 
 
+def tool_input(value: Value) -> str | None:
+    """Return a tool's arguments; in detailed traces a line stands before them: `[TOOL INPUT: Read]`."""
+    found = text(value)
+    return _HEADED.sub("", found) if found else None
+
+
 def read(reading: Reading) -> None:
     """Add cached tokens to the input, and read a tool's result out of its event."""
     found = reading.found
@@ -71,6 +80,11 @@ def read(reading: Reading) -> None:
         _usage(reading)
     elif reading.kind is _TOOL:
         result = _result(reading)
+        context = found[Field.INPUT]
+        if isinstance(context, str) and context.startswith(_RESULT):
+            # in detailed traces, what the tool's result adds to the conversation
+            result = _HEADED.sub("", context) if result is None else result
+            found[Field.INPUT] = None
         if result is not None:
             found[Field.TOOL_RESULT] = result
         given_args = found[Field.TOOL_ARGUMENTS]
@@ -113,7 +127,7 @@ DIALECT = Dialect(
         (Field.MODEL, name, ("model",)),
         (Field.TOOL_NAME, name, ("tool_name",)),
         (Field.TOOL_CALL_ID, name, ("tool_use_id",)),
-        (Field.TOOL_ARGUMENTS, given, ("tool_input",)),
+        (Field.TOOL_ARGUMENTS, tool_input, ("tool_input",)),
         (Field.TOOL_ARGUMENTS, detail("command"), ("full_command",)),
         (Field.TOOL_ARGUMENTS, detail("file_path"), ("file_path",)),
         (Field.TOOL_ARGUMENTS, detail("skill"), ("skill_name",)),
@@ -126,6 +140,7 @@ DIALECT = Dialect(
         (Field.RAW_RESPONSE, count, ("output_tokens",)),
         (Field.CACHED_TOKENS, count, ("cache_read_tokens",)),
         (Field.CACHE_WRITE_TOKENS, count, ("cache_creation_tokens",)),
+        (Field.TOOL_DEFINITIONS, text, ("tools",)),
         (Field.FINISH, finish, ("stop_reason",)),
         (Field.FIRST_TOKEN_S, milliseconds, ("ttft_ms",)),
         (Field.ERROR_MESSAGE, text, ("error",)),

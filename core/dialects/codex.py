@@ -53,6 +53,9 @@ def read(reading: Reading) -> None:
         found[Field.INPUT_TOKENS] = found[Field.OUTPUT_TOKENS] = None
     for event in reading.events:
         _take(found, attributes_of(event.attributes))
+    if found[Field.ERROR_CODE] is not None and found[Field.FAILED]:
+        # the request is where the model's call says that it failed
+        reading.kind = SpanKind.LLM
     otel_genai.read(reading)
 
 
@@ -65,6 +68,7 @@ def _take(found: list[Any], said: Mapping[str, Value]) -> None:
         found[Field.ERROR_MESSAGE] = text(said.get("error.message"))
         found[Field.FAILED] = failure is not None or bool(said.get("error.message")) or None
         found[Field.ATTEMPT] = count(said.get("attempt"))
+        found[Field.MODEL] = found[Field.MODEL] or name(said.get("model"))
     elif event == "codex.tool_result":
         found[Field.FAILED] = True if str(said.get("success")).lower() == "false" else None
 

@@ -105,7 +105,7 @@ NOT_SENT: Final[Mapping[str, str]] = {
     "Genkit": "agent, call id, stream, cache written, cost, user, first token, retries, prompt version",
     "Google ADK": "stream, cache written, cost, user, first token, documents, retries, prompt version",
     "MS Agent Framework": "format asked, stream, cost, user, first token, documents, retries, prompt version",
-    "Claude Code": "tools offered, format asked, limits, stream, reasoning, documents, prompt version",
+    "Claude Code": "format asked, limits, stream, reasoning, documents, prompt version",
     "Codex CLI": (
         "agent, output, arguments, result, tools offered, format asked, limits, stream, cost, documents, prompt version"
     ),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from core.dialects.definitions import definitions
 from core.model.span import ContentState, ErrorClass, FinishReason, SpanKind, ToolCall, Usage
 from tests.unit.dialect_spans import read_span
 
@@ -27,6 +28,7 @@ REQUEST: dict[str, Any] = {
     "stop_reason": "tool_use",
     "response.model_output": "I'll look.",
     "new_context": "[USER] fix the test",
+    "tools": '[{"name":"Read","hash":"25e4"}]',
 }
 
 
@@ -63,6 +65,7 @@ def test_claude_code_span_types_have_kinds_with_and_without_prefix(prefix: str, 
         ({"tool_input": '{"command": "ls"}'}, '{"command": "ls"}'),
         ({"full_command": "ls -l"}, '{"command": "ls -l"}'),
         ({"file_path": "/a.py"}, '{"file_path": "/a.py"}'),
+        ({"tool_input": '[TOOL INPUT: Bash]\n{"command": "ls"}'}, '{"command": "ls"}'),
         ({"tool_input": "<REDACTED>"}, ""),
         ({}, ""),
     ],
@@ -72,6 +75,15 @@ def test_claude_code_tool_tells_what_the_user_let_it_tell(attributes: dict[str, 
     span = read_span(base | attributes, scope=CLAUDE, events=[("tool.output", {"output": "total 0"})])
     assert span.tool == ToolCall("Bash", "toolu_1", arguments)
     assert span.output.text == "total 0"
+
+
+def test_claude_code_in_detail_adds_a_tools_result_to_the_conversation_and_names_the_tools() -> None:
+    said = {"span.type": "tool", "tool_name": "Read", "tool_input": '[TOOL INPUT: Read]\n{"file_path": "/a"}'}
+    span = read_span(said | {"new_context": '[TOOL RESULT: Read]\n{"type":"text"}'}, scope=CLAUDE)
+    assert (span.input.text, span.output.text) == ('{"file_path": "/a"}', '{"type":"text"}')
+    tools = '[{"name":"Read","hash":"25e4"},{"name":"Bash","hash":"f171"}]'
+    span = read_span({"span.type": "llm_request", "tools": tools}, scope=CLAUDE)
+    assert list(definitions(span.details)) == ["Read", "Bash"]
 
 
 def test_claude_code_prompt_that_is_redacted_is_redacted() -> None:
@@ -202,13 +214,14 @@ def test_gemini_cli_names_no_prompt_by_its_session() -> None:
 
 
 def test_codex_failures_stand_in_events_that_name_themselves() -> None:
-    said = {"event.name": "codex.api_request", "attempt": "1"}
+    said = {"event.name": "codex.api_request", "attempt": "1", "model": "gpt-5"}
     refused = said | {"http.response.status_code": "429", "error.message": "http 429"}
     name = "endpoint_session.stream_encoded_json_with"
     event = "event otel/src/events/session_telemetry.rs:803"
     span = read_span({"http.method": "POST"}, name=name, scope="codex_exec", events=[(event, refused)])
     assert span.error is not None
     assert (span.error.error_class, span.error.status_code) == (ErrorClass.RATE_LIMIT, 429)
+    assert (span.kind, span.model) == (SpanKind.LLM, "gpt-5")
     # a try that failed before one that did not was survived
     fine = said | {"http.response.status_code": "200"}
     span = read_span({"http.method": "POST"}, name=name, scope="codex_exec", events=[(event, refused), (event, fine)])
