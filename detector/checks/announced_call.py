@@ -94,9 +94,7 @@ class AnnouncedCall:
             return UNKNOWN
         seen = {target_of(span) for span in trace.tool_spans}
         # names with ids in them may be as many as calls
-        if len(seen) <= _MAX_SOUGHT and not any(
-            "_" in span.output.text or any(name in span.output.text for name in seen) for span in telling
-        ):
+        if len(seen) <= _MAX_SOUGHT and not _may_name(telling, seen):
             return CLEAR
         broken: dict[str, list[tuple[Span, str]]] = {}
         for steps in steps_of(trace).values():
@@ -144,6 +142,17 @@ class AnnouncedCall:
             target=name,
             publish_at_once=False,
         )
+
+
+def _may_name(telling: Sequence[Span], seen: set[str]) -> bool:
+    for span in telling:
+        text = span.output.text
+        if "_" in text:
+            return True
+        for name in seen:
+            if name in text:
+                return True
+    return False
 
 
 def _is_offered(name: str, llm: Span) -> bool:

@@ -12,7 +12,7 @@ import functools
 import re
 from typing import Final
 
-from detector.checks.text.automaton import Automaton
+from detector.checks.text.automaton import Automaton, Expression
 
 # "Error: none", "error: 0.02": a field of a report, not a message
 _SAID: Final = r"(?!\s*(?:no(?:ne|thing)?|null|nil|false|n/?a|ok|(?![45]\d\d\b)[-+]?[\d.,]+(?:e[-+]?\d+)?\s*%?)\s*(?:$|\n|[,;]))\s*\S"
@@ -170,14 +170,20 @@ _MARKS: Final = (
     r"""^\s*\{\s*["'](?:result|output|response|content|text|observation|return_value|message|detail)["']\s*:""",
     r"""^\s*\[\s*\{[^{}]{0,80}["']text["']\s*:""",
 )
-_TEXT, _MARK, _IN_TEXT = 1, 2, 3
+# the place of walls among `_beginnings`
+_WALLS: Final = 3
 
 
 @functools.cache
-def _automaton() -> Automaton:
-    texts = (_approximate(each) for each in (_SURE, _SHORT, _BARE_START))
-    wall = (_IN_TEXT, f"(?x){_WALL}".replace("{{0,200}}", "*"))
-    return Automaton(*((_TEXT, each) for each in texts), wall, *((_MARK, each) for each in _MARKS))
+def _marks() -> Automaton:
+    return Automaton([Expression(each) for each in _MARKS])
+
+
+@functools.cache
+def _beginnings() -> Automaton:
+    """Return how texts of failure begin, and at the last place how walls do."""
+    texts = [*(_approximate(each) for each in (_SURE, _SHORT, _BARE_START)), f"(?x){_WALL}".replace("{{0,200}}", "*")]
+    return Automaton([Expression(each, is_approximate=True) for each in texts])
 
 
 def _approximate(expression: str) -> str:
@@ -187,19 +193,20 @@ def _approximate(expression: str) -> str:
 
 
 def prepare() -> None:
-    """Compile the automaton, so that the first trace does not have to wait for it."""
-    _automaton()
+    """Compile the automata, so that the first trace does not have to wait for them."""
+    _marks()
+    _beginnings()
 
 
 def may_tell_in_json(head: str) -> bool:
     """Return whether the beginning of a result in JSON may tell of a failure: none does of which this says no."""
-    return _MARK in _automaton().kinds_in(head)
+    return bool(_marks().sightings(head.encode("utf-8", "surrogatepass")))
 
 
 def may_tell(head: str) -> tuple[bool, bool]:
     """Return whether a text may begin with words of failure, and whether it may be a wall: as above."""
-    kinds = _automaton().kinds_in(head)
-    return _TEXT in kinds, _IN_TEXT in kinds
+    places = [place for place, _ in _beginnings().sightings(head.encode("utf-8", "surrogatepass"))]
+    return any(place < _WALLS for place in places), _WALLS in places
 
 
 # tools whose results are errors, or findings about something: what they return is their answer, whatever it says

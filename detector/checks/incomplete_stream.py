@@ -1,6 +1,7 @@
 """A streamed answer ended before its end: the stream broke, or its reader left."""
 
 import re
+from collections import deque
 from typing import Final
 
 from core.model.finding import Dimension, Finding, FindingKind, Severity
@@ -9,6 +10,7 @@ from core.model.trace import Trace
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.model_calls import is_wrapper
 from detector.checks.port import Answer, CheckConfig, Need, found
+from detector.checks.rarer_spans import rarer_spans
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _NO_REASON, _ERROR = FinishReason.UNKNOWN, FinishReason.ERROR
@@ -112,34 +114,35 @@ def _is_cut(trace: Trace, span: Span) -> bool:
 
 def _left(trace: Trace) -> list[Span]:
     """Return the agents at the top whose streamed call was never ended, so never sent (Vercel AI to version 6)."""
-    top = [*trace.roots]
-    for root in trace.roots:
-        top += trace.children.get(root.span_id, ())
+    roots = {root.span_id for root in trace.roots}
     return [
         span
-        for span in top
-        if span.kind is _AGENT and span.finish_reason is _ERROR and span.usage is None and span.error is None
+        for span in rarer_spans(trace).agents
+        if span.finish_reason is _ERROR
+        and span.usage is None
+        and span.error is None
+        and (not span.parent_span_id or span.parent_span_id in roots)
     ]
 
 
 def _unread(trace: Trace) -> list[Span]:
     """Return the spans of streams that opened, beside which none tells that they were read."""
-    if not trace.is_final or trace.is_fragment:
-        return []
-    unread: list[Span] = []
     opened = [span for span in trace.spans if span.kind is _HTTP and span.details.is_stream and span.error is None]
-    told: set[str] = set()
+    if not opened or not trace.is_final or trace.is_fragment:
+        return []
+    # both in the order of their starts: each takes the next note of its client
+    notes: dict[str, deque[Span]] = {}
+    for note in trace.llm_spans:
+        notes.setdefault(note.scope, deque()).append(note)
+    unread: list[Span] = []
     for span in opened:
-        notes = (
-            note
-            for note in trace.llm_spans
-            if note.scope == span.scope and note.start_ns >= span.start_ns and note.span_id not in told
-        )
-        note = next(notes, None)
-        if note is None:
-            unread.append(span)
+        mine = notes.get(span.scope, deque())
+        while mine and mine[0].start_ns < span.start_ns:
+            mine.popleft()
+        if mine:
+            mine.popleft()
         else:
-            told.add(note.span_id)
+            unread.append(span)
     return unread
 
 

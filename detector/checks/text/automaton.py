@@ -1,41 +1,57 @@
-"""Many expressions looked for in one pass over a text (Vectorscan): which kinds of them are in it."""
+"""Many expressions looked for in one pass over a text (Vectorscan): which of them are in it."""
 
 import threading
-from typing import Final
+from collections.abc import Sequence
 
 import hyperscan
+import msgspec
 
-_FLAGS: Final = hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_PREFILTER
+
+class Expression(msgspec.Struct, frozen=True):
+    """What to look for. Capital letters of ASCII do not matter unless it `is_cased`.
+
+    What of an expression that `is_approximate` Vectorscan cannot tell (look-around) it takes as given: it finds too
+    much, never too little.
+    """
+
+    text: str
+    is_cased: bool = False
+    is_approximate: bool = False
+
+    @property
+    def flags(self) -> int:
+        """Return Vectorscan's flags; each expression is told once a text: how often it is there is a finer question."""
+        cased = 0 if self.is_cased else hyperscan.HS_FLAG_CASELESS
+        approximate = hyperscan.HS_FLAG_PREFILTER if self.is_approximate else 0
+        return int(hyperscan.HS_FLAG_SINGLEMATCH | cased | approximate)
 
 
 class Automaton:
-    """Expressions with their kinds (any numbers), capital letters of ASCII alike.
+    """Expressions, known by their places. Compiled when it is made; safe to use in many threads."""
 
-    What of an expression Vectorscan cannot tell (look-around) it takes as given: it finds too much, never too little.
-    Compiled when it is made; safe to use in many threads.
-    """
-
-    def __init__(self, *expressions: tuple[int, str]) -> None:
-        self._kinds = [kind for kind, _ in expressions]
-        self._database = hyperscan.Database()
-        self._database.compile(
-            expressions=[expression.encode() for _, expression in expressions],
+    def __init__(self, expressions: Sequence[Expression]) -> None:
+        database = hyperscan.Database()
+        database.compile(
+            expressions=[each.text.encode() for each in expressions],
             ids=list(range(len(expressions))),
-            flags=[_FLAGS] * len(expressions),
+            flags=[each.flags for each in expressions],
         )
-        self._working = threading.local()
+        self._scan = database.scan
+        self._working = _Working(database)
 
-    def kinds_in(self, text: str) -> set[int]:
-        """Return the kinds of the expressions that a text holds; lone surrogates in it match nothing."""
-        # working memory, which no two threads may share
-        scratch = getattr(self._working, "scratch", None)
-        if scratch is None:
-            scratch = self._working.scratch = hyperscan.Scratch(self._database)
-        found: set[int] = set()
-        kinds = self._kinds
-
-        def note(number: int, _start: int, _end: int, _flags: int, _context: object) -> None:
-            found.add(kinds[number])
-
-        self._database.scan(text.encode("utf-8", "surrogatepass"), note, scratch=scratch)
+    def sightings(self, data: bytes) -> list[tuple[int, int]]:
+        """Return (place of the expression, the byte behind its first sighting) of each that a text in UTF-8 holds."""
+        found: list[tuple[int, int]] = []
+        self._scan(data, _note, context=found, scratch=self._working.scratch)
         return found
+
+
+class _Working(threading.local):
+    """Vectorscan's working memory, which no two threads may share."""
+
+    def __init__(self, database: hyperscan.Database) -> None:
+        self.scratch = hyperscan.Scratch(database)
+
+
+def _note(place: int, _start: int, end: int, _flags: int, found: object) -> None:
+    found.append((place, end))  # type: ignore[attr-defined]

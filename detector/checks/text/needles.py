@@ -11,14 +11,13 @@ not matter, except in shapes that say so.
 """
 
 import functools
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import hyperscan
 import msgspec
 
 from detector.checks.text import phrases
+from detector.checks.text.automaton import Automaton, Expression
 
 REFUSAL: Final = 1
 PERSONAL: Final = 2
@@ -88,42 +87,18 @@ NEEDLES: Final = (
 
 
 @functools.cache
-def _database() -> hyperscan.Database:
-    database = hyperscan.Database()
-    # each needle is told once a text: how often it is there is a question for finer means
-    flags = [hyperscan.HS_FLAG_SINGLEMATCH | (0 if n.is_cased else hyperscan.HS_FLAG_CASELESS) for n in NEEDLES]
-    database.compile(
-        expressions=[needle.expression.encode() for needle in NEEDLES], ids=list(range(len(NEEDLES))), flags=flags
-    )
-    return database
-
-
-class _Scratch(threading.local):
-    """Vectorscan's working memory, which no two threads may share."""
-
-    def __init__(self) -> None:
-        self.scratch = hyperscan.Scratch(_database())
-
-
-@functools.cache
-def _scratch() -> _Scratch:
-    return _Scratch()
+def _automaton() -> Automaton:
+    return Automaton([Expression(needle.expression, needle.is_cased) for needle in NEEDLES])
 
 
 def prepare() -> None:
     """Compile the needles, so that the first trace does not have to wait for it (a tenth of a second)."""
-    _scratch()
+    _automaton()
 
 
 def sightings(data: bytes) -> list[tuple[int, int]]:
     """Return (index into `NEEDLES`, the byte behind its first sighting) for each needle in a text, in UTF-8."""
-    found: list[tuple[int, int]] = []
-    _database().scan(data, _note, context=found, scratch=_scratch().scratch)
-    return found
-
-
-def _note(needle: int, _start: int, end: int, _flags: int, found: object) -> None:
-    found.append((needle, end))  # type: ignore[attr-defined]
+    return _automaton().sightings(data)
 
 
 def encoded(text: str) -> bytes:
