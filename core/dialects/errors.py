@@ -129,6 +129,7 @@ _HTTP: Final = {
     524: ErrorClass.TIMEOUT,
     529: ErrorClass.SERVER,
 }
+_CODE: Final = re.compile(r"[45]\d\d")
 _CODE_IN_TEXT: Final = re.compile(
     r"(?:error code|status[_ ]?code|http(?:/\d(?:\.\d)?)?(?: status)?(?: code)?|returned(?: error)?|status"
     r"|\"code\")\W{0,3}"
@@ -197,7 +198,9 @@ def _class_of(error_type: str, status_code: int, text: str) -> ErrorClass:
 
 def code_in(message: str) -> int:
     """Return the HTTP code that a message names ("Error code: 429", "status_code: 503", "404 Client Error"), else 0."""
-    found = _CODE_IN_TEXT.search(message[:_SEARCHED_CHARS])
+    text = message[:_SEARCHED_CHARS]
+    # to look for a number first takes a tenth of the time
+    found = _CODE_IN_TEXT.search(text) if _CODE.search(text) is not None else None
     return int(found[1] or found[2]) if found else 0
 
 

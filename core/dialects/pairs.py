@@ -26,9 +26,9 @@ _COUNT_MAX_BYTES: Final = 6
 # about 120 bytes each
 _COUNTS_MAX: Final = 16_384
 
-# what an attribute begins with, by keys that nobody knows: at most 2 MB
-_UNKNOWN_MAX: Final = 10_000
-_unknown: Final[set[bytes]] = set()
+# beginnings of attributes whose keys are not in the table, and whether they are flattened: at most 2 MB
+_OTHERS_MAX: Final = 10_000
+_others: Final[dict[bytes, bool]] = {}
 
 # by the bytes that an attribute begins with in the usual encoding: tag of the key, its length, the key
 _BY_BEGINNING: Final = {b"\x0a%c%b" % (len(key), key): meaning for key, meaning in MEANINGS.items() if len(key) < 0x80}
@@ -58,7 +58,8 @@ def read_pair(pair: bytes) -> Hit:
     beginning = pair[:at]
     usual = _meaning_of(beginning)
     if usual is None:
-        return SKIP if beginning in _unknown else _read_unusual(pair)
+        is_flat = _others.get(beginning)
+        return _read_unusual(pair) if is_flat is None else (FLAT, pair) if is_flat else SKIP
     number, bare, convert = usual
     value: Any
     if len(pair) - at <= _COUNT_MAX_BYTES and (value := _counts[pair[at:]]) is not None:
@@ -84,14 +85,13 @@ def _read_unusual(pair: bytes) -> Hit:
         key = key_of(pair)
         meaning = MEANINGS.get(key)
         if meaning is None:
-            if key.startswith(PREFIXES):
-                return FLAT, pair
+            is_flat = key.startswith(PREFIXES)
             beginning = b"\x0a%c%b" % (len(key), key) if len(key) <= MEMO_MAX_BYTES else b""
             if beginning and pair.startswith(beginning):
-                if len(_unknown) >= _UNKNOWN_MAX:
-                    _unknown.clear()
-                _unknown.add(beginning)
-            return SKIP
+                if len(_others) >= _OTHERS_MAX:
+                    _others.clear()
+                _others[beginning] = is_flat
+            return (FLAT, pair) if is_flat else SKIP
         number, bare, convert = meaning
         value = convert(value_of(pair))
     except ParseError:
@@ -117,4 +117,4 @@ def forget() -> None:
     """Forget all attributes that were read."""
     memo.clear()
     _counts.clear()
-    _unknown.clear()
+    _others.clear()
