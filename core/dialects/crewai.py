@@ -27,6 +27,8 @@ _KINDS: Final = {
     # within the tool's own call
     "execute mcp tool": SpanKind.CHAIN,
 }
+# what a crew without inputs was given
+_NO_INPUTS: Final = '"content": "null"'
 # a list of property names in quotes that are part of them: reprs where JSON belongs
 _REPR: Final = "\"'"
 
@@ -43,6 +45,9 @@ def read(reading: Reading) -> None:
         reading.kind = _KINDS.get(reading.name, SpanKind.CHAIN)
     if task is not None and found[Field.SESSION] == task:
         found[Field.SESSION] = None
+    given = found[Field.INPUT]
+    if reading.kind is SpanKind.CHAIN and isinstance(given, str) and _NO_INPUTS in given:
+        found[Field.INPUT] = None
     offered = found[Field.TOOL_DEFINITIONS]
     if isinstance(offered, str) and _REPR in offered:
         found[Field.TOOL_DEFINITIONS] = None

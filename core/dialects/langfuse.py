@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from core.dialects import answers
 from core.dialects.documents import read_retrieval
-from core.dialects.mlflow import only_finish, unquoted
+from core.dialects.mlflow import only_finish, unquoted, unquoted_name
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
 from core.dialects.values import amount, count, finish, kinds, name, provider, structure, text, tool_result
@@ -216,6 +216,9 @@ DIALECT = Dialect(
         (Field.USAGE, usage, (_O + "usage_details",)),
         (Field.COST, cost, (_O + "cost_details",)),
         (Field.SESSION, name, ("langfuse.session.id", "langfuse.trace.session_id")),
+        # a model that LangChain calls by itself keeps them in its metadata, in JSON quotes
+        (Field.SESSION, unquoted_name, (_O + "metadata.langfuse_session_id",)),
+        (Field.USER, unquoted_name, (_O + "metadata.langfuse_user_id",)),
         (Field.USER, name, ("langfuse.user.id", "langfuse.trace.user_id")),
         (Field.FAILED, failed, (_O + "level",)),
         (Field.ERROR_MESSAGE, text, (_O + "status_message",)),

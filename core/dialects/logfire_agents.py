@@ -62,6 +62,10 @@ def _error(reading: Reading) -> None:
 
 def _call(reading: Reading) -> None:
     found = reading.found
+    used = found[Field.USAGE]
+    if used is not None and not used.input_tokens and not used.output_tokens:
+        # a stream that was not asked for its tokens
+        found[Field.USAGE] = found[Field.INPUT_TOKENS] = found[Field.OUTPUT_TOKENS] = None
     response: Any = structure(found[Field.RAW_RESPONSE])
     answer = None
     if isinstance(response, dict):
@@ -72,7 +76,8 @@ def _call(reading: Reading) -> None:
         if isinstance(form, dict) and found[Field.OUTPUT_SCHEMA] is None:
             found[Field.OUTPUT_SCHEMA] = text(form.get("format"))
     elif found[Field.OUTPUT] not in (None, "null"):
-        answer = answers.from_messages(found[Field.OUTPUT])
+        # messages, or of a stream the response that the SDK put together
+        answer = answers.from_response(found[Field.OUTPUT])
     if answer is not None:
         reading.output, reading.finish = answer.content, answer.finish
 

@@ -30,6 +30,7 @@ _PRESENT, _TRUNCATED = ContentState.PRESENT, ContentState.TRUNCATED
 
 # where requests hold their messages, in the order in which they are looked for
 _LISTS: Final = ("messages", "contents", "input", "inputs", "prompt", "prompts", "kwargs", "request", "body")
+_CALLED: Final = frozenset({"args", "kwargs"})
 _SYSTEM: Final = ("system", "instructions", "system_instruction", "systemInstruction", "system_instructions")
 _PREFIXES: Final = (
     (b"llm.input_messages.", b"message."),
@@ -133,6 +134,9 @@ def _read(value: Any, role: str, depth: int) -> list[Message]:
         return []
     if _is_message(value):
         return list(_message(value, role))
+    if value.keys() == _CALLED:
+        # what Langfuse's decorator makes of a function's arguments
+        return _read(value["kwargs"], role, depth + 1) or _of_list(value["args"], role, depth + 1)
     found = []
     for key in _LISTS:
         inner = value.get(key)

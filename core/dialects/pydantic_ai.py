@@ -61,6 +61,10 @@ def read(reading: Reading) -> None:
     found = reading.found
     if reading.kind is _UNKNOWN:
         _kind(reading)
+    given = found[Field.INPUT]
+    if isinstance(given, str) and given[:2] == "[{" and '"content"' not in given and '"arguments"' not in given:
+        # without content, messages keep their roles
+        found[Field.INPUT] = None
     otel_genai.read(reading)
     events = structure(found[Field.RAW_EVENTS])
     if isinstance(events, list):

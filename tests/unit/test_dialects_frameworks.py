@@ -227,6 +227,12 @@ def test_a_trace_of_crewai_is_otel_genai_with_roles_for_names() -> None:
     assert crew("llm_call_completed", named).session_id == "s-1"
 
 
+def test_a_crew_without_inputs_was_asked_nothing() -> None:
+    nothing = '[{"role": "user", "parts": [{"type": "text", "content": "null"}]}]'
+    given = {"gen_ai.operation.name": "invoke_workflow", "gen_ai.input.messages": nothing}
+    assert crew("crew_kickoff_completed", given).input.state is ContentState.ABSENT
+
+
 def test_a_failure_that_crewai_notes_twice_is_one_issue() -> None:
     called = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "find"}
     raised = {"exception.type": "ValueError", "exception.message": "no such city"}

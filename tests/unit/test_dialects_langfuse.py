@@ -220,3 +220,9 @@ def test_the_wrapper_of_openais_client_in_javascript_keeps_the_responses_api_in_
 def test_a_generation_of_a_model_that_embeds_is_an_embedding() -> None:
     said = {OBSERVED + "model.name": "text-embedding-3-small", OBSERVED + "input": "hello", OBSERVED + "output": ""}
     assert observed("generation", said).kind is SpanKind.EMBEDDING
+
+
+def test_a_model_called_by_itself_keeps_its_session_in_its_metadata() -> None:
+    metadata = {OBSERVED + "metadata.langfuse_session_id": '"s-2"', OBSERVED + "metadata.langfuse_user_id": '"u-2"'}
+    span = read_span({OBSERVED + "type": "generation"} | metadata, scope="langfuse-sdk")
+    assert (span.session_id, span.user_id) == ("s-2", "u-2")

@@ -63,6 +63,15 @@ def test_a_chat_completion_is_read() -> None:
     assert (span.model, span.usage, span.details.max_tokens) == ("gpt-4o-mini", Usage(57, 17, 12), 300)
 
 
+def test_of_a_streamed_completion_the_sdk_keeps_a_response() -> None:
+    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "18 °C"}]}
+    response = {"object": "response", "output": [said], "incomplete_details": None}
+    none = {"input_tokens": 0, "output_tokens": 0}
+    attributes = {"output": json.dumps([response]), "usage": json.dumps(none), "gen_ai.usage.input_tokens": 0}
+    span = read("Chat completion with {gen_ai.request.model!r}", attributes)
+    assert (span.output.text, span.usage) == ("18 °C", None)
+
+
 def test_a_response_is_read_whole() -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     response = {

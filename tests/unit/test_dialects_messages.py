@@ -235,6 +235,21 @@ def test_tools_without_a_schema_are_named_and_nothing_more() -> None:
     assert definitions(Details()) == {}
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ({"args": ["Weather?"], "kwargs": {}}, (Message("user", "Weather?"),)),
+        ({"args": [[{"role": "user", "content": "Weather?"}]], "kwargs": {}}, (Message("user", "Weather?"),)),
+        (
+            {"args": [], "kwargs": {"messages": [{"role": "user", "content": "Weather?"}]}},
+            (Message("user", "Weather?"),),
+        ),
+    ],
+)
+def test_a_functions_arguments_may_be_a_conversation(sent: Any, read: tuple[Message, ...]) -> None:
+    assert messages_of(Content(ContentState.PRESENT, json.dumps(sent))) == read
+
+
 PYDANTIC = [
     {
         "kind": "request",

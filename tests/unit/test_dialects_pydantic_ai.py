@@ -151,6 +151,12 @@ USED = {
 }
 
 
+def test_roles_without_content_are_no_content() -> None:
+    messages = [{"role": "user", "parts": [{"type": "text"}]}]
+    assert read_span(CHAT | {"gen_ai.input.messages": json.dumps(messages)}, scope=SCOPE).input.text == ""
+    assert read_span({"pydantic_ai.all_messages": json.dumps(messages)}).input.state is ContentState.ABSENT
+
+
 def test_logfire_keeps_the_details_of_tokens_in_what_the_provider_said() -> None:
     attributes = LOGFIRE | {
         "gen_ai.operation.name": "chat",
