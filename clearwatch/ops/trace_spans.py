@@ -13,7 +13,7 @@ import msgspec
 
 from clearwatch.ops.trace_shapes import TraceShape, trace_shape
 from core import dialects, topics
-from core.errors import ClearwatchError, LogUnavailableError
+from core.errors import LogUnavailableError
 from core.log.port import StoredRecord
 from core.model.trace import Trace, TraceChunk, TraceRecord, TraceVersion
 from core.otlp.wire import read_spans
@@ -78,7 +78,7 @@ def trace_of(version: TraceVersion, chunks: Sequence[bytes], prices: PriceTable 
     for item in slices:
         try:
             spans.append(dialects.decode(item))
-        except (ClearwatchError, ValueError):
+        except Exception:  # noqa: BLE001 - whatever a dialect stumbles over costs one span, as when it was assembled
             _log.debug("a span of trace %s cannot be decoded", version.trace_id, exc_info=True)
     trace = Trace(
         trace_id=version.trace_id,

@@ -97,10 +97,15 @@ def _invoker(reading: Reading) -> None:
     found = reading.found
     said = structure(found[Field.OUTPUT])
     messages = said.get("tool_messages") if isinstance(said, dict) else None
+    contents = [
+        message.get("content", message.get("_content"))
+        for message in (messages if isinstance(messages, list) else ())
+        if isinstance(message, dict)
+    ]
     results = [
         part["tool_call_result"]
-        for message in (messages if isinstance(messages, list) else ())
-        for part in (message.get("content", message.get("_content")) if isinstance(message, dict) else None) or ()
+        for content in contents
+        for part in (content if isinstance(content, list) else ())
         if isinstance(part, dict) and isinstance(part.get("tool_call_result"), dict)
     ]
     if len(results) != 1:

@@ -64,7 +64,9 @@ def _fits_plainly(value: object, schema: object) -> bool:
         if type(kind) is not str or _EXACT.get(kind) is not type(each):
             return False
     required = schema.get("required")
-    return required is None or (type(required) is list and all(name in value for name in required))
+    return required is None or (
+        type(required) is list and all(type(name) is not str or name in value for name in required)
+    )
 
 
 def _violation(value: object, schema: object, walk: _Walk, path: str, depth: int) -> Violation | None:

@@ -6,11 +6,12 @@ import msgspec
 import pytest
 
 from core import topics
+from core.dialects import decode
 from core.log.port import Record, StoredRecord, Work
 from core.model.measurement import Measurement, MeasurementBatch
 from core.model.span import Span, SpanKind, ToolCall, Usage
 from core.model.trace import Trace, TraceChunk, TraceRecord, TraceVersion
-from core.otlp.wire import read_spans
+from core.otlp.wire import SpanSlice, read_spans
 from core.stage import RecallNeeded
 from core.telemetry import Telemetry
 from detector.assemble.config import AssembleConfig
@@ -83,6 +84,22 @@ def test_trace_that_cannot_be_published_stops_no_other() -> None:
     assert work.next_offsets == {topics.SPANS: 1}
     assert processor.open_count == 0
     assert [letter.reason for letter in letters(work.produce)] == ["trace_not_published"]
+
+
+@pytest.mark.parametrize("fault", [TypeError, KeyError, RecursionError, ValueError])
+def test_a_span_that_a_dialect_stumbles_over_costs_itself_and_not_its_trace(fault: type[Exception]) -> None:
+    def stumbling(piece: SpanSlice) -> Span:
+        if piece.span_id.endswith(bytes([22])):
+            raise fault("odd")
+        return decode(piece)
+
+    processor = AssembleStage(Rules(), AssembleConfig(), Telemetry(), decode=stumbling).processor(0, PARTITIONS)
+    processor.restore([])
+    processor.process([stored(0, 0, three_traces())])
+    work = processor.tick(START_S + 10)
+    assert sorted(found.trace_id[-1] for found in versions(work)) == ["1", "2", "3"]
+    (letter,) = letters(work.produce)
+    assert (letter.reason, letter.error_type) == ("span_not_decodable", fault.__name__)
 
 
 @pytest.mark.usefixtures("quiet")

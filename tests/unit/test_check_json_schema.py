@@ -108,3 +108,8 @@ def test_forms_that_refer_to_each_other_end_soon_and_fit() -> None:
     started_s = time.process_time()
     violation({"a": 1}, forms)
     assert time.process_time() - started_s < 1
+
+
+def test_required_names_that_are_no_text_are_left_out() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": [["city"], {"a": 1}, None]}
+    assert violation({"city": "Lisbon"}, schema) is None

@@ -118,3 +118,10 @@ def test_the_component_that_runs_tools_is_the_one_call_that_it_made() -> None:
     assert one.error is not None
     assert one.error.message == "no such city"
     assert component("ToolInvoker", output={"tool_messages": [message, message]}).kind is SpanKind.CHAIN
+
+
+@pytest.mark.parametrize("content", [5, {"a": 1}, [5], [{"tool_call_result": 5}]])
+def test_results_of_tools_of_any_shape_are_read(content: Any) -> None:
+    said = json.dumps({"tool_messages": [{"content": content}]})
+    sent = {"haystack.component.type": "ToolInvoker", "haystack.component.output": said}
+    assert read_span(sent, name="haystack.component.run").kind is SpanKind.CHAIN
