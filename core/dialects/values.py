@@ -109,6 +109,7 @@ _WORDS: Final[Mapping[FinishReason, tuple[str, ...]]] = {
     ),
     # said, and no reason: Vercel AI of a stream that broke, while its messages say "stop"
     FinishReason.UNKNOWN: ("other", "unknown", "finish_reason_unspecified"),
+    FinishReason.STEP_LIMIT: ("max_steps", "max_turns", "max_iterations", "error_max_turns", "step_limit"),
     FinishReason.MALFORMED_CALL: ("malformed_function_call", "malformed_tool_use"),
 }  # fmt: skip
 _FINISH: Final[Mapping[str, FinishReason]] = {word: reason for reason, words in _WORDS.items() for word in words}

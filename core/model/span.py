@@ -70,6 +70,8 @@ class FinishReason(enum.StrEnum):
     ERROR = "error"
     MALFORMED_CALL = "malformed_call"
     """It wrote a tool call that its own provider could not read (Gemini)."""
+    STEP_LIMIT = "step_limit"
+    """Not a model but an agent stopped, after as many steps as it was allowed."""
     UNKNOWN = ""
 
 

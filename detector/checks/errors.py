@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
+from core.dialects.errors import classify, code_in
 from core.model.finding import Severity
 from core.model.span import ContentState, ErrorClass, FinishReason, Span, SpanError, SpanKind
 from core.model.trace import Trace
@@ -146,6 +147,19 @@ def was_refused(span: Span) -> bool:
     if error is None or error.error_class is not _OTHER or span.kind is SpanKind.TOOL:
         return False
     return _REFUSED.search(error.error_type) is not None or _REFUSED.search(error.message[:_MAX_READ]) is not None
+
+
+def told_failure(span: Span) -> SpanError | None:
+    """Return the failure of a call that an agent gives for its answer, where no span failed; None where it does not.
+
+    Agno catches what its model throws: its span by OpenTelemetry has the text for an answer, and the reason "error".
+    """
+    if span.kind is not SpanKind.AGENT or span.error is not None or span.finish_reason is not FinishReason.ERROR:
+        return None
+    text = span.output.text[:_MAX_READ] if span.output.state is ContentState.PRESENT else ""
+    code = code_in(text)
+    found = classify(error_type="", status_code=code, message=text)
+    return None if found is _OTHER else SpanError(error_class=found, message=text, status_code=code)
 
 
 def tool_around(trace: Trace, span: Span) -> Span | None:

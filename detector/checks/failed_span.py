@@ -1,7 +1,7 @@
 """A call failed: the deepest failed span, with the provider's error class."""
 
-from core.model.finding import Dimension, FindingKind
-from core.model.span import SpanKind
+from core.model.finding import Dimension, Finding, FindingKind, Severity
+from core.model.span import Span, SpanError, SpanKind
 from core.model.trace import Trace
 from detector.checks.cut_answers import is_cut_answer
 from detector.checks.errors import (
@@ -16,6 +16,7 @@ from detector.checks.errors import (
     repeats_tool,
     severity_of,
     source_of,
+    told_failure,
     tool_around,
     was_filtered,
     was_refused,
@@ -23,6 +24,7 @@ from detector.checks.errors import (
 from detector.checks.finding import finding, label_of, quoted, target_of
 from detector.checks.incomplete_stream import was_left
 from detector.checks.port import Answer, CheckConfig, Need, found
+from detector.checks.rarer_spans import rarer_spans
 
 
 class FailedSpanConfig(CheckConfig):
@@ -38,6 +40,8 @@ class FailedSpan:
       nor was it stopped by a content filter (`content_filter` does) or the model's refusal (`refusal`);
     - it did not fail because an answer was cut (`output_cut` reports that) or not what was asked for (`output_schema`);
     - it is no stream whose reader left (`incomplete_stream`).
+
+    Found also where no span failed, and an agent's answer is a provider's error, by its words and its finish reason.
 
     A span that repeats the error of a model call beside it counts for that call's issue (`errors.source_of`).
 
@@ -89,4 +93,25 @@ class FailedSpan:
                     message=message,
                 )
             )
+        if not trace.failed_spans:
+            faults += [
+                self._told(trace, span, error)
+                for span in rarer_spans(trace).agents
+                if (error := told_failure(span)) is not None
+            ]
         return found(faults)
+
+    def _told(self, trace: Trace, span: Span, error: SpanError) -> Finding:
+        error_type, message = identity_of(error, of_model=True)
+        return finding(
+            trace,
+            self,
+            culprit=span,
+            kind=FindingKind.FAULT,
+            severity=Severity.HIGH if not span.parent_span_id else Severity.MEDIUM,
+            title=f"{label_of(span)} {failure_words(span, error)}",
+            rationale=f"The failure was given for an answer: {quoted(message_of(error))}.",
+            target=target_of(span),
+            error_type=error_type,
+            message=message,
+        )

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from core.model.finding import Dimension, FindingKind, Severity
-from core.model.span import ContentState, ErrorClass, Span, SpanKind
+from core.model.span import ContentState, ErrorClass, FinishReason, Span, SpanKind
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
@@ -13,6 +13,7 @@ from detector.checks.rarer_spans import rarer_spans
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
 _STEP_LIMIT: Final = ErrorClass.STEP_LIMIT
+_STEPS: Final = FinishReason.STEP_LIMIT
 _AGENT: Final = SpanKind.AGENT
 # the sentences of LangGraph, LangChain and CrewAI, smolagents, AutoGen, LlamaIndex, Semantic Kernel: at the start of a
 # text, or of a message in it
@@ -39,7 +40,8 @@ class StepLimit:
     """Found where all of these hold:
 
     - the output of an agent, a root, or the last LLM call was sent, and is, or holds as a message, the sentence by
-      which a framework says that its limit of steps ended the run ("Agent stopped due to max iterations.");
+      which a framework says that its limit of steps ended the run ("Agent stopped due to max iterations."); or its
+      finish reason says so (smolagents by OpenTelemetry: "max_steps");
     - no span of the trace failed for a step limit: `failed_span` reports those (`GraphRecursionError`,
       `MaxTurnsExceeded`, `UsageLimitExceeded`).
 
@@ -65,7 +67,10 @@ class StepLimit:
         said: list[tuple[Span, str]] = []
         for span in ends:
             output = span.output
-            if output.state is _PRESENT:
+            if span.finish_reason is _STEPS:
+                is_sent = True
+                said.append((span, "its finish reason, the limit of steps"))
+            elif output.state is _PRESENT:
                 is_sent, text = True, output.text
                 if len(text) > _SENTENCE_CHARACTERS and text[0] not in "[{":
                     continue

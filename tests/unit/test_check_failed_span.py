@@ -1,5 +1,7 @@
 """failed_span: the deepest failure once, with the provider's error class."""
 
+from typing import Any
+
 import pytest
 
 from core.model.finding import Dimension, Finding, FindingKind, Severity
@@ -216,3 +218,32 @@ def test_a_call_that_ended_well_with_the_words_of_a_failure_before_it_did_not_fa
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
     story.llm(root.span_id, error=echo)
     assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND
+
+
+@pytest.mark.parametrize(
+    ("said", "title"),
+    [
+        ("Rate limit reached for gpt-4o-mini on requests per min (RPM)", "Agent travel-agent hits a rate limit"),
+        ("Unterminated string starting at: line 1 column 13 (char 12)", "Agent travel-agent cannot be parsed"),
+    ],
+)
+def test_an_agent_that_answers_with_its_providers_error_has_failed(said: str, title: str) -> None:
+    """Agno by OpenTelemetry: no span fails, the text is the answer and the finish reason says "error"."""
+    story = Story()
+    story.root(output=present(said), finish_reason=FinishReason.ERROR)
+    (finding,) = CHECK.inspect(story.trace()).findings
+    assert (finding.title, finding.severity) == (title, Severity.HIGH)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"output": present("Rate limits are set by hour."), "finish_reason": FinishReason.STOP},
+        {"output": present("Your flight leaves at"), "finish_reason": FinishReason.ERROR},
+        {"finish_reason": FinishReason.ERROR},
+    ],
+)
+def test_an_answer_that_is_no_error_is_none(facts: dict[str, Any]) -> None:
+    story = Story()
+    story.root(**facts)
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR

@@ -5,9 +5,11 @@ import json
 import pytest
 
 from core.model.span import Content, ErrorClass, SpanKind
+from core.model.trace import Trace
 from detector.checks.port import Outcome
 from detector.checks.step_limit import StepLimit, StepLimitConfig
 from tests.unit.checks_kit import Story, failed, present
+from tests.unit.dialect_spans import read_span
 
 CHECK = StepLimit(StepLimitConfig())
 
@@ -74,3 +76,13 @@ def test_output_that_was_not_sent_is_unknown() -> None:
     story.root(output=Content())
     assert CHECK.inspect(story.trace()).outcome is Outcome.UNKNOWN
     assert CHECK.inspect(Story().trace()).outcome is Outcome.CLEAR
+
+
+@pytest.mark.parametrize("reason", ["max_steps", "error_max_turns"])
+def test_a_finish_reason_that_names_the_limit_is_found(reason: str) -> None:
+    """smolagents by OpenTelemetry: the answer is the model's last word, and the reason says why it is the last."""
+    attributes = {"gen_ai.operation.name": "invoke_agent", "gen_ai.response.finish_reasons": [reason]}
+    span = read_span(attributes)
+    trace = Trace(trace_id=span.trace_id, spans=[span])
+    (finding,) = StepLimit(StepLimitConfig()).inspect(trace).findings
+    assert "limit of steps" in finding.title
