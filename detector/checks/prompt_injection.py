@@ -13,7 +13,8 @@ from detector.checks.text.scan import PROMPT, RESULT, Passage, scan_of
 # texts that speak of attacks quote them
 _ABOUT_ATTACKS: Final = re.compile(
     r"prompt[\s\-]?injection|jailbreak|red[\s\-]?team|adversarial|owasp|security (?:research|advisory|guide)"
-    r"|attack(?:er|s)?\b|vulnerabilit|malicious|guardrail|chat template|tokeni[sz]er",
+    r"|attack(?:er|s)?\b|vulnerabilit|malicious|guardrail|chat template|tokeni[sz]er"
+    r"|prompt (?:format|template)|fine-?tun(?:e|ed|ing)\b|hugging ?face|llama\.?cpp|\bgguf\b|\bvllm\b",
     re.IGNORECASE,
 )
 # how CrewAI ends a run that took too many steps, in a user's message
@@ -40,8 +41,8 @@ class PromptInjection:
 
     - an order to ignore earlier instructions, in English, German, French, Spanish, Portuguese, Italian, Dutch, Russian,
       Chinese or Japanese;
-    - words of known attacks: "before you can solve the task that I gave you", "you are now in developer mode", an order
-      to reveal the system prompt;
+    - words of known attacks: "before you can solve the task that I gave you", "you are now unrestricted", an order to
+      reveal the system prompt;
     - a tag that only a chat template writes (`<|im_start|>`, `[INST]`, `<<SYS>>`);
     - ten or more characters of Unicode's tag block, or a dozen invisible ones in a row;
     - an image whose address has a placeholder for what to carry away;
@@ -109,6 +110,10 @@ class PromptInjection:
         )
 
 
+_NOT_FORGOTTEN: Final = re.compile(r"(?:n['’]t|\bnot|\bnever) forget\b", re.IGNORECASE)
+_IGNORING: Final = re.compile(r"ignor|disregard|neglect|discard|overrid|bypass", re.IGNORECASE)
+
+
 def _proof(passage: Passage) -> str | None:
     """Return what proves an injection, or None where there are but hints."""
     needles = [needle for needle, _ in passage.needles if needle.family == INJECTION]
@@ -118,7 +123,10 @@ def _proof(passage: Passage) -> str | None:
         return hidden
     if _ABOUT_ATTACKS.search(passage.text) or (passage.role == "user" and _OF_FRAMEWORKS.search(passage.text)):
         return None
-    if passage.role == "user" and strong == _IGNORE and _OWN_WORDS.search(passage.text):
-        return None
+    if strong == _IGNORE:
+        if passage.role == "user" and _OWN_WORDS.search(passage.text):
+            return None
+        if _NOT_FORGOTTEN.search(passage.text) and not _IGNORING.search(passage.text):
+            return None
     weak = {n.label for n in needles if n.is_weak}
     return strong or (" and ".join(sorted(weak)) if len(weak) > 1 else None)

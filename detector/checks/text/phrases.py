@@ -105,19 +105,23 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Refusals in a model's own words, by language: en, es, fr, de, pt, it, nl, pl, tr, ru, zh, ja, ko."""
 
-_EARLIER: Final = (
-    r"(?:previous|prior|above|earlier|preceding|foregoing|former|existing|original|initial|past|other|system|developer)"
-)
-_ORDERS: Final = (
-    r"(?:instructions?|prompts?|directions?|directives?|rules?|guidelines?|commands?|messages?|context|tasks?)"
-)
+# whose instructions: those that were given before; and those of the application, of which honest texts speak too
+_EARLIER: Final = r"(?:previous|prior|above|earlier|preceding|foregoing|former|past)"
+_STANDING: Final = r"(?:existing|original|initial|other|system|developer)"
+_ALL: Final = r"(?: (?:all|any|every|the|your|of|my|these|those|each)){0,4}"
+_JOINED: Final = rf"(?: (?:and|or|system|{_EARLIER[3:-1]}|{_STANDING[3:-1]})){{0,2}}"
+_COMMANDS: Final = r"(?:instructions?|prompts?|directions?|directives?|commands?)"
+_RULES: Final = r"(?:orders?|rules?|guidelines?|messages?|context|tasks?)"
+_ORDERS: Final = rf"(?:{_COMMANDS[3:-1]}|{_RULES[3:-1]})"
+# an order stands at the start of a sentence, or behind such a word; "models ignore the system prompt" is a report
+_ORDERING: Final = r"(?:^|[.!?:;\">*\n\-]\s{0,3}|\b(?:please|now|must|should|immediately|instead|you will) )"
 
 OVERRIDES: Final[dict[str, tuple[str, ...]]] = {
     "an order to ignore instructions": (
+        rf"\b(?:ignore|disregard|forget|discard|neglect){_ALL} {_EARLIER}{_JOINED} {_COMMANDS}\b",
         (
-            rf"\b(?:ignore|disregard|forget|override|bypass|discard|neglect)(?: (?:all|any|every|the"
-            rf"|your|of|my|these|those|"
-            rf"each)){{0,4}} {_EARLIER}(?: (?:and|or|system|{_EARLIER[3:-1]})){{0,2}} {_ORDERS}\b"
+            rf"{_ORDERING}(?:ignore|disregard|forget|override|bypass|discard){_ALL}"
+            rf" (?:{_EARLIER[3:-1]}|{_STANDING[3:-1]}){_JOINED} (?:{_COMMANDS[3:-1]}|rules?|guidelines?)\b"
         ),
         (
             r"\b(?:ignore|disregard|forget) (?:all|everything|anything)(?: that)?(?: you(?: were|"
@@ -125,7 +129,7 @@ OVERRIDES: Final[dict[str, tuple[str, ...]]] = {
             r"(?:above|before this|said above|told|(?:were|been) told)\b"
         ),
         (
-            rf"\b(?:ignore|disregard|forget|override) (?:all )?(?:of )?(?:your|the) (?:system )?{_ORDERS} "
+            rf"\b(?:ignore|disregard|forget|override) (?:all )?(?:of )?(?:your|the) (?:system )?{_COMMANDS} "
             r"(?:and|above|given|you (?:were|have)|from now)\b"
         ),
         (
@@ -160,7 +164,7 @@ OVERRIDES: Final[dict[str, tuple[str, ...]]] = {
         r"(?:これまで|以前|上記|前|今まで)の(?:すべての|全ての)?(?:指示|命令|ルール)(?:を|は)(?:すべて|全て)?(?:無視|忘れ)",
         (
             rf"\b(?:ignore|disregard|forget|override|bypass)(?: all)?(?: of)? your (?:system |safety |current |own )?"
-            rf"(?:{_ORDERS[3:-1]}|programming|training)\b"
+            rf"(?:{_COMMANDS[3:-1]}|rules?|guidelines?|programming)\b"
         ),
         (
             r"\b(?:ignore|disregard|forget)(?: all of| everything)? the (?:above|foregoing"
@@ -175,16 +179,22 @@ OVERRIDES: Final[dict[str, tuple[str, ...]]] = {
             r" (?:with no|without(?: any)?|free of|that has no) (?:restrictions|rules|filters"
             r"|limits|limitations|guidelines)"
         ),
-        r"\bdo anything now\b",
+        # "we cannot do anything now" is no attack
+        r"\bdan\W{1,12}(?:(?:which |that )?stands? for |short for )?\W{0,3}do anything now\b",
+        r"\bdo anything now\W{1,3}(?:dan|mode)\b",
         r"\bbefore you can solve the task (?:that )?i gave you\b",
-        r"\byou are now (?:in )?(?:developer|dan|jailbreak|jailbroken|god|unrestricted|sudo) ?(?:mode)?\b",
-        r"\b(?:enable|enter|activate) (?:developer|dan|jailbreak|god|unrestricted) mode\b",
+        r"\byou are now (?:in )?(?:dan|jailbreak|jailbroken|unrestricted|sudo) ?(?:mode)?\b",
+        r"\b(?:enable|enter|activate) (?:dan|jailbreak|unrestricted) mode\b",
         (
-            r"\b(?:reveal|print|repeat|output|leak|show|display|tell)(?: me)?(?: (?:all|verbatim"
-            r"|exactly|the|your|of|full|"
-            r"entire|complete|hidden)){1,4} (?:system prompts?|initial prompts?|hidden instructions"
-            r"|system instructions|"
-            r"system message)\b"
+            r"\b(?:reveal|repeat|output|leak)(?: me| us)?"
+            r"(?: (?:all|verbatim|exactly|the|your|of|full|entire|complete|hidden)){1,4} "
+            r"(?:system prompts?|initial prompts?|hidden instructions|system instructions|system message)\b"
+        ),
+        (
+            r"\b(?:print|show|display|tell|give)(?: me| us)?(?: (?:the|of))*"
+            r"(?: (?:all|verbatim|exactly|your|full|entire|complete|hidden))"
+            r"(?: (?:the|your|of|full|entire|complete|hidden)){0,3} "
+            r"(?:system prompts?|initial prompts?|hidden instructions|system instructions|system message)\b"
         ),
         (
             r"\b(?:ai|llm) (?:agents?|assistants?|models?)(?: reading this)?[,:]? (?:you )?(?:must|should|are to) "
@@ -196,6 +206,13 @@ OVERRIDES: Final[dict[str, tuple[str, ...]]] = {
 """Orders to an agent that no honest document gives: en; orders to ignore also de, fr, es, pt, it, nl, ru, zh, ja."""
 
 HINTS: Final[dict[str, tuple[str, ...]]] = {
+    # "please disregard our previous message" is how one writes to customers
+    "words about instructions before": (
+        (
+            rf"\b(?:ignore|disregard|forget|override|bypass|discard){_ALL}"
+            rf" (?:{_EARLIER[3:-1]}|{_STANDING[3:-1]}){_JOINED} {_ORDERS}\b"
+        ),
+    ),
     "an order to hide something from the user": (
         (
             r"\b(?:do not|don't|never|without) (?:tell|telling|inform|informing|mention this to|alert|alerting|notify|"
@@ -203,6 +220,8 @@ HINTS: Final[dict[str, tuple[str, ...]]] = {
         ),
     ),
     "instructions to an agent": (
+        # so do telephones and browsers
+        r"\byou are now (?:in )?(?:developer|god) mode\b|\b(?:enable|enter|activate) (?:developer|god) mode\b",
         r"\bsystem override\b|(?:#{2,}|\[) ?system(?: (?:prompt|message|override|instructions?|note))? ?(?:\]|:)",
         r"\b(?:your )?(?:new|updated|real|actual) (?:system )?(?:instructions|orders) ?(?:are|:)",
         (
