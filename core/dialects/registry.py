@@ -31,6 +31,7 @@ from core.dialects import (
     strands,
     traceloop,
     vercel,
+    voltagent,
 )
 from core.dialects.table import Dialect
 
@@ -43,6 +44,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     google_adk.DIALECT,
     mastra.DIALECT,
     genkit.DIALECT,
+    voltagent.DIALECT,
     agent_framework.DIALECT,
     ag2.DIALECT,
     haystack.DIALECT,

@@ -28,7 +28,7 @@ FITTING: Final[Mapping[str, tuple[str, ...]]] = {
     "empty": ("empty",),
     "filter": ("filter", "safety", "empty", "guard"),
     "garbage": ("error", "fail", "parse", "schema", "json"),
-    "length": ("length", "cut", "truncat"),
+    "length": ("length", "_cut", "truncat"),
     "loop": ("loop", "repeat", "runaway", "step", "limit", "error"),
     "looprec": ("loop", "repeat", "runaway", "step", "limit", "error", "fail"),
     "pii": ("pii", "secret", "privacy", "safety"),

@@ -22,6 +22,7 @@ from tests.unit import test_dialects_mastra as mastra
 from tests.unit import test_dialects_pydantic_ai as pydantic_ai
 from tests.unit import test_dialects_strands as strands
 from tests.unit import test_dialects_vercel as vercel
+from tests.unit import test_dialects_voltagent as volt
 from tests.unit.dialect_spans import encoded
 
 
@@ -713,6 +714,11 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
         Example(genkit.TOOL, "get_weather", genkit.SCOPE),
         Example(genkit.RETRIEVER, "kb", genkit.SCOPE),
         Example(genkit.FLOW, "travelFlow", genkit.SCOPE, status=2, events=(FAILED,)),
+    ),
+    "VoltAgent": (
+        Example(volt.AGENT, "Traveller", volt.SCOPE, status=2, events=(FAILED,)),
+        Example(volt.CALL, "llm:generateText", volt.SCOPE),
+        Example(volt.TOOL, "tool.execution:get_weather", volt.SCOPE),
     ),
     "Google ADK": (
         Example(

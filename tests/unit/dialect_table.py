@@ -103,6 +103,10 @@ NOT_SENT: Final[Mapping[str, str]] = {
     ),
     "Mastra": "format asked, stream, cache written, cost, documents, retries, prompt version",
     "Genkit": "agent, call id, stream, cache written, cost, user, first token, retries, prompt version",
+    "VoltAgent": (
+        "provider, tools offered, format asked, limits, stream, cache written, cost, first token, documents, retries, "
+        "prompt version"
+    ),
     "Google ADK": "stream, cache written, cost, user, first token, documents, retries, prompt version",
     "MS Agent Framework": "format asked, stream, cost, user, first token, documents, retries, prompt version",
     "Claude Code": "format asked, limits, stream, reasoning, documents, prompt version",
@@ -191,6 +195,8 @@ the model answered, are chains. Session and user are those that the app puts int
 thread of its memory. A failed call marks the agent, not the generation.""",
     "Genkit": """Each action's input and output are one JSON. `generate` is the loop around the calls of a model, a
 chain. A model is named with its plugin, which provides it. Errors have the HTTP code as their type.""",
+    "VoltAgent": """Spans of its own. The agent has the answer and the tokens of all steps; the span of the model covers
+its loop and has neither the answer nor the calls that it asked for. Tools are offered by name alone.""",
     "Google ADK": """`{}` stands where content is not captured, so it says nothing. "(merged tools)" is no tool.
 Versions before 2 keep requests and responses in `gcp.vertex.agent.*`.""",
     "MS Agent Framework": """Content needs `enable_sensitive_data`. Every provider's error is a `ChatClientException`:
