@@ -1,5 +1,7 @@
 """A model's answer holds a secret: a key, a token, a password."""
 
+import re
+from collections.abc import Iterable
 from typing import Final
 
 from core.dialects.messages import input_messages
@@ -13,6 +15,17 @@ from detector.checks.text.needles import SECRET, prepare
 from detector.checks.text.scan import ANSWER, Passage, scan_of
 
 _NAMED_IN_RATIONALE: Final = 10
+
+
+# who asks for a password, or for an example with one, is given one that was made up
+_ASKED_FOR_ONE: Final = re.compile(
+    r"(?:generat|creat|suggest|mak|invent|propos|exampl|sampl|random|strong|erstell|generier|vorschl|beispiel|génér|cré"
+    r"|propon|gener|crea|sugier|ejempl|suger|cria|exempl|esempi|maak|voorbeeld)\w*\b.{0,80}?"
+    r"(?:pass(?:word|wort|phrase|code)|mot de passe|contraseña|senha|wachtwoord|api[ -]?key|token|secret|\.env|config"
+    r"|compose|connection string)",
+    re.IGNORECASE | re.DOTALL,
+)
+_READ_CHARACTERS: Final = 2_000
 
 
 class SecretsInOutputConfig(CheckConfig):
@@ -37,7 +50,8 @@ class SecretsInOutput:
 
     Unknown where nothing was found and an answer was not sent, or not read to its end.
 
-    Not findings: placeholders (`sk-your-key`, AKIAIOSFODNN7EXAMPLE, `****`, `$PASSWORD`); a key's heading without its
+    Not findings: labelled values that the user's last message asks for ("suggest a strong password", an example
+    configuration); placeholders (`sk-your-key`, AKIAIOSFODNN7EXAMPLE, `****`, `$PASSWORD`); a key's heading without its
     body; local connection strings (`postgres:postgres@localhost`); hashes and ids without a word beside them.
     """
 
@@ -57,7 +71,7 @@ class SecretsInOutput:
             return otherwise
         told: dict[str, tuple[Passage, list[Credential]]] = {}
         for passage in scan.of(SECRET, ANSWER):
-            secrets = list(credentials(passage.text, passage.labels(SECRET)))
+            secrets = _own(trace, passage, credentials(passage.text, passage.labels(SECRET)))
             if secrets and not is_wrapper(trace, passage.span):
                 told.setdefault(passage.span.target, (passage, []))[1].extend(secrets)
         return found([self._finding(trace, *found_) for found_ in told.values()], otherwise=otherwise)
@@ -80,3 +94,14 @@ class SecretsInOutput:
             rationale=f"The answer holds {listed}{whose}. A secret that was shown has to be replaced.",
             message=gravest.kind,
         )
+
+
+def _own(trace: Trace, passage: Passage, found: Iterable[Credential]) -> list[Credential]:
+    """Return the secrets without those that are told by their label alone, where the user asked for one."""
+    secrets = list(found)
+    if not any(secret.is_labelled for secret in secrets):
+        return secrets
+    asked = next((m.text for m in reversed(input_messages(trace, passage.span)) if m.role == "user"), "")
+    if _ASKED_FOR_ONE.search(asked[-_READ_CHARACTERS:]) is None:
+        return secrets
+    return [secret for secret in secrets if not secret.is_labelled]
