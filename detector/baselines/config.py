@@ -40,7 +40,8 @@ class BaselinesConfig(BaseModel):
     """Logarithm of how much likelier a run must be than chance to begin an episode (CUSUM): three traces in a row of a
     group that never was slow, five of one that is slow in every tenth trace."""
     run_gap_s: float = Field(default=900.0, gt=0)
-    """A run that nobody continues for as long is none: what was slow an hour ago says little about now."""
+    """A run that nobody continues for as long is none, and an episode is over: what was slow an hour ago says little
+    about now."""
     drift_delta: float = Field(default=1e-4, gt=0, lt=1)
     """Significance at which ADWIN sees a shift of the level. Measured: no false alarm in 10,000 log-normal values, a
     shift by 1.3 times seen after 175."""
