@@ -127,7 +127,7 @@ def _without_gc(records: list[StoredRecord]) -> float:
 
 def _cpu_s(records: list[StoredRecord], inspector: Checks | Rules | _Nothing, *, is_first: bool = True) -> float:
     if is_first:
-        pairs.forget()
+        pairs.memo.clear()
     stage = AssembleStage(inspector, AssembleConfig(), Telemetry())
     processor = stage.processor(0, PARTITIONS)
     started = time.process_time_ns()
