@@ -136,7 +136,7 @@ def _read(value: Any, role: str, depth: int) -> list[Message]:
         return list(_message(value, role))
     if value.keys() == _CALLED:
         # what Langfuse's decorator makes of a function's arguments
-        return _read(value["kwargs"], role, depth + 1) or _of_list(value["args"], role, depth + 1)
+        return _read(value["kwargs"], role, depth + 1) or _read(value["args"], role, depth + 1)
     found = []
     for key in _LISTS:
         inner = value.get(key)

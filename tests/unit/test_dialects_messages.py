@@ -295,3 +295,8 @@ def test_results_without_ids_answer_the_calls_in_their_order() -> None:
     ]
     read = messages_of(Content(ContentState.PRESENT, json.dumps(said)))
     assert [(m.name, m.text) for m in read if m.role == "tool"] == [("first", "1"), ("second", "2")]
+
+
+@pytest.mark.parametrize("args", [5, None, "a question", {"a": 1}, [5], [[["a"]]]])
+def test_arguments_of_a_decorated_function_may_be_anything(args: object) -> None:
+    messages_of(Content(ContentState.PRESENT, json.dumps({"args": args, "kwargs": {}})))
