@@ -11,7 +11,20 @@ from core.dialects.documents import documents, flat_documents, read_retrieval
 from core.dialects.flat import Families, conversation, definitions, evaluations, families, output_messages
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import STOPPED, amount, count, finish, kinds, name, state_of, text, tool_result
+from core.dialects.values import (
+    STOPPED,
+    amount,
+    as_json,
+    count,
+    finish,
+    kinds,
+    name,
+    provider,
+    state_of,
+    structure,
+    text,
+    tool_result,
+)
 from core.dialects.vercel import ended_empty
 from core.model.span import Content, ContentState, FinishReason, SpanKind
 from core.otlp.slim import Value
@@ -33,6 +46,7 @@ KINDS = {
 
 _MESSAGES: Final = (b"llm.input_messages.", b"llm.output_messages.")
 _CALL_ID: Final = re.compile(r'"tool_call_id"\s*:\s*"([^"]+)"')
+_OF_METHODS: Final = frozenset({SpanKind.LLM, SpanKind.RETRIEVER, SpanKind.EMBEDDING})
 _BLANK: Final = Content(ContentState.PRESENT)
 _PRESENT: Final = ContentState.PRESENT
 # Agno, LlamaIndex, Haystack
@@ -53,8 +67,9 @@ def read(reading: Reading) -> None:
     if reading.kind is SpanKind.UNKNOWN and not flat.keys().isdisjoint(_MESSAGES):
         # the kind was set first, and a client's limit on attributes drops the oldest
         reading.kind = SpanKind.LLM
-    if reading.kind is SpanKind.LLM and "._" in reading.name and flat.keys().isdisjoint(_MESSAGES):
-        # LlamaIndex traces the private methods of its clients: "OpenAI._prepare_chat_with_tools" calls no model
+    if "._" in reading.name and reading.kind in _OF_METHODS and flat.keys().isdisjoint(_MESSAGES):
+        # LlamaIndex traces private methods: "OpenAI._prepare_chat_with_tools" calls no model, and
+        # "VectorIndexRetriever._retrieve" is what its ".retrieve" does
         reading.kind = SpanKind.CHAIN
     if reading.kind is SpanKind.LLM:
         _read_llm(reading, flat)
@@ -83,6 +98,24 @@ def _read_tool(reading: Reading) -> None:
         found[Field.OUTPUT] = tool_result(output)
         if found[Field.TOOL_CALL_ID] is None and (call := _CALL_ID.search(output)) is not None:
             found[Field.TOOL_CALL_ID] = call[1]
+    elif isinstance(output, str) and output.startswith('{"blocks":'):
+        found[Field.OUTPUT] = _of_blocks(output)
+    given = found[Field.INPUT]
+    if isinstance(given, str) and given.startswith('{"kwargs":'):
+        # LlamaIndex: the arguments of a function
+        inner = structure(given)
+        if isinstance(inner, dict) and isinstance(inner["kwargs"], dict) and len(inner) == 1:
+            found[Field.INPUT] = text(inner["kwargs"])
+
+
+def _of_blocks(output: str) -> str:
+    """Return the result in LlamaIndex's `ToolOutput`: {"blocks": [{"text": …}], "tool_name", "raw_input", …}."""
+    told = structure(output)
+    if not isinstance(told, dict) or "tool_name" not in told or not isinstance(told["blocks"], list):
+        return output
+    texts = [block.get("text") for block in told["blocks"] if isinstance(block, dict)]
+    said = "\n".join(part for part in texts if isinstance(part, str))
+    return as_json({"status": "error", "content": said}) if told.get("is_error") is True else said
 
 
 def _read_llm(reading: Reading, flat: Families) -> None:
@@ -151,7 +184,7 @@ DIALECT = Dialect(
         (Field.AGENT, name, ("agent.name",)),
         (Field.MODEL, name, ("llm.request.model_name",)),
         (Field.MODEL, name, ("llm.model_name", "embedding.model_name", "reranker.model_name")),
-        (Field.PROVIDER, name, ("llm.provider", "llm.system")),
+        (Field.PROVIDER, provider, ("llm.provider", "llm.system")),
         (Field.TOOL_NAME, name, ("tool.name",)),
         (Field.TOOL_CALL_ID, name, ("tool.id",)),
         (Field.INPUT, text, ("input.value",)),

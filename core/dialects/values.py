@@ -202,6 +202,8 @@ def provider(value: Value) -> str | None:
     lower = found.lower()
     if lower in _FRAMEWORKS:
         return None
+    if lower in _PROVIDERS:
+        return lower
     for start, known in _PROVIDER_STARTS:
         if lower.startswith(start):
             return known

@@ -82,7 +82,7 @@ class Trace:
         roots: list[Span] = []
         orphans: list[Span] = []
         session_id = user_id = ""
-        bare = 0
+        bare, is_nested = 0, False
         by_id = self.by_id
         started_ns = self.spans[0].start_ns if self.spans else 0
         ended_ns = 0
@@ -98,6 +98,8 @@ class Trace:
                     bare += 1
             elif kind is _TOOL:
                 tool_spans.append(span)
+                if (above := by_id.get(parent_id)) is not None and above.kind is _TOOL:
+                    is_nested = True
             if span.error is not None:
                 failed_spans.append(span)
             if not parent_id:
@@ -109,9 +111,13 @@ class Trace:
         self.echoes: Mapping[str, Span] = {}
         """Span id of an LLM span that only repeats, without content, what another tells of the same call -> the other:
         a client's own spans below or beside those of an instrumentation. They are no `llm_spans`, and no
-        `failed_spans` where the other failed."""
-        if bare and bare < len(llm_spans):
-            self.echoes = echoes = _echoes(llm_spans)
+        `failed_spans` where the other failed. Likewise of the spans by which two instrumentations tell of one call of a
+        tool, one within the other, that which tells less."""
+        if (bare and bare < len(llm_spans)) or is_nested:
+            self.echoes = echoes = _echoes(llm_spans) if bare < len(llm_spans) else {}
+            if is_nested:
+                echoes.update(_tool_echoes(tool_spans, by_id))
+                tool_spans = [span for span in tool_spans if span.span_id not in echoes]
             llm_spans = [span for span in llm_spans if span.span_id not in echoes]
             failed_spans = [s for s in failed_spans if s.span_id not in echoes or echoes[s.span_id].error is None]
         self.llm_spans: Sequence[Span] = llm_spans
@@ -184,6 +190,23 @@ def _echoes(llm_spans: Sequence[Span]) -> dict[str, Span]:
             ):
                 found[span.span_id] = call
                 break
+    return found
+
+
+def _tool_echoes(tool_spans: Sequence[Span], by_id: Mapping[str, Span]) -> dict[str, Span]:
+    """Return the tool spans that repeat the one directly above or below them, by id, with that: of one tool's name, of
+    two instrumentations (AutoGen's own within OpenInference's, a protocol's within a framework's)."""
+    found: dict[str, Span] = {}
+    for span in tool_spans:
+        outer = by_id.get(span.parent_span_id)
+        if outer is None or outer.kind is not _TOOL or outer.scope == span.scope or outer.span_id in found:
+            continue
+        if span.tool is None or outer.tool is None or span.tool.name != outer.tool.name:
+            continue
+        says_less = outer.output.state is _ABSENT and span.output.state is not _ABSENT
+        echo, call = (outer, span) if says_less else (span, outer)
+        if echo.error is None or call.error is not None:
+            found[echo.span_id] = call
     return found
 
 

@@ -160,7 +160,8 @@ class OverBudget:
     def _first_tokens_over(self, trace: Trace) -> tuple[list[_Over], bool]:
         over: list[_Over] = []
         is_unknown = False
-        for span in (*trace.llm_spans, *(trace.by_id[span_id] for span_id in trace.echoes)):
+        echoes = [trace.by_id[span_id] for span_id in trace.echoes]
+        for span in (*trace.llm_spans, *(echo for echo in echoes if echo.time_to_first_token_s is not None)):
             budget = _most_specific(self._of_first_token, span) if span.error is None else None
             if budget is None or is_wrapper(trace, span):
                 continue

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from core.model.span import Content, ContentState, FinishReason, SpanKind
+from core.model.span import Content, ContentState, FinishReason, SpanKind, ToolCall
 from tests.unit.dialect_spans import read_span
 
 BLANK = Content(ContentState.PRESENT)
@@ -103,3 +103,29 @@ def test_private_methods_of_a_client_are_no_calls() -> None:
     }
     assert read_span(prepared, name="OpenAI._prepare_chat_with_tools").kind is SpanKind.CHAIN
     assert read_span(ASKED, name="OpenAI._chat").kind is SpanKind.LLM
+
+
+def test_tools_of_llama_index_are_opened() -> None:
+    result = {"blocks": [{"text": "18 °C"}], "tool_name": "get_weather", "raw_input": {}, "is_error": False}
+    tool = {
+        "openinference.span.kind": "TOOL",
+        "tool.name": "get_weather",
+        "input.value": '{"kwargs": {"city": "Lisbon"}}',
+        "output.value": json.dumps(result, ensure_ascii=False),
+    }
+    span = read_span(tool, name="FunctionTool.acall")
+    assert (span.tool, span.output.text) == (ToolCall("get_weather", arguments='{"city": "Lisbon"}'), "18 °C")
+    failed = read_span(tool | {"output.value": json.dumps(result | {"is_error": True})})
+    assert json.loads(failed.output.text)["status"] == "error"
+    asked = '{"kwargs": {"city": "Lisbon"}, "other": 1}'
+    assert read_span(tool | {"input.value": asked}).tool == ToolCall("get_weather", arguments=asked)
+
+
+def test_private_retrieval_is_no_second_one() -> None:
+    found = {"openinference.span.kind": "RETRIEVER", "input.value": "refunds?", "output.value": "[]"}
+    assert read_span(found, name="VectorIndexRetriever.retrieve").kind is SpanKind.RETRIEVER
+    assert read_span(found, name="VectorIndexRetriever._retrieve").kind is SpanKind.CHAIN
+
+
+def test_provider_of_agno_is_written_as_others_write_it() -> None:
+    assert read_span(ASKED | {"llm.provider": "OpenAI"}).provider == "openai"

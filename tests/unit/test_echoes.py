@@ -110,3 +110,34 @@ def test_the_finish_reason_is_taken_from_the_span_that_has_it() -> None:
         echo={"finish_reason": FinishReason.CONTENT_FILTER},
     )
     assert [fault.check for fault in findings(trace)] == ["content_filter"]
+
+
+def tools(*, outer: dict[str, Any], inner: dict[str, Any]) -> Trace:
+    """A call of a tool as OpenInference tells it, and within it as AutoGen does."""
+    story = Story()
+    root = story.root()
+    for _ in range(3):
+        given = {"arguments": '{"city": "Lisbon"}', "scope": "openinference", **outer}
+        tool = story.tool("get_weather", root.span_id, **given)
+        story.tool("get_weather", tool.span_id, **{"scope": "autogen-core", "start_ns": tool.start_ns + 1, **inner})
+    return story.trace()
+
+
+def test_a_tool_told_twice_is_one_call_of_which_the_fuller_span_tells() -> None:
+    trace = tools(outer={"output": present("18")}, inner={})
+    assert [span.scope for span in trace.tool_spans] == ["openinference"] * 3
+    assert [fault.check for fault in findings(trace)] == ["repeated_tool_call"]
+    trace = tools(outer={}, inner={"output": present("18"), "arguments": '{"city": "Lisbon"}'})
+    assert [span.scope for span in trace.tool_spans] == ["autogen-core"] * 3
+
+
+def test_a_tools_failure_told_twice_is_one() -> None:
+    error = failed("weather service unreachable")
+    trace = tools(outer={"error": error}, inner={"error": error})
+    assert [span.scope for span in trace.leaf_faults] == ["openinference"] * 3
+
+
+@pytest.mark.parametrize("inner", [{"scope": "openinference"}, {"error": failed("boom")}])
+def test_a_tool_within_a_tool_is_a_call_of_its_own(inner: dict[str, Any]) -> None:
+    trace = tools(outer={"output": present("18")}, inner=inner)
+    assert len(trace.tool_spans) == 6
