@@ -134,7 +134,7 @@ def test_old_names_and_text_tokens_are_read() -> None:
         }
     )
     assert span.usage == Usage(input_tokens=40, output_tokens=17)
-    assert span.provider == "OpenAI"
+    assert span.provider == "openai"
 
 
 def test_flattened_messages_are_read() -> None:
