@@ -109,7 +109,21 @@ def _is_cut(trace: Trace, span: Span) -> bool:
         return was_left(span) and span in trace.leaf_faults
     if not _may_be_cut(span) or is_wrapper(trace, span):
         return False
-    return span.usage is None or _is_of_the_start(span.usage, span.output)
+    if span.usage is not None and not _is_of_the_start(span.usage, span.output):
+        return False
+    return not any(_is_beside(span, fault) for fault in trace.leaf_faults)
+
+
+def _is_beside(span: Span, fault: Span) -> bool:
+    """Return whether a failed span is the client's own of this call, which says why it broke (Anthropic's SDK)."""
+    return (
+        fault.kind is _LLM
+        and fault.parent_span_id == span.parent_span_id
+        and fault.scope != span.scope
+        and fault.model == span.model
+        and span.start_ns <= fault.start_ns
+        and fault.end_ns <= span.end_ns
+    )
 
 
 def _left(trace: Trace) -> list[Span]:

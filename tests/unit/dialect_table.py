@@ -138,7 +138,11 @@ UNKNOWN: Final[Mapping[str, str]] = {
 
 NOTES: Final[Mapping[str, str]] = {
     "OTel GenAI, 1.37 and later": """Content is opt-in. Where it goes out as log records
-(`gen_ai.client.inference.operation.details`) it joins its span, before or after it.""",
+(`gen_ai.client.inference.operation.details`) it joins its span, before or after it. An answer that is empty is left out
+by several instrumentations: it is taken for empty where the prompt was sent and at most one token counted. Clients that
+write spans of their own (Anthropic's SDK, `com.anthropic.sdk`) tell a call twice, below or beside the instrumentation's
+span: it counts once, and each span is asked for what the other does not say. Agno's, LlamaIndex's and smolagents'
+instrumentations send agents and tools, and no model calls.""",
     "OTel GenAI before 1.37": """The default of `opentelemetry-instrumentation-openai-v2`. Messages go out as log
 records and join their span; without a log exporter there is no text, and checks of text answer "unknown". Streams have
 no finish reason.""",
@@ -149,7 +153,8 @@ attributes, which drops the oldest, model and system prompt first. Such a span i
 no span.""",
     "OpenInference": """`__REDACTED__` is content withheld, not content. `tool.parameters` is a tool's schema, its
 arguments are `input.value`. LangChain's session stands in `metadata`. The instrumentation of OpenAI's Agents SDK does
-not export `group_id`: no session.""",
+not export `group_id`: no session. A message with a role alone is an empty answer. Private methods that LlamaIndex
+traces (`OpenAI._prepare_chat_with_tools`) are chains.""",
     "CrewAI (OpenInference)": """Crews, tasks, agents and tools; what the model said comes from the instrumentation of
 its client. CrewAI's own telemetry (`crewai.telemetry`) repeats it without times: its spans are chains.""",
     "MLflow": """Every value is JSON. Trace metadata set by `update_current_trace` is not exported: sessions are found

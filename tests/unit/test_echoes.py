@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from core.model.finding import Finding
-from core.model.span import ErrorClass, FinishReason, SpanKind, Usage
+from core.model.span import Details, ErrorClass, FinishReason, SpanKind, Usage
 from core.model.trace import Trace
 from core.model.usage import billable_usage
 from core.telemetry import Telemetry
@@ -141,3 +141,16 @@ def test_a_tools_failure_told_twice_is_one() -> None:
 def test_a_tool_within_a_tool_is_a_call_of_its_own(inner: dict[str, Any]) -> None:
     trace = tools(outer={"output": present("18")}, inner=inner)
     assert len(trace.tool_spans) == 6
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_stream_that_broke_is_told_once_by_the_span_that_says_why(*, beside: bool) -> None:
+    trace = told_twice(
+        beside=beside,
+        output=present("Hello! Your flight TP532"),
+        usage=None,
+        finish_reason=FinishReason.UNKNOWN,
+        details=Details(is_stream=True),
+        echo={"error": failed("", error_type="api_error", error_class=ErrorClass.SERVER)},
+    )
+    assert [fault.check for fault in findings(trace)] == ["failed_span"]
