@@ -89,7 +89,7 @@ class _Gathered:
             self.say(message)
         if not isinstance(message, dict):
             return
-        for key in ("parts", "content"):
+        for key in ("parts", "content", "blocks"):
             if message.get(key) is not None:
                 self.say(message[key])
                 break
@@ -241,6 +241,13 @@ def from_chunks(chunks: Iterable[Any]) -> Answer | None:
     return gathered.answer()
 
 
+def _raw_choices(value: Mapping[str, Any]) -> list[Any]:
+    """Return the choices of the response that LlamaIndex keeps beside the message it made of it."""
+    raw = value.get("raw")
+    choices = raw.get("choices") if isinstance(raw, dict) else None
+    return choices if isinstance(choices, list) else []
+
+
 def _response(value: Any, gathered: _Gathered, depth: int) -> bool:
     """Gather from a response; False where its shape is unknown."""
     if depth > _MAX_DEPTH:
@@ -288,7 +295,8 @@ def _response(value: Any, gathered: _Gathered, depth: int) -> bool:
         gathered.message(kwargs if isinstance(kwargs, dict) else message)
         # Python's names, JavaScript's
         metadata = (kwargs if isinstance(kwargs, dict) else message).get("response_metadata")
-        for where in (metadata, value.get("generation_info"), value.get("generationInfo"), value):
+        infos = (value.get("generation_info"), value.get("generationInfo"))
+        for where in (metadata, *infos, value, *_raw_choices(value)):
             if isinstance(where, dict):
                 gathered.stopped(where)
         return True

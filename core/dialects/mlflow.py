@@ -18,6 +18,7 @@ from core.dialects.values import (
     kinds,
     loads,
     name,
+    provider,
     structure,
     text,
     tool_result,
@@ -27,6 +28,9 @@ from core.otlp.slim import Value, attributes_of
 
 # a tool call of more chunks is not read; parsing one costs about 3 µs
 _MAX_CHUNKS: Final = 4_096
+
+# LlamaIndex: what is sent is put together, nothing is called
+_PREPARES: Final = "._prepare_chat_with_tools"
 
 KINDS = {
     "llm": SpanKind.LLM,
@@ -62,6 +66,11 @@ def given(value: Value) -> str | None:
 def unquoted_name(value: Value) -> str | None:
     """Return a name, out of its JSON quotes where it has them."""
     return name(unquoted(value))
+
+
+def unquoted_provider(value: Value) -> str | None:
+    """Return who answers for a model, out of JSON quotes; None for frameworks that name themselves."""
+    return provider(unquoted(value))
 
 
 def usage(value: Value) -> Usage | None:
@@ -113,6 +122,12 @@ def read(reading: Reading) -> None:
     prompt = found[Field.PROMPT_NAME]
     if prompt and "\n" in prompt:
         found[Field.PROMPT_NAME], _, found[Field.PROMPT_VERSION] = prompt.partition("\n")
+    if reading.kind is SpanKind.LLM and reading.name.endswith(_PREPARES):
+        reading.kind = SpanKind.CHAIN
+    model = found[Field.MODEL]
+    if model is not None and model[:1] in ('"', "{"):
+        # LiteLLM's parameters bear their own names; Pydantic AI's agents hold a whole model there
+        found[Field.MODEL] = unquoted_name(model) if model[0] == '"' else None
     if reading.kind is SpanKind.LLM:
         answer = answers.from_response(found[Field.OUTPUT]) if found[Field.OUTPUT] is not None else None
         if reading.events and (answer is None or not (answer.content.text or answer.content.tool_calls)):
@@ -158,7 +173,7 @@ DIALECT = Dialect(
     rows=(
         (Field.KIND, kinds(KINDS), ("mlflow.spanType",)),
         (Field.MODEL, unquoted_name, ("mlflow.llm.model",)),
-        (Field.PROVIDER, unquoted_name, ("mlflow.llm.provider",)),
+        (Field.PROVIDER, unquoted_provider, ("mlflow.llm.provider",)),
         (Field.TOOL_CALL_ID, unquoted_name, ("tool_call_id",)),
         (Field.INPUT, given, ("mlflow.spanInputs",)),
         (Field.OUTPUT, unquoted, ("mlflow.spanOutputs",)),
@@ -169,6 +184,10 @@ DIALECT = Dialect(
         (Field.SESSION, unquoted_name, ("mlflow.trace.session",)),
         (Field.USER, unquoted_name, ("mlflow.trace.user",)),
     ),
-    own_rows=((Field.PARAMETERS, parameters, ("invocation_params",)),),
+    own_rows=(
+        (Field.PARAMETERS, parameters, ("invocation_params",)),
+        (Field.MODEL, name, ("model",)),
+        (Field.COST, amount, ("response_cost",)),
+    ),
     read=read,
 )

@@ -1,6 +1,7 @@
 """The dialects that are spoken, most specific first: where a span mixes them, the earlier one is believed.
 
-MLflow and OpenInference wrap the spans of others whole and say more of them. The frameworks stand before OTel GenAI,
+MLflow and OpenInference wrap the spans of others whole and say more of them, but for those of Strands and Haystack,
+which MLflow passes on as they are. The frameworks stand before OTel GenAI,
 whose names most of them use. Langfuse stands behind them, because some stamp its keys on their spans.
 """
 
@@ -37,17 +38,17 @@ from core.dialects.table import Dialect
 
 DIALECTS: Final[tuple[Dialect, ...]] = (
     common.DIALECT,
+    strands.DIALECT,
+    haystack.DIALECT,
     mlflow.DIALECT,
     openinference.DIALECT,
     vercel.DIALECT,
-    strands.DIALECT,
     google_adk.DIALECT,
     mastra.DIALECT,
     genkit.DIALECT,
     voltagent.DIALECT,
     agent_framework.DIALECT,
     ag2.DIALECT,
-    haystack.DIALECT,
     llama_index.DIALECT,
     logfire_agents.DIALECT,
     pydantic_ai.DIALECT,

@@ -24,6 +24,8 @@ _REPORTED_ELSEWHERE: Final = frozenset(
 _SPEAKING: Final = frozenset({SpanKind.AGENT, SpanKind.CHAIN})
 # a graph's state, or a list of messages: what of it is an answer is not known here
 _NO_PROSE: Final = ("{", "[")
+# JSON and Python for a function that returned nothing
+_NOTHING: Final = frozenset({"null", "None"})
 _READ_CHARACTERS: Final = 1_000
 # the latest to start are the last
 _LAST_TOOLS: Final = 20
@@ -151,4 +153,4 @@ def _is_answered(trace: Trace, last: Span) -> bool:
 
 def _is_prose(text: str) -> bool:
     text = text[:_READ_CHARACTERS].strip(" \t\r\n\"'")
-    return bool(text) and not text.startswith(_NO_PROSE)
+    return bool(text) and text not in _NOTHING and not text.startswith(_NO_PROSE)

@@ -231,3 +231,10 @@ def test_a_blank_answer_is_none_where_tools_follow_or_the_agent_answers() -> Non
         story = Story()
         story.llm(story.root(output=present(said)).span_id, output=present(""))
         assert outcome(EMPTY, story) is expected
+
+
+def test_a_step_that_returned_nothing_answers_nothing() -> None:
+    story = Story()
+    step = story.root(output=present("null"))
+    story.llm(step.span_id, output=present(""))
+    assert outcome(EMPTY, story) is Outcome.FOUND

@@ -134,6 +134,37 @@ def test_mlflow_reads_a_model_of_pydantic_ai() -> None:
     assert set(definitions(span.details)) == {"find"}
 
 
+def test_mlflow_reads_a_model_of_llama_index() -> None:
+    said = {"role": "assistant", "blocks": [{"block_type": "text", "text": "Lis"}]}
+    raw = {"choices": [{"finish_reason": "length", "message": {"content": "Lis"}}]}
+    sent = {"mlflow.spanType": '"CHAT_MODEL"', "mlflow.spanOutputs": json.dumps({"message": said, "raw": raw})}
+    span = read_span(sent, name="OpenAI.achat")
+    assert (span.output.text, span.finish_reason) == ("Lis", FinishReason.LENGTH)
+    assert read_span(sent, name="OpenAI._prepare_chat_with_tools").kind is SpanKind.CHAIN
+
+
+def test_mlflow_reads_a_call_of_litellm() -> None:
+    sent = {"mlflow.spanType": '"LLM"', "model": '"gpt-4o-mini"', "response_cost": "1.785e-05"}
+    span = read_span(sent)
+    assert (span.model, span.cost_usd) == ("gpt-4o-mini", 1.785e-05)
+    assert read_span({"mlflow.spanType": '"AGENT"', "model": '{"_model_name": "gpt-4o-mini"}'}).model == ""
+
+
+@pytest.mark.parametrize(
+    ("attributes", "scope", "dialect"),
+    [
+        ({"haystack.agent.step.llm.output": "{}"}, "mlflow.haystack.autolog", "haystack"),
+        ({"gen_ai.operation.name": "chat", "mlflow.llm.provider": '"strands-agents"'}, "strands.telemetry", "strands"),
+    ],
+)
+def test_spans_that_mlflow_only_passes_on_are_read_by_their_own_dialect(
+    attributes: dict[str, Any], scope: str, dialect: str
+) -> None:
+    passed_on = {"mlflow.traceRequestId": '"tr-1"', "mlflow.spanType": "null", "mlflow.spanOutputs": "[]"}
+    span = read_span(passed_on | attributes, scope=scope)
+    assert (span.dialect, span.provider) == (dialect, "")
+
+
 def test_mlflow_writes_sessions_and_users_as_json() -> None:
     span = read_span({"mlflow.spanType": '"LLM"', "session.id": '"s-1"', "user.id": '"u-7"'})
     assert (span.session_id, span.user_id) == ("s-1", "u-7")
