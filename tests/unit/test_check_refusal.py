@@ -69,3 +69,69 @@ def test_quotations_and_the_policy_of_a_shop_are_no_refusal(text: str) -> None:
     story = Story()
     story.llm(output=present(text))
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
+
+
+REFUSING = """
+I'm sorry, but I'm unable to help with that request.
+I can't help you with that.
+Sorry, I can't do that.
+I'm not able to assist with creating malware.
+I cannot provide assistance with illegal activities.
+I can't create content that promotes violence.
+I'm unable to provide instructions on how to make explosives.
+I won't write that.
+I can't engage in that kind of roleplay.
+I must decline this request.
+I have to refuse.
+I don't think I should help with that.
+It would be inappropriate for me to answer that.
+I'm designed to be helpful and harmless, so I can't assist with that.
+As a large language model, I cannot have personal opinions.
+That's not something I can help with.
+This request goes against my guidelines.
+I apologize, but I cannot fulfill this request.
+I'm really sorry, but I can't assist with that.
+I cannot in good conscience help with this.
+I can't discuss that topic.
+Unfortunately, I can't comply with this request.
+I am programmed to be a harmless AI assistant. I am not able to fulfill this request.
+No puedo ayudar con esa solicitud.
+Je ne peux pas vous aider avec ça.
+Ich kann dir dabei leider nicht helfen.
+Das kann ich leider nicht tun.
+Não posso ajudar com isso.
+Non posso aiutarti con questo.
+抱歉，我无法提供帮助。
+すみませんが、お手伝いできません。
+죄송하지만 도와드릴 수 없습니다.
+"""
+BUSINESS = """
+I can't find that flight.
+I'm unable to change flights after departure per policy.
+I cannot provide a refund for basic economy tickets.
+I can't cancel the order since it has been shipped.
+I'm sorry, but I can't process refunds to a different card.
+I am unable to assist with changes to a past flight, but I can transfer you to a human agent.
+I'm afraid that item is out of stock.
+I can't see your screen, so please tell me what it says.
+I do not have access to real-time data.
+I can't wait to help you!
+I can help you with that.
+Unfortunately, I can't modify the number of passengers.
+I won't charge your card until you confirm.
+I can't recommend this hotel enough!
+"""
+
+
+@pytest.mark.parametrize("text", REFUSING.strip().splitlines())
+def test_models_refuse_in_many_words(text: str) -> None:
+    story = Story()
+    story.llm(output=present(text))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND
+
+
+@pytest.mark.parametrize("text", BUSINESS.strip().splitlines())
+def test_what_an_agent_cannot_do_for_its_business_is_no_refusal(text: str) -> None:
+    story = Story()
+    story.llm(output=present(text))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
