@@ -25,7 +25,8 @@ class CheckShape(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     thresholds: Mapping[str, Threshold]
     answers: Mapping[str, int] = {}
-    """Traces (or sessions) by answer: found, clear, suspicious, unknown, failed. Empty for checks of measurements."""
+    """Answers given: found, clear, suspicious, unknown, failed. One for each version of a trace that was inspected, and
+    of a session one with each trace of it. Empty for checks of measurements."""
     findings: int = 0
     suppressed: int = 0
     """Findings held back; counted where they would have become an issue."""
