@@ -1,7 +1,6 @@
 """What the checks know about failed spans: how bad, whether recovered, and which words name the failure."""
 
 import bisect
-import itertools
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -262,12 +261,21 @@ def repeats_tool(trace: Trace, span: Span) -> bool:
     error = span.error
     if error is None or (span.kind is not SpanKind.AGENT and span.kind is not SpanKind.CHAIN):
         return False
-    within = (t for t in reversed(trace.tool_spans) if t.error is not None and span.start_ns <= t.start_ns)
-    for tool in itertools.islice((t for t in within if t.end_ns <= span.end_ns), _TOOLS_LOOKED_AT):
-        said = _core(tool.error.message) if tool.error is not None else ""
-        if len(said) >= _TELLING_CHARACTERS and said in error.message:
+    tools = _failed_tools(trace)
+    end = bisect.bisect_right(tools, span.end_ns, key=_BY_START)
+    for tool in reversed(tools[max(0, end - _TOOLS_LOOKED_AT) : end]):
+        said = _core(tool.error.message) if tool.error is not None and tool.end_ns <= span.end_ns else ""
+        if span.start_ns <= tool.start_ns and len(said) >= _TELLING_CHARACTERS and said in error.message:
             return True
     return False
+
+
+def _failed_tools(trace: Trace) -> Sequence[Span]:
+    """Return the tool calls that failed, in start order; worked out once."""
+    found: list[Span] | None = trace.derived.get("failed_tools")
+    if found is None:
+        found = trace.derived["failed_tools"] = [span for span in trace.tool_spans if span.error is not None]
+    return found
 
 
 def _core(message: str) -> str:
@@ -292,13 +300,15 @@ def is_echo(trace: Trace, span: Span, error: SpanError) -> bool:
     """
     if error.error_type or not span.finish_reason or span.output.state is not ContentState.PRESENT:
         return False
-    return any(
-        other.error is not None
-        and other.error.error_type
-        and other.error.message == error.message
-        and other.end_ns <= span.start_ns
-        for other in trace.leaf_faults
-    )
+    ends_ns: dict[str, int] | None = trace.derived.get("typed_failures")
+    if ends_ns is None:
+        # the earliest end of those that say the same
+        ends_ns = trace.derived["typed_failures"] = {}
+        for other in trace.leaf_faults:
+            if other.error is not None and other.error.error_type:
+                said = other.error.message
+                ends_ns[said] = min(other.end_ns, ends_ns.get(said, other.end_ns))
+    return error.message in ends_ns and ends_ns[error.message] <= span.start_ns
 
 
 def reached_root(trace: Trace, span: Span) -> bool:
