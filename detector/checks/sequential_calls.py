@@ -13,6 +13,7 @@ from core.model.trace import Trace
 from detector.checks.asked_calls import tool_spans_by_call
 from detector.checks.finding import finding, label_of, target_of
 from detector.checks.port import CLEAR, Answer, CheckConfig, Need, found
+from detector.checks.steps import Step, steps_of
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
@@ -43,8 +44,9 @@ class SequentialCalls:
     """Found where one of these holds, and side by side the calls would have saved `min_waste_s` and `min_share` of the
     trace's time:
 
-    - one answer of an LLM asked for several tool calls at once, and their spans, found by the calls' ids, ran one after
-      the other without overlap: a model that asks for calls at once does not need one's result for the next;
+    - one answer of an LLM asked for several tool calls at once, and their spans, found by the calls' ids, or, where
+      spans have none, by the tools' names before the agent's next LLM call, ran one after the other without overlap: a
+      model that asks for calls at once does not need one's result for the next;
     - at least `min_siblings` LLM calls, retrievals or embeddings of one kind and target follow each other directly
       below one span, nothing else between them, their inputs and outputs were sent, and no input holds a stretch of
       words of an earlier output.
@@ -83,6 +85,7 @@ class SequentialCalls:
             by_call = tool_spans_by_call(trace)
             ids = {call.call_id for call in llm.output.tool_calls}
             ran = sorted((by_call[i] for i in ids if i in by_call), key=lambda span: (span.start_ns, span.span_id))
+            ran = ran or _made_next(trace, llm)
             if self._is_waste(trace, ran):
                 yield ran
 
@@ -123,6 +126,18 @@ class SequentialCalls:
             f"have taken {took_s - _waste_ns(group) / _NS:.1f} s.",
             publish_at_once=False,
         )
+
+
+def _made_next(trace: Trace, llm: Span) -> list[Span]:
+    """Return the spans of all the tools that an answer asked for, where they have no ids: those of its step."""
+    steps: dict[str, Step] | None = trace.derived.get("step_of_llm")
+    if steps is None:
+        found = (step for mine in steps_of(trace).values() for step in mine)
+        steps = trace.derived["step_of_llm"] = {step.llm.span_id: step for step in found}
+    step = steps.get(llm.span_id)
+    tools = [span for span in step.work if span.tool is not None and not span.tool.call_id] if step is not None else []
+    asked = sorted(call.name for call in llm.output.tool_calls)
+    return tools if asked == sorted(span.tool.name for span in tools if span.tool is not None) else []
 
 
 def _waste_ns(group: Sequence[Span]) -> int:

@@ -83,3 +83,12 @@ def test_none(inputs: list[Content]) -> None:
 
 def test_answers_too_short_to_be_found_again_are_none() -> None:
     assert siblings(CHAPTERS, said="yes") is Outcome.CLEAR
+
+
+def test_spans_without_ids_are_known_by_their_tools_names() -> None:
+    story = asked_at_once(ids=("", ""))
+    (finding,) = CHECK.inspect(story.trace()).findings
+    assert finding.span_ids == tuple(span.span_id for span in story.spans[2:])
+    # one more of them, or an LLM call in between, and nobody knows which were asked for
+    assert CHECK.inspect(asked_at_once(ids=("", "", "")).trace()).outcome is Outcome.CLEAR
+    assert CHECK.inspect(asked_at_once(ids=("",)).trace()).outcome is Outcome.CLEAR
