@@ -89,6 +89,12 @@ class _Gathered:
             self.say(message)
         if not isinstance(message, dict):
             return
+        inner = message.get("message")
+        if isinstance(inner, dict) and "role" not in message and "content" not in message:
+            # a choice of OpenAI's among messages (Laminar)
+            self.message(inner)
+            self.stopped(message)
+            return
         for key in ("parts", "content", "blocks"):
             if message.get(key) is not None:
                 self.say(message[key])

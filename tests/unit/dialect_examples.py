@@ -15,6 +15,7 @@ from tests.unit import test_dialects_frameworks as frameworks
 from tests.unit import test_dialects_genkit as genkit
 from tests.unit import test_dialects_google_adk as adk
 from tests.unit import test_dialects_haystack as haystack
+from tests.unit import test_dialects_laminar as laminar
 from tests.unit import test_dialects_langfuse as langfuse
 from tests.unit import test_dialects_langsmith as langsmith
 from tests.unit import test_dialects_llama_index as llama
@@ -530,6 +531,16 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
         Example(GENAI_TOOL | {"ag2.span.type": "tool"}, "execute_tool get_weather", frameworks.AG2),
         Example(GENAI_AGENT | {"ag2.span.type": "agent"}, "invoke_agent travel", frameworks.AG2),
         Example({"ag2.span.type": "llm"}, "chat gpt-4o-mini", frameworks.AG2, 2, events=(FAILED,)),
+    ),
+    "Laminar": (
+        Example(
+            laminar.BASE | {"lmnr.span.type": "LLM"} | laminar.CALL,
+            "openai.chat",
+            laminar.SCOPE,
+            events=(("llm.content.completion.chunk", {}),),
+        ),
+        Example({"lmnr.span.type": "TOOL", "lmnr.span.input": "{}", "lmnr.span.output": '"18"'}, "find", laminar.SCOPE),
+        Example({"lmnr.span.type": "LLM"}, "openai.chat", laminar.SCOPE, 2, events=(FAILED,)),
     ),
     "LlamaIndex": (
         Example(

@@ -86,6 +86,9 @@ NOT_SENT: Final[Mapping[str, str]] = {
         "tools offered, format asked, limits, stream, reasoning, cost, session, user, first token, documents, retries, "
         "prompt version"
     ),
+    "Laminar": (
+        "agent, call id, limits, cache written, cost, documents, retries, prompt version"
+    ),
     "LlamaIndex": (
         "provider, result, stream, cache written, cost, session, user, first token, retries, prompt version"
     ),
@@ -178,6 +181,8 @@ agents by their span's name. A component that runs tools is the call that it mad
 call whose arguments are no JSON is dropped by Haystack: its reply is a malformed call.""",
     "AG2": """OTel GenAI. The span that notes a call's tokens again beside it counts none. An empty answer is left out:
 it is taken for empty where the conversation was sent.""",
+    "Laminar": """Its instrumentations are OpenLLMetry's, with OpenAI's choices under the key of messages. Agents are
+functions that the app decorates: chains here.""",
     "LlamaIndex": """What a span did stands in events named after LlamaIndex's own. A streamed call tells neither its
 answer nor its tokens: it ends as the stream opens. A function is named by the summary of the step that called it, its
 result stands in the next model call.""",
