@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from core.dialects import answers
+from core.dialects.calls import tool_call
 from core.dialects.documents import read_retrieval
 from core.dialects.mlflow import only_finish, unquoted, unquoted_name
 from core.dialects.parameters import parameters
@@ -153,18 +154,21 @@ def ls_provider(value: Value) -> str | None:
 
 
 def _offered(reading: Reading) -> None:
-    """Take the tools that were offered out of the input.
+    """Take the tools that were offered out of the input, and give the results of tools their role.
 
     The wrapper of OpenAI's client keeps them beside the messages; the handler for LangChain writes each as a message of
     role `tool`, which none has said.
     """
     found = reading.found
     given = found[Field.INPUT]
-    if found[Field.TOOL_DEFINITIONS] is not None or not isinstance(given, str):
-        return
-    if '"tools"' not in given and '"function"' not in given:
+    if not isinstance(given, str) or ('"tools"' not in given and '"function"' not in given):
         return
     asked = structure(given)
+    messages = asked.get("messages") if isinstance(asked, dict) else asked
+    if isinstance(messages, list) and _name_results(messages):
+        found[Field.INPUT] = text(asked)
+    if found[Field.TOOL_DEFINITIONS] is not None:
+        return
     if isinstance(asked, dict):
         tools = asked.get("tools")
         found[Field.TOOL_DEFINITIONS] = text(tools) if isinstance(tools, list) else None
@@ -173,6 +177,25 @@ def _offered(reading: Reading) -> None:
         if tools:
             found[Field.TOOL_DEFINITIONS] = text(tools)
             found[Field.INPUT] = text([message for message in asked if not _defines(message)])
+
+
+def _name_results(messages: list[Any]) -> bool:
+    """Turn messages whose role is the name of a tool that was asked for (LangChain, JavaScript) into that tool's."""
+    asked: dict[str, str] = {}
+    has_turned = False
+    for message in messages:
+        if not isinstance(message, dict):
+            continue
+        role = message.get("role")
+        if isinstance(role, str) and role in asked:
+            message |= {"role": "tool", "name": role, "tool_call_id": message.get("tool_call_id") or asked[role]}
+            has_turned = True
+        calls = message.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
+            if isinstance(call, dict):
+                said = tool_call(call)
+                asked[said.name] = said.call_id
+    return has_turned
 
 
 def _defines(message: Any) -> bool:

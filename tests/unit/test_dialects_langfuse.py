@@ -226,3 +226,18 @@ def test_a_model_called_by_itself_keeps_its_session_in_its_metadata() -> None:
     metadata = {OBSERVED + "metadata.langfuse_session_id": '"s-2"', OBSERVED + "metadata.langfuse_user_id": '"u-2"'}
     span = read_span({OBSERVED + "type": "generation"} | metadata, scope="langfuse-sdk")
     assert (span.session_id, span.user_id) == ("s-2", "u-2")
+
+
+def test_a_tools_result_whose_role_is_its_name_is_the_tools() -> None:
+    """The handler for LangChain in JavaScript."""
+    call = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    said = [
+        {"role": "user", "content": "refunds?"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "find", "content": "Error: find is not a valid tool"},
+    ]
+    for given in (said, {"messages": said, "tools": [{"type": "function", "function": {"name": "search"}}]}):
+        messages = messages_of(observed("generation", {OBSERVED + "input": json.dumps(given)}).input)
+        told = messages[-1]
+        assert [message.role for message in messages] == ["user", "assistant", "tool"]
+        assert (told.name, told.tool_call_id, told.text) == ("find", "c1", "Error: find is not a valid tool")
