@@ -60,7 +60,8 @@ class ToolFailure:
     Severity of a failed span: low where the agent called the tool again and it worked, high where the failure reached
     the root, else medium. Of error text in an OK span: medium where it names an exception, or an error of a server, the
     network or a limit, or of the tool's own access, and no later call worked; else low: "not enough seats" is a tool's
-    way to say no, and on recorded agents it stands in sound sessions nearly as often as in failed ones.
+    way to say no, and on recorded agents it stands in sound sessions nearly as often as in failed ones; such a no
+    becomes an issue where it repeats.
 
     Where the arguments are to blame, the LLM span that wrote them stands beside the tool's.
 
@@ -155,6 +156,8 @@ class ToolFailure:
             target=tool or None,
             error_type=error_type,
             message=message,
+            # one no of a tool is no issue, the same no again and again is
+            publish_at_once=grave,
         )
 
 

@@ -118,6 +118,7 @@ def test_a_tool_that_says_no_is_low_and_a_broken_one_medium(text: str, severity:
     root = story.root()
     story.tool("search", root.span_id, output=present(text))
     assert only(story.trace()).severity is severity
+    assert only(story.trace()).publish_at_once is (severity is Severity.MEDIUM)
     story.tool("search", root.span_id, output=present("hits"))
     assert only(story.trace()).severity is Severity.LOW
 
