@@ -133,7 +133,9 @@ _CODE: Final = re.compile(r"[45]\d\d")
 _CODE_IN_TEXT: Final = re.compile(
     r"(?:error code|status[_ ]?code|http(?:/\d(?:\.\d)?)?(?: status)?(?: code)?|returned(?: error)?|status"
     r"|\"code\")\W{0,3}"
-    r"([45]\d\d)\b|\b([45]\d\d) (?:Client|Server) Error",
+    r"([45]\d\d)\b|\b([45]\d\d) (?:Client|Server) Error"
+    # botocore, of a body that names no type
+    r"|error occurred \(([45]\d\d)\)",
     re.IGNORECASE,
 )
 _NAMED: Final = (
@@ -201,7 +203,7 @@ def code_in(message: str) -> int:
     text = message[:_SEARCHED_CHARS]
     # to look for a number first takes a tenth of the time
     found = _CODE_IN_TEXT.search(text) if _CODE.search(text) is not None else None
-    return int(found[1] or found[2]) if found else 0
+    return int(found[1] or found[2] or found[3]) if found else 0
 
 
 def split_type(message: str) -> tuple[str, str]:

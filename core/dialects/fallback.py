@@ -16,12 +16,21 @@ _NAMED = {**haystack.STEPS, "AutoFunctionInvocationLoop": SpanKind.CHAIN}
 _RUNTIME = re.compile(r"autogen (?:create|send|publish|receive|intercept|process|ack) ")
 
 
+# the convention's name of a model call, whose attributes some clients write at its end alone, so never of one that
+# failed (OpenLIT); a model's name has a digit in it
+_CALL = re.compile(r"(chat|text_completion|generate_content|embeddings) ([\w./:@\-]*\d[\w./:@\-]*)")
+
+
 def read(reading: Reading) -> None:
-    """Call a tool what names its tool (MCP servers say no operation); know steps of frameworks by their names."""
+    """Call a tool what names its tool (MCP servers say no operation); know steps of frameworks, and the convention's
+    calls, by their names."""
     if reading.found[Field.TOOL_NAME] is not None:
         reading.kind = SpanKind.TOOL
     elif _STEP.fullmatch(reading.name):
         reading.kind = SpanKind.CHAIN
+    elif (call := _CALL.fullmatch(reading.name)) is not None:
+        reading.kind = SpanKind.EMBEDDING if call[1] == "embeddings" else SpanKind.LLM
+        reading.found[Field.MODEL] = reading.found[Field.MODEL] or call[2]
     elif reading.name in _NAMED:
         reading.kind = _NAMED[reading.name]
     elif reading.name.startswith("autogen ") and _RUNTIME.match(reading.name) is not None:

@@ -6,6 +6,8 @@ usage.prompt_tokens became usage.input_tokens in 1.27).
 
 from typing import Any
 
+import msgspec
+
 from core.dialects import answers
 from core.dialects.documents import documents
 from core.dialects.flat import conversation, definitions, evaluation, families, output_messages
@@ -25,7 +27,7 @@ from core.dialects.values import (
     structure,
     text,
 )
-from core.model.span import Content, ContentState, FinishReason, SpanKind
+from core.model.span import Content, ContentState, FinishReason, SpanKind, ToolCall
 from core.otlp.slim import Value, attributes_of
 
 OPERATIONS = {
@@ -108,7 +110,20 @@ def read(reading: Reading) -> None:
         answer = _from_events(reading, answer)
     if answer is not None:
         reading.output = answer.content
+        if reading.kind is _LLM and found[Field.TOOL_NAME] is not None and not answer.content.tool_calls:
+            reading.output = _with_calls(answer.content, found)
         reading.finish = answer.finish
+
+
+def _with_calls(content: Content, found: list[Any]) -> Content:
+    """Return an answer with the calls that OpenLIT writes beside it: names, ids, and the arguments of a single one."""
+    names = str(found[Field.TOOL_NAME]).split(", ")
+    ids = str(found[Field.TOOL_CALL_ID] or "").split(", ")
+    given = found[Field.TOOL_ARGUMENTS] if len(names) == 1 else None
+    calls = tuple(
+        ToolCall(called, ids[at] if len(ids) == len(names) else "", given or "") for at, called in enumerate(names)
+    )
+    return msgspec.structs.replace(content, state=ContentState.PRESENT, tool_calls=calls)
 
 
 def read_left_out(reading: Reading) -> None:
@@ -222,7 +237,7 @@ DIALECT = Dialect(
         (Field.PROVIDER, provider, ("gen_ai.provider.name", "gen_ai.system")),
         (Field.TOOL_NAME, name, ("gen_ai.tool.name",)),
         (Field.TOOL_CALL_ID, name, ("gen_ai.tool.call.id", "gen_ai.tool.call_id")),
-        (Field.TOOL_ARGUMENTS, text, ("gen_ai.tool.call.arguments", "gen_ai.tool.arguments")),
+        (Field.TOOL_ARGUMENTS, text, ("gen_ai.tool.call.arguments", "gen_ai.tool.arguments", "gen_ai.tool.args")),
         (Field.TOOL_RESULT, text, ("gen_ai.tool.call.result", "gen_ai.tool.result")),
         (Field.INPUT, text, ("gen_ai.input.messages", "gen_ai.prompt")),
         (Field.OUTPUT, answers.from_messages, ("gen_ai.output.messages",)),

@@ -267,3 +267,9 @@ def test_what_a_run_failed_of_is_taken_out_of_its_steps_words() -> None:
     assert unwrap("", message) == ("ModelBehaviorError", "Tool book_hotel not found in agent Traveller.")
     assert unwrap("", "Error in agent run: {") == ("", "Error in agent run: {")
     assert unwrap("ValueError", message) == ("ValueError", message)
+
+
+def test_code_that_botocore_has_in_the_place_of_a_type_is_one() -> None:
+    message = "An error occurred (429) when calling the InvokeModel operation (reached max retries: 0): "
+    assert code_in(message) == 429
+    assert code_in("An error occurred (ThrottlingException) when calling the Converse operation") == 0

@@ -227,3 +227,26 @@ def test_message_in_the_place_of_its_text_is_opened() -> None:
     quoted = [{"role": "assistant", "parts": [{"type": "text", "content": "{'role': 'user'}"}]}]
     span = read_span({"gen_ai.operation.name": "chat", "gen_ai.output.messages": json.dumps(quoted)})
     assert span.output.text == "{'role': 'user'}"
+
+
+def test_calls_that_openlit_writes_beside_an_answer_are_the_answers() -> None:
+    said = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.completion": "",
+        "gen_ai.tool.name": "get_weather",
+        "gen_ai.tool.call.id": "call_1",
+        "gen_ai.tool.args": '{"city": "Lisbon"}',
+    }
+    events: list[tuple[str, dict[str, Any]]] = [("gen_ai.content.completion", {"gen_ai.completion": ""})]
+    span = read_span(said, events=events)
+    assert span.output.tool_calls == (ToolCall("get_weather", "call_1", '{"city": "Lisbon"}'),)
+    both = {"gen_ai.tool.name": "get_weather, search_flights", "gen_ai.tool.call.id": "call_1, call_2"}
+    calls = read_span(said | both, events=events).output.tool_calls
+    assert calls == (ToolCall("get_weather", "call_1"), ToolCall("search_flights", "call_2"))
+
+
+def test_call_that_failed_before_its_attributes_were_written_is_known_by_its_name() -> None:
+    span = read_span({}, name="chat gpt-4o-mini", status=2, message="AuthenticationError: Error code: 401")
+    assert (span.kind, span.model) == (SpanKind.LLM, "gpt-4o-mini")
+    assert read_span({}, name="embeddings text-embedding-3-small").kind is SpanKind.EMBEDDING
+    assert read_span({}, name="chat window").kind is SpanKind.UNKNOWN
