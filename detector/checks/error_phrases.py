@@ -209,11 +209,14 @@ def may_tell(head: str) -> tuple[bool, bool]:
     return any(place < _WALLS for place in places), _WALLS in places
 
 
-# tools whose results are errors, or findings about something: what they return is their answer, whatever it says
+# tools that bring errors of others: what they return is their answer, whatever it says
 ABOUT_ERRORS: Final = re.compile(
-    r"(?:^|_)(?:logs?|log_?\w{0,8}|errors?|exceptions?|stack_?traces?|tracebacks?|crash\w*|incidents?|sentry|journalctl|dmesg|alerts?"
-    r"|diagnos\w*|lint\w*|pytest|tests?|audit\w*|valid\w*|verif\w*|check\w*|inspect_errors?)(?:_|$)"
+    r"(?:^|_)(?:logs?|errors?|exceptions?|stack_?traces?|tracebacks?|crash\w*|incidents?|sentry|journalctl|dmesg|alerts?"
+    r"|diagnos\w*|lint\w*|pytest|run_tests?)(?:_|$)"
 )
+# tools that judge something: a list of errors is their verdict, an error of their own is not
+JUDGES: Final = re.compile(r"(?:^|_)(?:tests?|audit\w*|valid\w*|verif\w*|check\w*)(?:_|$)")
+VERDICT: Final = re.compile(r"""["'](?:errors["']\s*:\s*[\[{]|status["']\s*:\s*["']fail)""", re.IGNORECASE)
 ABOUT_ERRORS_IN: Final = re.compile(
     r"\.(?:log|err|trace|dmp)\b|stderr|traceback|stack_?trace|crash|journalctl|dmesg", re.I
 )

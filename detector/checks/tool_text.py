@@ -104,6 +104,8 @@ def is_about_errors(result: str, said: str, *, tool: str, arguments: str = "") -
     name = _snake(tool)
     if phrases.ABOUT_ERRORS.search(name) or phrases.ABOUT_ERRORS_IN.search(arguments, 0, _MARKED_WITHIN):
         return phrases.OF_FRAMEWORK.match(said) is None and not _is_marked(result)
+    if phrases.JUDGES.search(name) and phrases.VERDICT.search(result, 0, _MARKED_WITHIN):
+        return not _is_marked(result)
     if len(said) <= phrases.SHORT_CHARACTERS or not phrases.BRINGS_TEXTS.search(name) or said.startswith("Traceback"):
         return False
     return not _is_marked(result) and _ERROR_FIELD.search(result, 0, _MARKED_WITHIN) is None

@@ -281,3 +281,19 @@ def test_tools_that_bring_texts_fail_in_few_words() -> None:
     assert not is_about_errors(page[:60], page[:60], tool="web_search")
     marked = json.dumps({"error": page})
     assert not is_about_errors(marked, page, tool="web_search")
+
+
+@pytest.mark.parametrize(
+    "tool", ["check_weather", "verify_user", "validateAddress", "login", "logistics_quote", "catalog"]
+)
+def test_tools_that_judge_or_sound_like_logs_fail_as_others_do(tool: str) -> None:
+    for text in ("Error: connection refused", "ConnectionError: no route to host", '{"error": "backend down"}'):
+        said = error_text(text)
+        assert said is not None
+        assert not is_about_errors(text, said, tool=tool)
+
+
+def test_a_verdict_is_no_failure_of_the_tool_that_gives_it() -> None:
+    verdict = '{"errors": ["zip has five digits"]}'
+    assert is_about_errors(verdict, "zip has five digits", tool="validate_address")
+    assert not is_about_errors(verdict, "zip has five digits", tool="book_flight")
