@@ -96,6 +96,8 @@ def definitions(pairs: Families) -> str | None:
     schemas = [group.get("json_schema") for group in groups(pairs.get(b"llm.tools.", ()), b"llm.tools.", b"tool.")]
     found: list[Any] = [schema for schema in schemas if schema]
     found += groups(pairs.get(b"llm.request.", ()), b"llm.request.functions.", b"")
+    # AgentOps
+    found += groups(pairs.get(b"gen_ai.request.", ()), b"gen_ai.request.functions.", b"")
     return text(found) if found else None
 
 

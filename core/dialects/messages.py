@@ -135,8 +135,12 @@ def _read(value: Any, role: str, depth: int) -> list[Message]:
     if _is_message(value):
         return list(_message(value, role))
     if value.keys() == _CALLED:
-        # what Langfuse's decorator makes of a function's arguments
-        return _read(value["kwargs"], role, depth + 1) or _read(value["args"], role, depth + 1)
+        # what decorators (Langfuse, AgentOps) make of a function's arguments: a conversation, else its first text
+        args = value["args"] if isinstance(value["args"], list) else []
+        said = [item for item in args if isinstance(item, list | dict)]
+        texts = [item for item in args if isinstance(item, str)]
+        found = _read(value["kwargs"], role, depth + 1) or _of_list(said, role, depth + 1)
+        return found or _of_list(texts[:1], role, depth + 1)
     found = []
     for key in _LISTS:
         inner = value.get(key)

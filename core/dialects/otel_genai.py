@@ -229,7 +229,7 @@ DIALECT = Dialect(
     name="otel_genai",
     marks=("gen_ai.operation.name", "gen_ai.system", "gen_ai.provider.name", "gen_ai.request.model"),
     scopes=("opentelemetry.instrumentation.genai", "opentelemetry.instrumentation.openai_v2"),
-    prefixes=("gen_ai.completion.", "gen_ai.prompt.", "gen_ai.evaluation."),
+    prefixes=("gen_ai.completion.", "gen_ai.prompt.", "gen_ai.evaluation.", "gen_ai.request.functions."),
     rows=(
         (Field.KIND, kinds(OPERATIONS), ("gen_ai.operation.name",)),
         (Field.AGENT, name, ("gen_ai.agent.name",)),
@@ -285,7 +285,13 @@ DIALECT = Dialect(
         (
             Field.IS_STREAM,
             boolean,
-            ("gen_ai.request.stream", "gen_ai.is_streaming", "gen_ai.request.is_stream", "llm.is_streaming"),
+            (
+                "gen_ai.request.stream",
+                "gen_ai.request.streaming",
+                "gen_ai.is_streaming",
+                "gen_ai.request.is_stream",
+                "llm.is_streaming",
+            ),
         ),
         (Field.DOCUMENTS, documents, ("gen_ai.retrieval.documents",)),
         (Field.QUERY, name, ("gen_ai.retrieval.query.text", "gen_ai.retrieval.query")),

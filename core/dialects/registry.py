@@ -10,6 +10,7 @@ from typing import Final
 from core.dialects import (
     ag2,
     agent_framework,
+    agentops,
     claude_code,
     codex,
     common,
@@ -59,6 +60,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     claude_code.DIALECT,
     codex.DIALECT,
     gemini_cli.DIALECT,
+    agentops.DIALECT,
     laminar.DIALECT,
     langfuse.DIALECT,
     traceloop.DIALECT,

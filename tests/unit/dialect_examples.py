@@ -10,6 +10,7 @@ import msgspec
 from core.dialects import decode
 from core.model.span import Span
 from core.otlp.wire import read_spans
+from tests.unit import test_dialects_agentops as agentops
 from tests.unit import test_dialects_coding_agents as coding
 from tests.unit import test_dialects_frameworks as frameworks
 from tests.unit import test_dialects_genkit as genkit
@@ -531,6 +532,21 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
         Example(GENAI_TOOL | {"ag2.span.type": "tool"}, "execute_tool get_weather", frameworks.AG2),
         Example(GENAI_AGENT | {"ag2.span.type": "agent"}, "invoke_agent travel", frameworks.AG2),
         Example({"ag2.span.type": "llm"}, "chat gpt-4o-mini", frameworks.AG2, 2, events=(FAILED,)),
+    ),
+    "AgentOps": (
+        Example(agentops.CALL, "openai.chat.completion", "openai"),
+        Example(
+            {
+                "agentops.span.kind": "tool",
+                "operation.name": "find",
+                "agentops.tool.input": '{"args": [], "kwargs": {}}',
+                "agentops.tool.output": "18",
+            },
+            "find.tool",
+            agentops.SCOPE,
+        ),
+        Example({"agentops.span.kind": "agent", "operation.name": "travel"}, "travel.agent", agentops.SCOPE),
+        Example({"agentops.span.kind": "task"}, "trip.task", agentops.SCOPE, 2, events=(FAILED,)),
     ),
     "Laminar": (
         Example(

@@ -86,6 +86,10 @@ NOT_SENT: Final[Mapping[str, str]] = {
         "tools offered, format asked, limits, stream, reasoning, cost, session, user, first token, documents, retries, "
         "prompt version"
     ),
+    "AgentOps": (
+        "call id, format asked, limits, cached, cache written, reasoning, cost, session, user, first token, documents, "
+        "retries, prompt version"
+    ),
     "Laminar": (
         "agent, call id, limits, cache written, cost, documents, retries, prompt version"
     ),
@@ -181,6 +185,8 @@ agents by their span's name. A component that runs tools is the call that it mad
 call whose arguments are no JSON is dropped by Haystack: its reply is a malformed call.""",
     "AG2": """OTel GenAI. The span that notes a call's tokens again beside it counts none. An empty answer is left out:
 it is taken for empty where the conversation was sent.""",
+    "AgentOps": """Model calls are flattened OTel GenAI without the calls that an answer asks for: those are spans of no
+length below it, chains here, since the functions that make them are spans too.""",
     "Laminar": """Its instrumentations are OpenLLMetry's, with OpenAI's choices under the key of messages. Agents are
 functions that the app decorates: chains here.""",
     "LlamaIndex": """What a span did stands in events named after LlamaIndex's own. A streamed call tells neither its

@@ -238,7 +238,7 @@ def test_tools_without_a_schema_are_named_and_nothing_more() -> None:
 @pytest.mark.parametrize(
     ("sent", "read"),
     [
-        ({"args": ["Weather?"], "kwargs": {}}, (Message("user", "Weather?"),)),
+        ({"args": ["Weather?", "en"], "kwargs": {}}, (Message("user", "Weather?"),)),
         ({"args": [[{"role": "user", "content": "Weather?"}]], "kwargs": {}}, (Message("user", "Weather?"),)),
         (
             {"args": [], "kwargs": {"messages": [{"role": "user", "content": "Weather?"}]}},
