@@ -34,13 +34,17 @@ _ACTS_ANEW: Final = re.compile(
 )
 _ACTION: Final = re.compile(r"""["'](?:action|command|cmd|type|operation)["']\s*:\s*["'](\w{1,40})["']""")
 _ACTION_WITHIN: Final = 500
-# what a poll is told while there is nothing to tell
-_PENDING: Final = re.compile(
-    r"\b(?:running|pending|queued|in[ _-]?progress|processing|not (?:yet )?ready|waiting|scheduled|initiali[sz]ing"
-    r"|building|deploying|starting|provisioning|in_queue|submitted|still)\b",
-    re.IGNORECASE,
+# what a poll is told while there is nothing to tell: as the state of something, or in a few words
+_PENDING_WORDS: Final = (
+    r"(?:running|pending|queued|in[ _-]?progress|processing|not[ _](?:yet[ _])?ready|waiting|scheduled|initiali[sz]ing"
+    r"|building|deploying|starting|provisioning|in_queue|submitted|still\b)"
 )
-_PENDING_WITHIN: Final = 500
+_PENDING: Final = re.compile(
+    rf"""["'](?:\w*(?:state|status|phase|stage))["']\s*:\s*["']{_PENDING_WORDS}""", re.IGNORECASE
+)
+_PENDING_SHORT: Final = re.compile(rf"\b{_PENDING_WORDS}\b", re.IGNORECASE)
+_PENDING_WITHIN: Final = 1_000
+_SHORT_CHARACTERS: Final = 80
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -59,7 +63,11 @@ def may_repeat(call: MadeCall) -> bool:
     names = (call.tool, action[1]) if action is not None else (call.tool,)
     if any(_ACTS_ANEW.search(_CAMEL.sub("_", name).replace("-", "_").replace(".", "_").lower()) for name in names):
         return True
-    return call.result is not None and _PENDING.search(call.result, 0, _PENDING_WITHIN) is not None
+    if call.result is None:
+        return False
+    if len(call.result) <= _SHORT_CHARACTERS and _PENDING_SHORT.search(call.result):
+        return True
+    return _PENDING.search(call.result, 0, _PENDING_WITHIN) is not None
 
 
 class Cycle(msgspec.Struct, frozen=True, kw_only=True):

@@ -175,3 +175,14 @@ def test_an_id_that_every_message_uses_again_is_of_another_call() -> None:
         call = ToolCall(name="get_weather", call_id="get_weather_0", arguments=ARGUMENTS)
         story.llm(root.span_id, output=present("", call))
     assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND
+
+
+def test_words_that_a_poll_is_told_are_none_in_a_page() -> None:
+    page = (
+        "Running shoes of every size are still in stock in the old building at the square, waiting for you to come by."
+    )
+    story = Story()
+    root = story.root()
+    for _ in range(3):
+        story.tool("search_shop", root.span_id, arguments='{"q": "shoes"}', output=present(page))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.FOUND
