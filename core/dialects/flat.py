@@ -95,7 +95,11 @@ def definitions(pairs: Families) -> str | None:
     """Return the tools in flattened keys, as JSON: OpenInference's and Traceloop's; None where there are none."""
     schemas = [group.get("json_schema") for group in groups(pairs.get(b"llm.tools.", ()), b"llm.tools.", b"tool.")]
     found: list[Any] = [schema for schema in schemas if schema]
-    found += groups(pairs.get(b"llm.request.", ()), b"llm.request.functions.", b"")
+    # in JavaScript the parameters are called arguments
+    found += [
+        {"parameters" if key == "arguments" else key: value for key, value in function.items()}
+        for function in groups(pairs.get(b"llm.request.", ()), b"llm.request.functions.", b"")
+    ]
     # AgentOps
     found += groups(pairs.get(b"gen_ai.request.", ()), b"gen_ai.request.functions.", b"")
     return text(found) if found else None

@@ -165,7 +165,7 @@ def _is_blank(content: Content, raw: Value) -> bool:
 DIALECT = Dialect(
     name="openinference",
     marks=("openinference.span.kind",),
-    scopes=("openinference.",),
+    scopes=("openinference.", "@arizeai/openinference-"),
     prefixes=(
         "llm.output_messages.",
         "llm.input_messages.",

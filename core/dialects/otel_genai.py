@@ -228,7 +228,11 @@ def _blocks(value: Value) -> Value:
 DIALECT = Dialect(
     name="otel_genai",
     marks=("gen_ai.operation.name", "gen_ai.system", "gen_ai.provider.name", "gen_ai.request.model"),
-    scopes=("opentelemetry.instrumentation.genai", "opentelemetry.instrumentation.openai_v2"),
+    scopes=(
+        "opentelemetry.instrumentation.genai",
+        "opentelemetry.instrumentation.openai_v2",
+        "@opentelemetry/instrumentation-openai",
+    ),
     prefixes=("gen_ai.completion.", "gen_ai.prompt.", "gen_ai.evaluation.", "gen_ai.request.functions."),
     rows=(
         (Field.KIND, kinds(OPERATIONS), ("gen_ai.operation.name",)),

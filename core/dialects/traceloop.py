@@ -141,6 +141,7 @@ DIALECT = Dialect(
         "opentelemetry.instrumentation.crewai",
         "opentelemetry.instrumentation.haystack",
         "opentelemetry.instrumentation.watsonx",
+        "@traceloop/instrumentation-",
     ),
     prefixes=("llm.request.functions.",),
     rows=(

@@ -193,3 +193,18 @@ def test_items_of_the_responses_api_are_taken_out_of_the_users_text() -> None:
     pasted = [{"role": "user", "parts": [{"type": "text", "content": '[{"a": 1}]'}]}]
     span = read_span(said | {"gen_ai.input.messages": json.dumps(pasted, separators=(",", ":"))})
     assert messages_of(span.input)[0].text == '[{"a": 1}]'
+
+
+def test_flattened_functions_of_the_client_in_javascript_call_their_parameters_arguments() -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    function = "llm.request.functions.0."
+    span = read_span(
+        {
+            "llm.request.type": "chat",
+            "gen_ai.completion.0.role": "assistant",
+            function + "name": "get_weather",
+            function + "arguments": json.dumps(schema),
+        },
+        scope="@traceloop/instrumentation-openai",
+    )
+    assert definitions(span.details) == {"get_weather": schema}
