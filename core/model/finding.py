@@ -2,12 +2,16 @@
 
 import enum
 import uuid
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 # fixed namespace of all our deterministic ids (uuid5); generated once, never changed
 NAMESPACE = uuid.UUID("5f0d7a3e-6c1b-5d0e-9a52-3f6e2b8c4d11")
+
+
+LATEST_NS: Final = 2**64 - 1
+"""The latest time that a client can send (OTLP's are fixed64), and that can be written: some clocks are broken so."""
 
 
 class Dimension(enum.StrEnum):

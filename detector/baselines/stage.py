@@ -20,7 +20,7 @@ import msgspec
 from core import topics
 from core.log.port import Record, StoredRecord, Work
 from core.model.finding import Dimension, Finding, Shift
-from core.model.measurement import Measurement, MeasurementBatch
+from core.model.measurement import Measurement, MeasurementBatch, dated
 from core.stage import Processor, Recall
 from core.telemetry import Telemetry
 from detector.baselines.config import BaselinesConfig
@@ -102,7 +102,7 @@ class BaselinesProcessor:
         return self._next_offset is not None and now_s >= self._since_s + self._config.gather_s
 
     def _gather(self, record: StoredRecord, batch: MeasurementBatch) -> None:
-        rows = batch.measurements
+        rows = dated(batch.measurements, record.log_time_ms / 1000)
         # one at least: records without rows hold back the offset too
         self._count += len(rows) or 1
         if record.headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE) != topics.ORIGIN_LIVE:

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from core.model.finding import Finding, FindingKind, Severity, Shift, Source, finding_id_of
+from core.model.finding import LATEST_NS, Finding, FindingKind, Severity, Shift, Source, finding_id_of
 from core.model.measurement import Measurement, group_of
 from core.model.span import SpanKind
 from detector.baselines.config import BaselinesConfig
@@ -92,7 +92,7 @@ def shift_of(measure: Measure, m: Measurement, episode: Episode, *, ended: bool,
         fingerprint=fingerprint,
         routing_key=m.routing_key,
         began_ns=episode.began_ns,
-        ended_ns=max(episode.last_ns, episode.began_ns + 1) if ended else 0,
+        ended_ns=min(max(episode.last_ns, episode.began_ns + 1), LATEST_NS) if ended else 0,
         is_usual_now=is_usual_now,
         text=text,
         trace_ids=episode.trace_ids,

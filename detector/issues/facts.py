@@ -6,11 +6,10 @@ import msgspec
 
 from core.model.finding import Finding
 from core.model.issue import Issue, IssueLink
+from core.model.measurement import CLOCK_SKEW_S
 from detector.issues.describe import RANK
 from detector.issues.known import Known
 
-# clocks of clients that nobody sets are off by minutes; one bad clock must not be "last seen" for ever
-_CLOCK_SKEW_S: Final = 3_600.0
 # a link's rationale is read in a trace drawer; the whole one stands in the finding
 _MAX_RATIONALE: Final = 2_000
 
@@ -60,7 +59,7 @@ def counted(known: Known, finding: Finding, at_s: float, new_traces: int, new_se
 
 def dated(finding: Finding, at_s: float) -> Finding:
     """Return it with a time that can be: log time, where the client's clock says nothing or lies far ahead."""
-    if 0 < finding.observed_at_ns <= (at_s + _CLOCK_SKEW_S) * 1e9:
+    if 0 < finding.observed_at_ns <= (at_s + CLOCK_SKEW_S) * 1e9:
         return finding
     return msgspec.structs.replace(finding, observed_at_ns=int(at_s * 1e9))
 

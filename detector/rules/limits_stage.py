@@ -7,7 +7,7 @@ import msgspec
 from core import topics
 from core.log.port import Record, StoredRecord, Work
 from core.model.finding import Finding
-from core.model.measurement import MeasurementBatch
+from core.model.measurement import MeasurementBatch, dated
 from core.stage import Processor, Recall, Stage
 from core.telemetry import Telemetry
 from detector.rules.limits import LimitConfig
@@ -47,8 +47,9 @@ class LimitsProcessor:
         said: list[Said] = []
         for record in records if self._windows.has_limits else ():
             if record.headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE) == topics.ORIGIN_LIVE:
-                batch = self._decoder.decode(record.value)
-                said += self._windows.take(batch.measurements, offset=record.offset, now_s=record.log_time_ms / 1000)
+                now_s = record.log_time_ms / 1000
+                rows = dated(self._decoder.decode(record.value).measurements, now_s)
+                said += self._windows.take(rows, offset=record.offset, now_s=now_s)
         return self._with(work, said)
 
     def tick(self, now_s: float) -> Work:

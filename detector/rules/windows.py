@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from core.log.port import StateChange
-from core.model.finding import Finding, FindingKind, Shift, Source, finding_id_of
+from core.model.finding import LATEST_NS, Finding, FindingKind, Shift, Source, finding_id_of
 from core.model.measurement import Measurement
 from core.telemetry import Telemetry
 from detector.checks.fingerprint import fingerprint_of, masked_name
@@ -305,7 +305,7 @@ def _shift(config: LimitConfig, key: Key, episode: _Episode, *, since: str = "",
         fingerprint=_fingerprint(config, key),
         routing_key=key.routing_key,
         began_ns=episode.began_ns,
-        ended_ns=max(episode.last_ns, episode.began_ns + 1) if has_ended else 0,
+        ended_ns=min(max(episode.last_ns, episode.began_ns + 1), LATEST_NS) if has_ended else 0,
         text=text,
         trace_ids=episode.trace_ids,
     )

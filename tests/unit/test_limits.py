@@ -170,6 +170,17 @@ def test_silence_ends_an_episode_too() -> None:
     assert limits.tick(200.0) == []
 
 
+@pytest.mark.parametrize("started_ns", [0, 2**64 - 1])
+def test_an_episode_of_a_broken_clock_is_dated_by_the_log(started_ns: int) -> None:
+    limits = Limits(ERRORS)
+    said = limits.calls(range(20), failed=True, started_ns=started_ns, ended_ns=started_ns)
+    said += limits.tick(2_000.0)
+    assert kinds(said) == ["finding", "began", "ended"]
+    began, ended = (each for each in said if isinstance(each, Shift))
+    assert START_S <= began.began_ns / 1e9 <= START_S + 20
+    assert began.began_ns == ended.began_ns < ended.ended_ns
+
+
 def test_what_lasts_is_said_again_in_one_issue() -> None:
     limits = Limits({**ERRORS, "repeat_s": 600})
     said = limits.calls(range(0, 1_900, 5), failed=True)
