@@ -226,7 +226,12 @@ OF_FRAMEWORK: Final = re.compile(
     r"|an error occurred while running the tool|(?:input|output) validation error)",
     re.IGNORECASE,
 )
-# tools that bring texts others wrote: an error of theirs is short
+# how an article, or a forum's question, is headed as well
+HEADLINE: Final = re.compile(
+    r"\s*(?:(?:[\w ]{1,30} )?(?:error|exception)(?: code)?(?: -?\d+)?\s?[:：]|(?:\w+\.)*\w*(?:error|exception)\b:|[45]\d\d )",
+    re.IGNORECASE,
+)
+# tools that bring texts others wrote: an error of theirs that is headed so is short
 BRINGS_TEXTS: Final = re.compile(
     r"search|wiki|browse|visit|fetch|scrape|crawl|read|open|load|view|cat(?:_|$)|page|docs?(?:_|$)|document|retriev|news|article|web"
 )

@@ -108,6 +108,8 @@ def is_about_errors(result: str, said: str, *, tool: str, arguments: str = "") -
         return not _is_marked(result)
     if len(said) <= phrases.SHORT_CHARACTERS or not phrases.BRINGS_TEXTS.search(name) or said.startswith("Traceback"):
         return False
+    if phrases.HEADLINE.match(said) is None:
+        return False
     return not _is_marked(result) and _ERROR_FIELD.search(result, 0, _MARKED_WITHIN) is None
 
 

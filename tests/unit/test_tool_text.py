@@ -279,6 +279,8 @@ def test_tools_that_bring_texts_fail_in_few_words() -> None:
     page = "TypeError: x is not a function - a forum\n" + "An answer. " * 60
     assert is_about_errors(page, page, tool="web_search")
     assert not is_about_errors(page[:60], page[:60], tool="web_search")
+    unfit = "3 validation errors for SearchArguments\n" + "city\n  Field required [type=missing, input_value={}]\n" * 20
+    assert not is_about_errors(unfit, unfit, tool="search_flights")
     marked = json.dumps({"error": page})
     assert not is_about_errors(marked, page, tool="web_search")
 
