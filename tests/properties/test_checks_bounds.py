@@ -1,9 +1,6 @@
 """What checks cost grows with a trace, not with its square: an agent may fail in a loop until its trace is full."""
 
-import sys
 from collections.abc import Callable
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -12,6 +9,7 @@ from core.model.trace import Trace
 from core.telemetry import Telemetry
 from detector.checks.config import ChecksConfig
 from detector.checks.registry import Checks, Inspection
+from tests.properties.instructions import instructions_of
 from tests.unit.checks_kit import Story, failed, present
 
 SHORT = 40
@@ -57,25 +55,6 @@ def _arguments_without_ids(story: Story, root: Span, at: int) -> None:
     story.add(SpanKind.TOOL, "search", parent=root.span_id, tool=call, error=UNFIT)
 
 
-def _steps_of_interpreter(work: Callable[[], object]) -> int:
-    """Return how many instructions of Python some work takes: the same on every machine, unlike time."""
-    count = 0
-
-    def each(frame: FrameType, event: str, _: object) -> Callable[..., Any]:
-        nonlocal count
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        count += event == "opcode"
-        return each
-
-    before = sys.gettrace()
-    sys.settrace(each)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return count
-
-
 @pytest.mark.parametrize(
     "step",
     [
@@ -100,7 +79,7 @@ def test_a_trace_whose_every_call_fails_costs_no_more_per_span_when_it_is_long(
         assert trace.spans[0].input.state is ContentState.PRESENT
         checks = Checks(ChecksConfig(), Telemetry())
         found: list[Inspection] = []
-        steps = _steps_of_interpreter(lambda: found.append(checks.inspect(trace)))
+        steps = instructions_of(lambda: found.append(checks.inspect(trace)))
         assert found[0].findings
         return steps
 

