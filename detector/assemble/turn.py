@@ -3,7 +3,8 @@
 For the root stands the first agent or chain below it, where the root itself says nothing: a web server's span, say.
 
 **Question.** The last user message of the root's input where that is a conversation, else of the first LLM call's
-input; where the root was given plain text which that message contains (a prompt built around it), the plain text.
+input; where the root was given plain text which that message contains (a prompt built around it), the plain text, and
+where it was given arguments of a function, the longest such argument.
 **Answer.** The root's output where it is plain text or ends with a message of the assistant, else the last LLM output
 with text, else the root's output as it is. **Error.** A turn ended in an error where its root failed, or where its last
 LLM call did and the root has no answer: what was recovered from is no end.
@@ -15,6 +16,7 @@ from typing import Final
 import msgspec
 
 from core.dialects.messages import MAX_CHARS, input_messages, is_readable, messages_of
+from core.dialects.values import structure
 from core.model.span import NO_DETAILS, Content, ContentState, Evaluation, Span, SpanKind
 from core.model.trace import Trace, Turn
 
@@ -98,16 +100,20 @@ def _question(
 ) -> tuple[str, ContentState, Span | None, int, bool]:
     """Return the user's last message, its state, its span, how long its history is, and whether the turn goes on."""
     plain = ""
+    given: Sequence[str] = ()
     if speaker is not None and speaker.kind is not SpanKind.LLM and speaker.input.state is _PRESENT:
-        asked, _ = _asked(trace, speaker)
-        if asked and asked != speaker.input.text:
-            return asked, _PRESENT, speaker, _history(calls[0].input if calls else speaker.input), False
-        plain = speaker.input.text
+        plain, _ = _asked(trace, speaker)
+        given = _arguments(speaker.input.text)
+        if plain and plain != speaker.input.text and not given:
+            return plain, _PRESENT, speaker, _history(calls[0].input if calls else speaker.input), False
+        plain = plain if given else speaker.input.text
+        given = given or [plain]
     first = calls[0] if calls else None
     if first is not None and is_readable(first.input):
         asked, goes_on = _asked(trace, first)
         if asked:
-            text = plain if plain and plain in asked else asked
+            # of the arguments of a function that which the model was given
+            text = max((text for text in given if text and text in asked), key=len, default=asked)
             return text, first.input.state, first, _history(first.input), goes_on
     if plain:
         return plain, _PRESENT, speaker, 0, False
@@ -116,6 +122,17 @@ def _question(
         # more than is read, or a conversation in which no user speaks
         state = _TRUNCATED if first is not None and not is_readable(first.input) else _ABSENT
     return "", state, first or speaker, 0, False
+
+
+def _arguments(raw: str) -> Sequence[str]:
+    """Return the texts among the arguments of a decorated function (Langfuse, AgentOps): any may be the question."""
+    called = structure(raw) if raw.startswith('{"args":') else None
+    if not isinstance(called, dict) or called.keys() != {"args", "kwargs"}:
+        return ()
+    named = called["kwargs"]
+    values = [*(called["args"] if isinstance(called["args"], list) else ())]
+    values += named.values() if isinstance(named, dict) else ()
+    return [value for value in values if isinstance(value, str)]
 
 
 def _history(given: Content) -> int:

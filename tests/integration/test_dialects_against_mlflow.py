@@ -70,11 +70,30 @@ _REASONS: Final = {
     ("Vercel AI 3 to 6", "ai.streamText.doStream", "usage"): "cached tokens stand under ai.usage",
     ("Vercel AI 3 to 6", "ai.generateObject", "kind"): "it holds the call, and its usage again, in a child",
     ("Vercel AI 7", "step 1", "kind"): "a step holds the calls of one round",
-    ("Codex CLI", "session_task.turn", "kind"): "Codex is not among its dialects",
-    ("Codex CLI", "session_task.turn", "model"): "Codex is not among its dialects",
-    ("Codex CLI", "session_task.turn", "usage"): "Codex is not among its dialects",
-    ("Codex CLI", "model_client.stream_responses_websocket", "kind"): "Codex is not among its dialects",
+    ("CrewAI", "query knowledge", "kind"): "what it does is said by crewai.event_name",
+    ("CrewAI", "call llm", "kind"): "without an operation it is a step",
+    ("AG2", "chat gpt-4o-mini", "kind"): "a failed call is told by ag2.span.type alone",
+    ("AG2", "chat gpt-4o-mini", "usage"): "it does not read cache_read_input_tokens",
+    ("AgentOps", "find.tool", "kind"): "its kinds stand under agentops.span.kind",
+    ("AgentOps", "travel.agent", "kind"): "its kinds stand under agentops.span.kind",
+    ("AgentOps", "trip.task", "kind"): "its kinds stand under agentops.span.kind",
+    ("Laminar", "openai.chat", "usage"): "it does not read cache_read_input_tokens",
+    ("VoltAgent", "llm:generateText", "model"): "VoltAgent's keys have no prefix",
+    ("VoltAgent", "llm:generateText", "usage"): "VoltAgent's keys have no prefix",
+    ("VoltAgent", "Traveller", "model"): "VoltAgent's keys have no prefix",
+    ("VoltAgent", "Traveller", "usage"): "VoltAgent's keys have no prefix",
+    ("OpenAI Agents (Logfire)", "OpenAI Agents trace", "kind"): "the span's template says what it is",
+    ("OpenAI Agents (Logfire)", "Agent run: {name!r}", "kind"): "the span's template says what it is",
+    ("OpenAI Agents (Logfire)", "Function: {name}", "kind"): "the span's template says what it is",
+    ("OpenAI Agents (Logfire)", "Responses API", "kind"): "the span's template says what it is",
+    (
+        "OpenAI Agents (Logfire)",
+        "Responses API with {gen_ai.request.model!r}",
+        "usage",
+    ): "Logfire keeps it under `usage`",
 }
+# dialects that MLflow knows nothing of: all that is read in them is a difference
+_UNKNOWN_TO_MLFLOW: Final = frozenset({"Codex CLI", "Genkit", "Haystack", "LlamaIndex"})
 
 
 def _translated(sample: str) -> Iterator[tuple[Span, dict[str, Any]]]:
@@ -152,4 +171,7 @@ def _differences(dialect: str, example: Example) -> Iterator[tuple[str, str, str
 @pytest.mark.parametrize("dialect", EXAMPLES)
 def test_where_mlflow_differs_on_hand_made_spans_there_is_a_reason(dialect: str) -> None:
     found = {difference for example in EXAMPLES[dialect] for difference in _differences(dialect, example)}
-    assert found == {reason for reason in _REASONS if reason[0] == dialect}
+    if dialect in _UNKNOWN_TO_MLFLOW:
+        assert found, "MLflow has learned it"
+    else:
+        assert found == {reason for reason in _REASONS if reason[0] == dialect}

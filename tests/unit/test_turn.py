@@ -189,3 +189,16 @@ def test_a_text_that_a_workflow_returns_as_json_is_the_answer_without_its_quotes
     root = story.add(SpanKind.CHAIN, "flow", input=present("When?"), output=present('"At \\"nine\\"."'))
     story.llm(root.span_id, input=chat(("user", "When?")), output=present('At "nine".'))
     assert digest(story).answer == 'At "nine".'
+
+
+def test_of_the_arguments_of_a_function_the_question_is_the_longest_that_the_model_was_given() -> None:
+    story = Story()
+    root = story.add(
+        SpanKind.AGENT, "ask", input=present('{"args": ["to", "Trains to Bonn?"], "kwargs": {"in": "en"}}')
+    )
+    story.llm(root.span_id, input=chat(("system", "Be brief."), ("user", "Answer this: Trains to Bonn?")))
+    assert digest(story).question == "Trains to Bonn?"
+    story = Story()
+    root = story.add(SpanKind.AGENT, "ask", input=present('{"args": ["ok"], "kwargs": {}}'))
+    story.llm(root.span_id, input=chat(("user", "When?")))
+    assert digest(story).question == "When?"
