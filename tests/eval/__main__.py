@@ -77,7 +77,7 @@ def main() -> int:
         told = [check for check in differing if check not in ADAPTIVE]
         learned = [check for check in differing if check in ADAPTIVE]
         print(f"same issues from both TRAIL dialects: {not told} ({len(one)} and {len(other)})")
-        # what is learned depends on the order in which traces close, which differs with the size of what is sent
+        # what is learned depends on the order of traces
         print(f"  differing: {', '.join(told) or 'none'}; of what is learned: {', '.join(learned) or 'none'}")
     return int(lost > 0)
 
