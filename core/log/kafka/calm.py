@@ -1,9 +1,10 @@
-"""A filter for loggers that say the same thing many times a second."""
+"""Filters for loggers that say the same thing many times a second, or what nobody waits for any more."""
 
 import logging
 import time
 
 _MOST_KINDS = 1_000
+_COMMIT = "GroupCoordinator._do_commit_offsets()"
 
 
 class Calm(logging.Filter):
@@ -34,3 +35,22 @@ class Calm(logging.Filter):
         if unsaid:
             record.msg, record.args = f"{record.getMessage()} (and {unsaid} more like it)", ()
         return True
+
+
+class GivenUp(logging.Filter):
+    """Keeps from the log what became of a commit that nobody waits for any more.
+
+    aiokafka shields the request of a commit; where the commit is cancelled, `asyncio.shield` of Python 3.11 lets go of
+    the request, and a refusal that the broker sends later is logged by the event loop as an error of a lost task. Who
+    cancelled has told already that nothing was committed.
+    """
+
+    def __init__(self, *, errors: type[Exception]) -> None:
+        super().__init__()
+        self._errors = errors
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is about anything else."""
+        if record.exc_info is None or not isinstance(record.exc_info[1], self._errors):
+            return True
+        return _COMMIT not in record.getMessage()

@@ -10,6 +10,7 @@ Traps of aiokafka 0.14 that the rest of this package is built around, each measu
   caller is refused at once until it was acknowledged after all (`producer`).
 """
 
+import logging
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from core.errors import LogUnavailableError
-from core.log.kafka.calm import Calm
+from core.log.kafka.calm import Calm, GivenUp
 from core.log.kafka.oauth import TokenSource
 from core.log.kafka_config import KafkaConfig
 
@@ -86,6 +87,7 @@ _BATCH_BYTES: Final = 512 * 1024
 
 # with no broker, each client complains ten times a second
 Calm(every_s=10.0).attach("aiokafka")
+logging.getLogger("asyncio").addFilter(GivenUp(errors=KafkaError))
 
 
 @contextmanager
