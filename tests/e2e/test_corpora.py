@@ -39,8 +39,9 @@ def test_no_span_is_lost_and_nothing_is_dead_lettered(tmp_path: Path) -> None:
     status, _ = through_up(tmp_path, *OTHERS)
     assert status["spans"] == {"received": spans_in(*OTHERS), "rejected": 0}
     assert status["dead_letters"] == 0
-    # an application's own log records are no content; of long messages sessions keep head and tail
-    may_be = {"log_record_not_content", "log_without_trace", "model_without_price", "turn_text_cut"}
+    # an application's own log records are no content; of long messages sessions keep head and tail; an issue of what
+    # was learned, which depends on the order of traces, may hold more of them than MLflow is to link
+    may_be = {"link_capped", "log_record_not_content", "log_without_trace", "model_without_price", "turn_text_cut"}
     assert set(status["dropped"]) <= may_be
 
 
