@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from core.dialects.calls import tool_call
-from core.dialects.values import as_json, finish, python_repr, state_of, structure
+from core.dialects.values import STOPPED, as_json, finish, python_repr, state_of, structure
 from core.model.span import Content, ContentState, FinishReason, ToolCall
 from core.otlp.slim import Value
 
@@ -192,6 +192,17 @@ def _without_pieces(messages: list[Any]) -> list[Any]:
     """Return messages without the pieces of a stream, whose reason is empty, before the whole of it (Google ADK)."""
     whole = [item for item in messages if not (isinstance(item, dict) and item.get("finish_reason") == "")]
     return whole if whole and len(whole) < len(messages) else messages
+
+
+def only_finish(output: str) -> FinishReason:
+    """Return the finish reason in a chain's output, where there is one and no more: that of the call it made.
+
+    The client drops it from the spans of LangChain's models.
+    """
+    if '"finish_reason"' not in output:
+        return FinishReason.UNKNOWN
+    said = STOPPED.findall(output)
+    return (finish(said[0]) or FinishReason.UNKNOWN) if len(said) == 1 else FinishReason.UNKNOWN
 
 
 def from_response(value: Value | Answer) -> Answer:

@@ -38,6 +38,12 @@ def read_events(reading: Reading) -> None:
             reading.found[Field.EVALUATIONS] = (*(reading.found[Field.EVALUATIONS] or ()), said)
 
 
+def waited_s(reading: Reading, came_s: float) -> float | None:
+    """Return how long a span waited for what came at a moment (seconds since the epoch); None where it is before."""
+    waited = came_s - reading.start_ns / 1e9
+    return waited if waited >= 0 else None
+
+
 def metadata(value: Value) -> Mapping[str, str] | None:
     """Return session and user out of a `metadata` attribute (LangChain's, as OpenInference and MLflow send it)."""
     found = structure(value)

@@ -14,8 +14,6 @@ _STEP = re.compile(r"step \d+", re.IGNORECASE)
 _NAMED = {**haystack.STEPS, "AutoFunctionInvocationLoop": SpanKind.CHAIN}
 # AutoGen: what its runtime does with a message
 _RUNTIME = re.compile(r"autogen (?:create|send|publish|receive|intercept|process|ack) ")
-
-
 # the convention's name of a model call, whose attributes some clients write at its end alone, so never of one that
 # failed (OpenLIT); a model's name has a digit in it
 _CALL = re.compile(r"(chat|text_completion|generate_content|embeddings) ([\w./:@\-]*\d[\w./:@\-]*)")

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from core.dialects import answers
+from core.dialects.common import waited_s
 from core.dialects.documents import read_retrieval
-from core.dialects.langfuse import instant
-from core.dialects.langfuse import usage as tokens
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import as_json, count, decimal, finish, name, structure, text
+from core.dialects.tokens import usage
+from core.dialects.values import as_json, count, decimal, finish, instant, name, structure, text
 from core.model.span import Content, ContentState, FinishReason, SpanKind
 
 _LLM, _TOOL, _CHAIN = SpanKind.LLM, SpanKind.TOOL, SpanKind.CHAIN
@@ -81,11 +81,10 @@ def _call(reading: Reading) -> None:
         stopped = FinishReason.MALFORMED_CALL
     reading.output, reading.finish = answer.content, stopped
     found[Field.MODEL] = name(meta.get("model"))
-    found[Field.USAGE] = tokens(meta.get("usage"))
+    found[Field.USAGE] = usage(meta.get("usage"))
     began_s = instant(meta.get("completion_start_time"))
     if began_s is not None:
-        waited_s = began_s - reading.start_ns / 1e9
-        found[Field.FIRST_TOKEN_S] = waited_s if waited_s >= 0 else None
+        found[Field.FIRST_TOKEN_S] = waited_s(reading, began_s)
 
 
 def _meta(reply: Any) -> Any:

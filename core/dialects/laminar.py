@@ -7,9 +7,8 @@ returned is JSON. Names: lmnr 0.8, opentelemetry_lib/tracing/attributes.py.
 from typing import Final
 
 from core.dialects import otel_genai
-from core.dialects.mlflow import unquoted
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import kinds, name
+from core.dialects.values import kinds, name, unquoted
 from core.model.span import SpanKind
 
 KINDS: Final = {

@@ -6,18 +6,28 @@ begins with `input` adds up to the input, OpenAI's `prompt_tokens` holds the cac
 _client/attributes.py.
 """
 
-import datetime
-from collections.abc import Mapping
 from typing import Any, Final
 
 from core.dialects import answers
 from core.dialects.calls import tool_call
+from core.dialects.common import waited_s
 from core.dialects.documents import read_retrieval
-from core.dialects.mlflow import only_finish, unquoted, unquoted_name
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import amount, count, finish, kinds, name, provider, structure, text, tool_result
-from core.model.span import SpanKind, Usage
+from core.dialects.tokens import usage
+from core.dialects.values import (
+    amount,
+    finish,
+    instant,
+    kinds,
+    name,
+    structure,
+    text,
+    tool_result,
+    unquoted_name,
+    unquoted_provider,
+)
+from core.model.span import SpanKind
 from core.otlp.slim import Value
 
 KINDS: Final = {
@@ -34,48 +44,11 @@ KINDS: Final = {
 }
 # in the names of models that embed: text-embedding-3-small, nomic-embed-text
 _EMBEDS: Final = "embed"
-_CACHE_WRITES: Final = ("cache_creation_input_tokens", "input_cache_creation", "input_cached_creation_tokens")
-_CACHE_READS: Final = ("cache_read_input_tokens", "input_cache_read", "input_cached_tokens", "cached_tokens")
 
 
 def failed(value: Value) -> bool | None:
     """Return True for the level ERROR; not every SDK sets the span's status with it."""
     return True if value == "ERROR" else None
-
-
-def usage(value: Value) -> Usage | None:
-    """Return the tokens in `langfuse.observation.usage_details`; None where it names none."""
-    found = structure(value)
-    if not isinstance(found, dict):
-        return None
-    given, said = (
-        _mapping(found, "prompt_tokens", "input_tokens"),
-        _mapping(found, "completion_tokens", "output_tokens"),
-    )
-    reads = _first(found, _CACHE_READS)
-    writes = _first(found, _CACHE_WRITES)
-    reasoning = _first(found, ("output_reasoning_tokens", "output_reasoning", "reasoning_tokens"))
-    inside = count(given.get("cached_tokens"))
-    if found.get("prompt_tokens") is not None:
-        into, out = count(found["prompt_tokens"]), count(found.get("completion_tokens"))
-    elif found.get("input") is not None or found.get("output") is not None:
-        into = _sum(found, "input") + sum(
-            count(found.get(key)) or 0 for key in _CACHE_READS + _CACHE_WRITES if key[0] == "c"
-        )
-        out = _sum(found, "output")
-    elif found.get("input_tokens") is not None or found.get("output_tokens") is not None:
-        # Anthropic's: cached tokens stand beside, unless details say that they stand within
-        beside = (reads or 0) + (writes or 0) if inside is None else 0
-        into, out = (count(found.get("input_tokens")) or 0) + beside, count(found.get("output_tokens"))
-    else:
-        return None
-    return Usage(
-        input_tokens=into or 0,
-        output_tokens=out or 0,
-        cached_tokens=inside if inside is not None else reads or 0,
-        reasoning_tokens=reasoning if reasoning is not None else count(said.get("reasoning_tokens")) or 0,
-        cache_write_tokens=writes or 0,
-    )
 
 
 def cost(value: Value) -> float | None:
@@ -85,19 +58,6 @@ def cost(value: Value) -> float | None:
         return None
     total = amount(found.get("total"))
     return total if total is not None else sum(amount(part) or 0.0 for part in found.values())
-
-
-def instant(value: Value) -> float | None:
-    """Return a moment, sent as ISO 8601 (in JSON quotes or bare), in seconds since the epoch."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.datetime.fromisoformat(value.strip('"'))
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=datetime.UTC)
-        return moment.timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def offered(value: Value) -> str | None:
@@ -113,8 +73,7 @@ def read(reading: Reading) -> None:
         # the wrapper of OpenAI's client in JavaScript calls everything a generation
         reading.kind = SpanKind.EMBEDDING
     if found[Field.FIRST_TOKEN_S] is not None:
-        waited = found[Field.FIRST_TOKEN_S] - reading.start_ns / 1e9
-        found[Field.FIRST_TOKEN_S] = waited if waited >= 0 else None
+        found[Field.FIRST_TOKEN_S] = waited_s(reading, found[Field.FIRST_TOKEN_S])
     output = found[Field.OUTPUT]
     if reading.kind is SpanKind.LLM and output is not None:
         answer = answers.from_response(output)
@@ -127,7 +86,7 @@ def read(reading: Reading) -> None:
         read_retrieval(reading)
     elif reading.kind is SpanKind.CHAIN and isinstance(output, str):
         # LangChain: its chain's output is the message that the call's span tells without its reason
-        reading.finish = only_finish(output)
+        reading.finish = answers.only_finish(output)
     elif reading.kind is SpanKind.AGENT and found[Field.AGENT] is None:
         found[Field.AGENT] = name(reading.name)
 
@@ -146,11 +105,6 @@ def _tool(reading: Reading) -> None:
         if isinstance(message, dict):
             found[Field.TOOL_CALL_ID] = found[Field.TOOL_CALL_ID] or name(message.get("tool_call_id"))
         found[Field.OUTPUT] = tool_result(output)
-
-
-def ls_provider(value: Value) -> str | None:
-    """Return the provider that LangChain names in its metadata, in JSON quotes."""
-    return provider(unquoted(value))
 
 
 def _offered(reading: Reading) -> None:
@@ -205,19 +159,6 @@ def _defines(message: Any) -> bool:
     return isinstance(content, dict) and isinstance(content.get("function"), dict)
 
 
-def _mapping(found: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    return next((part for key in names if isinstance(part := found.get(f"{key}_details"), dict)), {})
-
-
-def _first(found: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
-    return next((number for key in keys if (number := count(found.get(key))) is not None), None)
-
-
-def _sum(found: Mapping[str, Any], side: str) -> int:
-    """Return the sum of a side's parts: `input`, `input_cached_tokens`, …"""
-    return sum(count(number) or 0 for key, number in found.items() if key == side or key.startswith(f"{side}_"))
-
-
 _O: Final = "langfuse.observation."
 
 DIALECT = Dialect(
@@ -228,7 +169,7 @@ DIALECT = Dialect(
     rows=(
         (Field.KIND, kinds(KINDS), (_O + "type",)),
         (Field.MODEL, name, (_O + "model.name",)),
-        (Field.PROVIDER, ls_provider, (_O + "metadata.ls_provider",)),
+        (Field.PROVIDER, unquoted_provider, (_O + "metadata.ls_provider",)),
         (Field.INPUT, text, (_O + "input", "langfuse.trace.input")),
         (Field.OUTPUT, text, (_O + "output", "langfuse.trace.output")),
         (Field.PARAMETERS, parameters, (_O + "model.parameters",)),

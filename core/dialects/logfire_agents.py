@@ -8,9 +8,9 @@ the sum of their calls. Names: logfire 5.2, _internal/integrations/openai_agents
 from typing import Any, Final
 
 from core.dialects import answers
-from core.dialects.langfuse import usage as openai_usage
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
+from core.dialects.tokens import usage
 from core.dialects.values import name, structure, text
 from core.model.span import SpanKind
 
@@ -91,7 +91,7 @@ DIALECT = Dialect(
         (Field.INPUT, text, ("input", "raw_input")),
         (Field.OUTPUT, text, ("output",)),
         (Field.RAW_RESPONSE, text, ("response",)),
-        (Field.USAGE, openai_usage, ("usage",)),
+        (Field.USAGE, usage, ("usage",)),
         (Field.PARAMETERS, parameters, ("model_config", "model_settings")),
         (Field.SESSION, name, ("group_id",)),
         (Field.ERROR_MESSAGE, text, ("error",)),

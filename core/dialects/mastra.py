@@ -9,9 +9,9 @@ and user are what the app put into the metadata of its tracing; a thread of Mast
 from typing import Final
 
 from core.dialects import otel_genai
-from core.dialects.langfuse import instant
+from core.dialects.common import waited_s
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import kinds, name, structure, text
+from core.dialects.values import instant, kinds, name, structure, text
 from core.model.span import SpanKind
 
 KINDS: Final = {
@@ -45,8 +45,7 @@ def read(reading: Reading) -> None:
     """Read as OTel GenAI; an agent's output is its text, and the first token came at an instant."""
     found = reading.found
     if found[Field.FIRST_TOKEN_S] is not None:
-        waited = found[Field.FIRST_TOKEN_S] - reading.start_ns / 1e9
-        found[Field.FIRST_TOKEN_S] = waited if waited >= 0 else None
+        found[Field.FIRST_TOKEN_S] = waited_s(reading, found[Field.FIRST_TOKEN_S])
     if reading.kind is SpanKind.AGENT:
         said = structure(found[Field.OUTPUT])
         if isinstance(said, dict) and isinstance(said.get("text"), str):

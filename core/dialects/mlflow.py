@@ -11,19 +11,18 @@ from core.dialects.documents import read_retrieval
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
 from core.dialects.values import (
-    STOPPED,
     amount,
     count,
-    finish,
     kinds,
-    loads,
     name,
-    provider,
     structure,
     text,
     tool_result,
+    unquoted,
+    unquoted_name,
+    unquoted_provider,
 )
-from core.model.span import FinishReason, SpanKind, Usage
+from core.model.span import SpanKind, Usage
 from core.otlp.slim import Value, attributes_of
 
 # a tool call of more chunks is not read; parsing one costs about 3 µs
@@ -49,28 +48,10 @@ KINDS = {
 }
 
 
-def unquoted(value: Value) -> str | None:
-    """Return text, out of its JSON quotes where it has them."""
-    if isinstance(value, str) and value[:1] == '"':
-        inner = loads(value)
-        return inner if isinstance(inner, str) else value
-    return text(value)
-
-
 def given(value: Value) -> str | None:
     """Return what a span was given; None where it was called in a way that its function does not take."""
     said = unquoted(value)
     return None if said == "null" else said
-
-
-def unquoted_name(value: Value) -> str | None:
-    """Return a name, out of its JSON quotes where it has them."""
-    return name(unquoted(value))
-
-
-def unquoted_provider(value: Value) -> str | None:
-    """Return who answers for a model, out of JSON quotes; None for frameworks that name themselves."""
-    return provider(unquoted(value))
 
 
 def usage(value: Value) -> Usage | None:
@@ -99,17 +80,6 @@ def linked_prompt(value: Value) -> str | None:
     first = found[0] if isinstance(found, list) and found else None
     named = name(first.get("name")) if isinstance(first, dict) else None
     return f"{named}\n{text(first.get('version')) or ''}" if named and isinstance(first, dict) else None
-
-
-def only_finish(output: str) -> FinishReason:
-    """Return the finish reason in a chain's output, where there is one and no more: that of the call it made.
-
-    The client drops it from the spans of LangChain's models.
-    """
-    if '"finish_reason"' not in output:
-        return FinishReason.UNKNOWN
-    said = STOPPED.findall(output)
-    return (finish(said[0]) or FinishReason.UNKNOWN) if len(said) == 1 else FinishReason.UNKNOWN
 
 
 def read(reading: Reading) -> None:
@@ -148,7 +118,7 @@ def read(reading: Reading) -> None:
     elif reading.kind is SpanKind.RETRIEVER:
         read_retrieval(reading)
     elif reading.kind is SpanKind.CHAIN and isinstance(found[Field.OUTPUT], str):
-        reading.finish = only_finish(found[Field.OUTPUT])
+        reading.finish = answers.only_finish(found[Field.OUTPUT])
 
 
 def _function_tools(asked: str) -> str | None:

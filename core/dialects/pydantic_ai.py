@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from core.dialects import answers, otel_genai
-from core.dialects.langfuse import usage as tokens
 from core.dialects.parameters import parameters
 from core.dialects.table import Dialect, Field, Reading
+from core.dialects.tokens import usage
 from core.dialects.values import as_json, count, name, structure, text
 from core.model.span import Content, ContentState, SpanKind, Usage
 from core.otlp.slim import Value
@@ -160,7 +160,7 @@ DIALECT = Dialect(
     rows=(
         (Field.INPUT, text, ("pydantic_ai.all_messages", "all_messages_events")),
         # what the provider said, details and all; the keys beside it leave cached tokens out
-        (Field.USAGE, tokens, ("gen_ai.usage.raw",)),
+        (Field.USAGE, usage, ("gen_ai.usage.raw",)),
         (Field.INPUT_TOKENS, count, ("gen_ai.aggregated_usage.input_tokens",)),
         (Field.OUTPUT_TOKENS, count, ("gen_ai.aggregated_usage.output_tokens",)),
         (

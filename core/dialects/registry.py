@@ -1,8 +1,8 @@
 """The dialects that are spoken, most specific first: where a span mixes them, the earlier one is believed.
 
 MLflow and OpenInference wrap the spans of others whole and say more of them, but for those of Strands and Haystack,
-which MLflow passes on as they are. The frameworks stand before OTel GenAI,
-whose names most of them use. Langfuse stands behind them, because some stamp its keys on their spans.
+which MLflow passes on as they are. The frameworks stand before OTel GenAI, whose names most of them use. Langfuse
+stands behind them, because some stamp its keys on their spans.
 """
 
 from typing import Final

@@ -1,6 +1,7 @@
 """Converters from attribute values to what a field holds. None means: as if the attribute were not there."""
 
 import ast
+import datetime
 import json
 import re
 from collections.abc import Mapping
@@ -347,6 +348,37 @@ def state_of(found: str | None) -> ContentState:
     if len(found) >= _CUT_FROM_CHARS and _CUT_MARK in found:
         return ContentState.TRUNCATED
     return _PRESENT
+
+
+def unquoted(value: Value) -> str | None:
+    """Return text, out of its JSON quotes where it has them."""
+    if isinstance(value, str) and value[:1] == '"':
+        inner = loads(value)
+        return inner if isinstance(inner, str) else value
+    return text(value)
+
+
+def unquoted_name(value: Value) -> str | None:
+    """Return a name, out of its JSON quotes where it has them."""
+    return name(unquoted(value))
+
+
+def unquoted_provider(value: Value) -> str | None:
+    """Return who answers for a model, out of JSON quotes; None for frameworks that name themselves."""
+    return provider(unquoted(value))
+
+
+def instant(value: Value) -> float | None:
+    """Return a moment, sent as ISO 8601 (in JSON quotes or bare), in seconds since the epoch."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(value.strip('"'))
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+        return moment.timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def kinds(words: Mapping[str, SpanKind]) -> Any:
