@@ -7,8 +7,9 @@ functions that make them repeat: those are chains, and a tool's use is counted o
 from typing import Final
 
 from core.dialects import otel_genai
+from core.dialects.calls import keyword_arguments
 from core.dialects.table import Dialect, Field, Reading
-from core.dialects.values import kinds, name, structure, text
+from core.dialects.values import kinds, name, text
 from core.model.span import SpanKind
 
 KINDS: Final = {
@@ -33,9 +34,7 @@ def read(reading: Reading) -> None:
     named, found[Field.RAW] = found[Field.RAW], None
     if reading.kind is SpanKind.TOOL:
         found[Field.TOOL_NAME] = found[Field.TOOL_NAME] or named or reading.name
-        called = structure(found[Field.INPUT])
-        if isinstance(called, dict) and called.keys() == {"args", "kwargs"} and not called["args"]:
-            found[Field.TOOL_ARGUMENTS] = text(called["kwargs"])
+        found[Field.TOOL_ARGUMENTS] = keyword_arguments(found[Field.INPUT]) or found[Field.TOOL_ARGUMENTS]
     elif reading.kind is SpanKind.AGENT:
         found[Field.AGENT] = found[Field.AGENT] or named
     otel_genai.read(reading)

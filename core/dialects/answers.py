@@ -5,14 +5,12 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from core.dialects.calls import tool_call
+from core.dialects.calls import CALL_KEYS, tool_call
 from core.dialects.values import STOPPED, as_json, finish, python_repr, state_of, structure
 from core.model.span import Content, ContentState, FinishReason, ToolCall
 from core.otlp.slim import Value
 
 _MAX_DEPTH: Final = 6
-# calls that stand under a key of their own: Bedrock, Gemini as its SDK and its API write it, Haystack
-_BARE_CALLS: Final = ("toolUse", "functionCall", "function_call", "tool_call")
 _ROLE_ALONE: Final = frozenset({"role", "name", "id", "finish_reason"})
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT, _NO_REASON = ContentState.PRESENT, FinishReason.UNKNOWN
@@ -59,7 +57,7 @@ class _Gathered:
             return
         # Pydantic AI's own messages and LlamaIndex's call it so
         kind = str(part.get("type") or part.get("part_kind") or part.get("block_type") or "").replace("-", "_")
-        bare = None if kind else next((part[key] for key in _BARE_CALLS if isinstance(part.get(key), dict)), None)
+        bare = None if kind else next((part[key] for key in CALL_KEYS if isinstance(part.get(key), dict)), None)
         if kind in ("tool_call", "tool_use", "function_call", "server_tool_call") or bare is not None:
             self.call(part if bare is None else bare)
         elif not kind and part.get("thought") is True:

@@ -9,7 +9,7 @@ _client/attributes.py.
 from typing import Any, Final
 
 from core.dialects import answers
-from core.dialects.calls import tool_call
+from core.dialects.calls import keyword_arguments, tool_call
 from core.dialects.common import waited_s
 from core.dialects.documents import read_retrieval
 from core.dialects.parameters import parameters
@@ -97,9 +97,7 @@ def _tool(reading: Reading) -> None:
     found[Field.TOOL_NAME] = found[Field.TOOL_NAME] or reading.name
     given, output = found[Field.INPUT], found[Field.OUTPUT]
     if isinstance(given, str) and given.startswith('{"args":'):
-        called = structure(given)
-        if isinstance(called, dict) and called.keys() == {"args", "kwargs"} and not called["args"]:
-            found[Field.TOOL_ARGUMENTS] = text(called["kwargs"])
+        found[Field.TOOL_ARGUMENTS] = keyword_arguments(given) or found[Field.TOOL_ARGUMENTS]
     if isinstance(output, str) and '"tool_call_id"' in output:
         message = structure(output)
         if isinstance(message, dict):

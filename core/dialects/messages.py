@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from core.dialects import flat
-from core.dialects.calls import tool_call
+from core.dialects.calls import CALL_KEYS, decorated, tool_call
 from core.dialects.definitions import definitions
 from core.dialects.values import as_json, structure
 from core.model.span import Content, ContentState, Message, Span, ToolCall
@@ -30,7 +30,6 @@ _PRESENT, _TRUNCATED = ContentState.PRESENT, ContentState.TRUNCATED
 
 # where requests hold their messages, in the order in which they are looked for
 _LISTS: Final = ("messages", "contents", "input", "inputs", "prompt", "prompts", "kwargs", "request", "body")
-_CALLED: Final = frozenset({"args", "kwargs"})
 _SYSTEM: Final = ("system", "instructions", "system_instruction", "systemInstruction", "system_instructions")
 _PREFIXES: Final = (
     (b"llm.input_messages.", b"message."),
@@ -65,8 +64,7 @@ _RESULTS: Final = frozenset(
         "custom_tool_call_output",
     }
 )
-# parts that hold a call, or a result, under a key of its own: Bedrock, Gemini as its SDK and its API write it, Haystack
-_CALL_KEYS: Final = ("toolUse", "function_call", "functionCall", "tool_call")
+# parts that hold a result under a key of its own, as `CALL_KEYS` a call
 _RESULT_KEYS: Final = ("toolResult", "function_response", "functionResponse", "tool_call_result")
 # how messages begin, and no sentence: what begins so and is no JSON was cut by a client's limit
 _CUT_STARTS: Final = ('[{"role"', '[{"parts"', '[{"type"', '{"messages"')
@@ -134,12 +132,13 @@ def _read(value: Any, role: str, depth: int) -> list[Message]:
         return []
     if _is_message(value):
         return list(_message(value, role))
-    if value.keys() == _CALLED:
-        # what decorators (Langfuse, AgentOps) make of a function's arguments: a conversation, else its first text
-        args = value["args"] if isinstance(value["args"], list) else []
+    called = decorated(value)
+    if called is not None:
+        # a conversation among the arguments, else the first text
+        args = called[0] if isinstance(called[0], list) else []
         said = [item for item in args if isinstance(item, list | dict)]
         texts = [item for item in args if isinstance(item, str)]
-        found = _read(value["kwargs"], role, depth + 1) or _of_list(said, role, depth + 1)
+        found = _read(called[1], role, depth + 1) or _of_list(said, role, depth + 1)
         return found or _of_list(texts[:1], role, depth + 1)
     found = []
     for key in _LISTS:
@@ -298,8 +297,8 @@ def _part(part: Any, texts: list[str], results: list[Message], asked: list[Any])
     if not isinstance(part, dict):
         return
     kind = _kind(part)
-    if kind in _CALLS or not part.keys().isdisjoint(_CALL_KEYS):
-        asked.append(_inner(part, *_CALL_KEYS))
+    if kind in _CALLS or not part.keys().isdisjoint(CALL_KEYS):
+        asked.append(_inner(part, *CALL_KEYS))
     elif kind in _RESULTS or not part.keys().isdisjoint(_RESULT_KEYS):
         results.append(_result(_inner(part, *_RESULT_KEYS)))
     # Gemini marks reasoning so

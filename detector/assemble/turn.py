@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from core.dialects.calls import decorated
 from core.dialects.messages import MAX_CHARS, input_messages, is_readable, messages_of
 from core.dialects.values import structure
 from core.model.span import NO_DETAILS, Content, ContentState, Evaluation, Span, SpanKind
@@ -126,12 +127,11 @@ def _question(
 
 def _arguments(raw: str) -> Sequence[str]:
     """Return the texts among the arguments of a decorated function (Langfuse, AgentOps): any may be the question."""
-    called = structure(raw) if raw.startswith('{"args":') else None
-    if not isinstance(called, dict) or called.keys() != {"args", "kwargs"}:
+    called = decorated(structure(raw)) if raw.startswith('{"args":') else None
+    if called is None:
         return ()
-    named = called["kwargs"]
-    values = [*(called["args"] if isinstance(called["args"], list) else ())]
-    values += named.values() if isinstance(named, dict) else ()
+    placed, named = called
+    values = [*(placed if isinstance(placed, list) else ()), *(named.values() if isinstance(named, dict) else ())]
     return [value for value in values if isinstance(value, str)]
 
 
