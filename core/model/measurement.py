@@ -8,8 +8,8 @@ import msgspec
 from core.model.span import SpanKind
 
 # kinds whose operations are code of one service: what made one of them slow makes its neighbours slow too
-_CODE: Final = frozenset({SpanKind.UNKNOWN.value, SpanKind.HTTP.value, SpanKind.RPC.value})
-
+CODE_KINDS: Final = frozenset({SpanKind.UNKNOWN, SpanKind.HTTP, SpanKind.RPC})
+"""Kinds of the spans of code: what they wait for is told by others."""
 
 CLOCK_SKEW_S: Final = 3_600.0
 """By how much a client's clock may be ahead of the log's and still be believed: clocks that nobody sets are off by
@@ -72,4 +72,4 @@ def dated(rows: Sequence[Measurement], at_s: float) -> Sequence[Measurement]:
 
 def group_of(kind: str, operation: str, service: str) -> str:
     """Return what one would look at were it slow: the operation, or, as "", the service that its code stands in."""
-    return "" if service and kind in _CODE else operation
+    return "" if service and kind in CODE_KINDS else operation

@@ -13,11 +13,11 @@ parallel calls; it never blames a caller for those it calls.
 from collections.abc import Mapping
 from typing import Final
 
+from core.model.measurement import CODE_KINDS
 from core.model.span import Span, SpanKind
 from core.model.trace import Trace
 
 _UNKNOWN: Final = SpanKind.UNKNOWN
-_CODE: Final = frozenset({SpanKind.UNKNOWN, SpanKind.HTTP, SpanKind.RPC})
 
 
 def given_times_ns(trace: Trace) -> Mapping[str, int]:
@@ -49,7 +49,7 @@ def given_times_ns(trace: Trace) -> Mapping[str, int]:
         _leave_waits(plain, given, twice)
     for span_id, overlap_ns in twice.items():
         span = by_id[span_id]
-        if overlap_ns > 0 and span.kind in _CODE:
+        if overlap_ns > 0 and span.kind in CODE_KINDS:
             given[span_id] = max(given[span_id], min(given[span_id] + overlap_ns, span.end_ns - span.start_ns))
     return given
 
