@@ -7,9 +7,8 @@ import msgspec
 
 from core.model.span import SpanKind
 
-# kinds whose operations are code of one service: what made one of them slow makes its neighbours slow too
 CODE_KINDS: Final = frozenset({SpanKind.UNKNOWN, SpanKind.HTTP, SpanKind.RPC})
-"""Kinds of the spans of code: what they wait for is told by others."""
+"""Kinds whose operations are code of one service: what made one of them slow makes its neighbours slow too."""
 
 CLOCK_SKEW_S: Final = 3_600.0
 """By how much a client's clock may be ahead of the log's and still be believed: clocks that nobody sets are off by
