@@ -4,8 +4,8 @@ Sources: what the libraries named beside each line write (`str` and `repr` of th
 frameworks hand to a model in place of a result), and the pages of the usual proxies.
 
 Everything is anchored at the start of a text. `SURE` are forms that no document begins with; `SHORT` are sentences that
-an article may begin with as well, which count in short texts alone. One automaton (Vectorscan) says of a text's
-beginning which of them, and which marks of JSON, are worth a closer look: nearly all results have none.
+an article may begin with as well, which count in short texts alone. Two automata (Vectorscan) say of a text's beginning
+which of them, and which marks of JSON, are worth a closer look: nearly all results have none.
 """
 
 import functools
@@ -151,10 +151,10 @@ _WALL: Final = (
     r"| target\ url\ returned\ error\ [45]\d\d | enable\ js\ and\ disable\ any\ ad\ blocker"
     r"| enable\ javascript\ and\ cookies\ to\ continue | verify(?:ing)?\ (?:that\ )?you\ are\ (?:a\ )?human"
     r"| unusual\ traffic\ from\ your\ computer\ network | checking\ your\ browser\ before\ accessing"
-    r"| request\ unsuccessful\.\ incapsula | you\ don't\ have\ permission\ to\ access\ [^\n]{{0,200}}\ on\ this\ server"
+    r"| request\ unsuccessful\.\ incapsula | you\ don't\ have\ permission\ to\ access\ [^\n]{0,200}\ on\ this\ server"
     r"| the\ request\ could\ not\ be\ satisfied | you\ have\ been\ blocked | press\ &\ hold\ to\ confirm"
 )
-WALL: Final = re.compile(_WALL.replace("{{", "{").replace("}}", "}"), re.VERBOSE | re.IGNORECASE)
+WALL: Final = re.compile(_WALL, re.VERBOSE | re.IGNORECASE)
 # beyond it the page has something to say
 WALL_CHARACTERS: Final = 3_000
 
@@ -182,14 +182,14 @@ def _marks() -> Automaton:
 @functools.cache
 def _beginnings() -> Automaton:
     """Return how texts of failure begin, and at the last place how walls do."""
-    texts = [*(_approximate(each) for each in (_SURE, _SHORT, _BARE_START)), f"(?x){_WALL}".replace("{{0,200}}", "*")]
+    texts = [*(rf"(?x)^\s*(?:{_loosened(each)})" for each in (_SURE, _SHORT, _BARE_START)), f"(?x){_loosened(_WALL)}"]
     return Automaton([Expression(each, is_approximate=True) for each in texts])
 
 
-def _approximate(expression: str) -> str:
+def _loosened(expression: str) -> str:
     """Return an expression without its comments and its bounds, which make an automaton large: it finds no less."""
     bare = re.sub(r"\s{2,}#[^\n]*", "", expression)
-    return rf"(?x)^\s*(?:{re.sub(r'{(0|[1-9]),[0-9]+}', lambda bounds: '*' if bounds[1] == '0' else '+', bare)})"
+    return re.sub(r"{(0|[1-9]),[0-9]+}", lambda bounds: "*" if bounds[1] == "0" else "+", bare)
 
 
 def prepare() -> None:
