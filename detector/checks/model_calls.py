@@ -1,10 +1,14 @@
 """Which LLM spans are calls, and which only wrap one."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from core.model.span import ContentState, FinishReason, Span, SpanKind
 from core.model.trace import Trace
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _CHAIN, _LLM = SpanKind.CHAIN, SpanKind.LLM
+_OF_ECHOES: Final = "finish_of_echoes"
 _UNKNOWN, _ABSENT, _PRESENT = FinishReason.UNKNOWN, ContentState.ABSENT, ContentState.PRESENT
 
 
@@ -15,17 +19,27 @@ def finish_of(trace: Trace, span: Span) -> FinishReason:
     """
     if span.finish_reason:
         return span.finish_reason
-    for span_id, call in trace.echoes.items():
-        if call is span and (reason := trace.by_id[span_id].finish_reason):
-            return reason
+    if trace.echoes and (reason := _finish_of_echoes(trace).get(span.span_id)):
+        return reason
     parent = trace.by_id.get(span.parent_span_id)
     return parent.finish_reason if parent is not None and parent.kind is _CHAIN else _UNKNOWN
+
+
+def _finish_of_echoes(trace: Trace) -> Mapping[str, FinishReason]:
+    """Return the reasons that echoes say, by the id of the call. Worked out once for a trace."""
+    found: dict[str, FinishReason] | None = trace.derived.get(_OF_ECHOES)
+    if found is None:
+        found = trace.derived[_OF_ECHOES] = {}
+        for span_id, call in trace.echoes.items():
+            if reason := trace.by_id[span_id].finish_reason:
+                found.setdefault(call.span_id, reason)
+    return found
 
 
 def is_cut_before_it_began(span: Span) -> bool:
     """Return whether an answer that a limit is said to have cut has no token: some clients call a filter so too."""
     usage, output = span.usage, span.output
-    is_blank = output.state is ContentState.PRESENT and not output.text.strip() and not output.tool_calls
+    is_blank = output.state is _PRESENT and not output.text.strip() and not output.tool_calls
     return is_blank and usage is not None and usage.input_tokens > 0 and not usage.output_tokens
 
 
