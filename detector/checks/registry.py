@@ -13,7 +13,7 @@ from core.telemetry import Series, Telemetry
 from detector.checks.causes import with_causes
 from detector.checks.config import ChecksConfig
 from detector.checks.defaults import DEFAULT_CHECKS
-from detector.checks.port import CLEAR, UNKNOWN, Check, answered
+from detector.checks.port import CLEAR, UNKNOWN, Check, Outcome, answered
 from detector.checks.text.scan import limit_text, unread_characters
 
 __all__ = ["DEFAULT_CHECKS", "FAILED", "Checks", "Inspection"]
@@ -22,7 +22,7 @@ FAILED: Final = "failed"
 """The outcome of a check that raised."""
 
 # what may come of asking a check; the place of each is its code: clear, which nearly all are, is 0
-_OUTCOMES: Final = ("clear", "unknown", "suspicious", "found", FAILED)
+_OUTCOMES: Final = (Outcome.CLEAR.value, *(each.value for each in Outcome if each is not Outcome.CLEAR), FAILED)
 _CODES: Final[Mapping[str, int]] = {outcome: code for code, outcome in enumerate(_OUTCOMES)}
 # combinations of answers whose counters are remembered
 _COMBINATIONS: Final = 1_000
