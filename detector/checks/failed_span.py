@@ -64,15 +64,7 @@ class FailedSpan:
         faults = []
         for span in trace.leaf_faults:
             error = span.error
-            if error is None or span.kind is SpanKind.TOOL or was_filtered(span, error):
-                continue
-            if is_cut_answer(span) or was_left(span):
-                continue
-            if blames_answer(span, error):
-                continue
-            if tool_around(trace, span) is not None or repeats_tool(trace, span):
-                continue
-            if is_echo(trace, span, error) or was_refused(span):
+            if error is None or _is_told_elsewhere(trace, span, error):
                 continue
             source = source_of(trace, span)
             recovery = recovery_of(trace, source)
@@ -115,3 +107,18 @@ class FailedSpan:
             error_type=error_type,
             message=message,
         )
+
+
+def _is_told_elsewhere(trace: Trace, span: Span, error: SpanError) -> bool:
+    """Return whether another check tells of this failure, or an earlier span."""
+    return (
+        span.kind is SpanKind.TOOL
+        or was_filtered(span, error)
+        or is_cut_answer(span)
+        or was_left(span)
+        or blames_answer(span, error)
+        or tool_around(trace, span) is not None
+        or repeats_tool(trace, span)
+        or is_echo(trace, span, error)
+        or was_refused(span)
+    )
