@@ -108,13 +108,8 @@ class BaselinesProcessor:
         if record.headers.get(topics.HEADER_ORIGIN, topics.ORIGIN_LIVE) != topics.ORIGIN_LIVE:
             self._telemetry.count("clearwatch.dropped", len(rows), reason="measurement_not_live")
             return
-        gathered = self._gathered
         for row in rows:
-            found = gathered.get(row.trace_id)
-            if found is None:
-                gathered[row.trace_id] = [row]
-            else:
-                found.append(row)
+            self._gathered.setdefault(row.trace_id, []).append(row)
 
     def _judged(self) -> list[Finding | Shift]:
         """Judge and learn what was gathered, trace by trace in the order of their ends."""
