@@ -157,11 +157,12 @@ def demo(config_path: str | None, endpoint: str | None, protocol: str, ops_url: 
 
         def step(n: int) -> None:
             progress.advance(task, n)
-            if progress.finished:
-                progress.update(task, description="waiting for issues")
+
+        def waiting(for_what: str) -> None:
+            progress.update(task, description=for_what)
 
         try:
-            outcome = run(endpoint, ops_url, protocol=protocol, progress=step)
+            outcome = run(endpoint, ops_url, protocol=protocol, progress=step, waiting=waiting)
         except (ClearwatchError, httpx.HTTPError) as exc:
             _fail(str(exc), code=1)
     out.print(f"{outcome.spans} spans of {outcome.traces} traces sent to {endpoint}")
@@ -175,7 +176,8 @@ def demo(config_path: str | None, endpoint: str | None, protocol: str, ops_url: 
     if outcome.link:
         out.print(f"\nIssues in MLflow: {outcome.link}", soft_wrap=True)
     elif outcome.issues:
-        out.print(f"\nNot in MLflow yet (it may still be starting): see {ops_url}/")
+        why = "Not in MLflow yet (it may still be starting)" if outcome.has_mlflow else "Nothing writes to MLflow here"
+        out.print(f"\n{why}: see {ops_url}/")
     else:
         _fail(f"no issue within the time of the demo: `clearwatch status` and {ops_url}/ say why", code=1)
 

@@ -18,9 +18,11 @@ from clearwatch.demo.agent import AGENT, TravelAgent, script
 from core.errors import RetryableError
 
 TURNS: Final = 200
-# the whole demo must end within 60 s; traffic takes 20, traces close 5 s after their root, the rest is for MLflow
+# traffic takes 20 s, traces close 5 s after their root: within a minute there are issues, and a link where MLflow runs
 TRAFFIC_S: Final = 20.0
 DEADLINE_S: Final = 55.0
+# a local MLflow server takes 10 to 50 s to start, by how busy the machine is
+LINK_DEADLINE_S: Final = 120.0
 
 
 class DemoIssue(msgspec.Struct, frozen=True):
@@ -44,6 +46,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     issues: tuple[DemoIssue, ...]
     link: str
     """The issues page in MLflow, or "" where nothing has been filed there yet."""
+    has_mlflow: bool
+    """Whether anything writes to MLflow."""
 
 
 def send_traffic(endpoint: str, *, protocol: str, progress: Callable[[int], None]) -> tuple[int, int]:
@@ -70,24 +74,29 @@ def send_traffic(endpoint: str, *, protocol: str, progress: Callable[[int], None
     return len(plays), counting.exported
 
 
-def wait_for_issues(ops_url: str, *, deadline: float) -> tuple[DemoIssue, ...]:
-    """Poll the ops API until nothing is in flight and the demo's issues stand in MLflow, or until the deadline.
+def wait_for_issues(
+    ops_url: str, *, deadline: float, link_deadline: float, waiting: Callable[[str], None]
+) -> tuple[tuple[DemoIssue, ...], bool]:
+    """Poll the ops API until nothing is in flight and the demo's issues stand in MLflow; return whether any can, too.
 
-    `deadline` is monotonic. Raises httpx.HTTPError where the ops API does not answer.
+    Deadlines are monotonic, the second for MLflow's link alone; `waiting` is told what is waited for. Raises
+    httpx.HTTPError where the ops API does not answer.
     """
-    found: tuple[DemoIssue, ...] = ()
     with httpx.Client(base_url=ops_url, timeout=5.0, trust_env=False) as client:
-        while time.monotonic() < deadline:
+        while True:
             # the status first: where it says idle, everything that it knows of stands in the list asked for next
-            is_idle = _is_idle(client.get("/api/v1/status").raise_for_status().json())
+            status = client.get("/api/v1/status").raise_for_status().json()
+            has_mlflow = "mlflow" in status["lag"]
             payload = client.get("/api/v1/issues").raise_for_status().content
             rows = msgspec.json.decode(payload, type=dict[str, list[dict[str, object]]])["issues"]
             mine = [row for row in rows if row.get("service") == AGENT]
             found = tuple(msgspec.convert(row, DemoIssue, strict=False) for row in mine)
-            if is_idle and found and all(issue.run_url for issue in found):
-                break
+            is_done = _is_idle(status) and bool(found)
+            is_linked = not has_mlflow or all(issue.run_url for issue in found)
+            if (is_done and is_linked) or time.monotonic() >= (link_deadline if is_done else deadline):
+                return found, has_mlflow
+            waiting("waiting for MLflow, which may still be starting" if is_done else "waiting for issues")
             time.sleep(0.5)
-    return found
 
 
 def _is_idle(status: dict[str, dict[str, int]]) -> bool:
@@ -96,13 +105,17 @@ def _is_idle(status: dict[str, dict[str, int]]) -> bool:
     return status["traces"]["open"] == 0 and not any(lag)
 
 
-def run(endpoint: str, ops_url: str, *, protocol: str, progress: Callable[[int], None]) -> Outcome:
-    """Send the traffic, wait for the issues, and return what there is to show."""
-    deadline = time.monotonic() + DEADLINE_S
+def run(
+    endpoint: str, ops_url: str, *, protocol: str, progress: Callable[[int], None], waiting: Callable[[str], None]
+) -> Outcome:
+    """Send the traffic, wait for the issues, and return what there is to show; see the functions above."""
+    started = time.monotonic()
     traces, spans = send_traffic(endpoint, protocol=protocol, progress=progress)
-    issues = wait_for_issues(ops_url, deadline=deadline)
+    issues, has_mlflow = wait_for_issues(
+        ops_url, deadline=started + DEADLINE_S, link_deadline=started + LINK_DEADLINE_S, waiting=waiting
+    )
     link = next((issue.run_url for issue in issues if issue.run_url), "")
-    return Outcome(traces=traces, spans=spans, issues=issues, link=link)
+    return Outcome(traces=traces, spans=spans, issues=issues, link=link, has_mlflow=has_mlflow)
 
 
 def _exporter(endpoint: str, protocol: str) -> SpanExporter:
