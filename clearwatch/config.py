@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from clearwatch.config_problems import Places, lines_of, problems
 from clearwatch.ops.config import OpsConfig
 from collector.config import CollectorConfig
 from core.errors import PermanentError
@@ -53,39 +54,35 @@ def load(path: str | None = None, *, environ: Mapping[str, str] | None = None) -
     """
     environ = os.environ if environ is None else environ
     path = path or environ.get(ENV_FILE) or None
-    values = _read(path) if path else {}
-    sources = _overlay(values, environ)
+    values, places = _read(path) if path else ({}, Places())
+    _overlay(values, environ, places)
     try:
         return Config.model_validate(values)
     except ValidationError as exc:
-        problems = []
-        for error in exc.errors():
-            key = ".".join(str(part) for part in error["loc"])
-            message = error["msg"].removeprefix("Value error, ")
-            if error["type"] == "extra_forbidden":
-                message = "unknown key"
-            origin = sources.get(key)
-            problems.append(f"{key or '(top)'}: {message}{f' (from {origin})' if origin else ''}")
-        raise ConfigError(problems) from exc
+        raise ConfigError(problems(exc.errors(), Config, places)) from exc
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(path: str) -> tuple[dict[str, Any], Places]:
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        lines, twice = lines_of(yaml.compose(text, Loader=yaml.SafeLoader))
+        values = yaml.safe_load(text)
     except OSError as exc:
         raise ConfigError([f"{path}: cannot be read: {exc.strerror}"]) from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+    except (yaml.YAMLError, ValueError) as exc:
         raise ConfigError([f"{path}: not valid YAML: {exc}"]) from exc
+    if twice:
+        raise ConfigError([f"{problem} of {path}" for problem in twice])
     if values is None:
-        return {}
+        return {}, Places()
     if not isinstance(values, dict):
         raise ConfigError([f"{path}: must hold sections (collector, log, …), not {type(values).__name__}"])
-    return values
+    return values, Places(path, lines)
 
 
-def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
-    """Write the variables into `values`; return where each dotted key came from."""
-    sources: dict[str, str] = {}
+def _overlay(values: dict[str, Any], environ: Mapping[str, str], places: Places) -> None:
+    """Write the variables into `values`, and where they came from into `places`. Raises ConfigError."""
+    unreadable: list[str] = []
     for variable, text in sorted(environ.items()):
         if not variable.startswith(ENV_PREFIX):
             continue
@@ -95,6 +92,11 @@ def _overlay(values: dict[str, Any], environ: Mapping[str, str]) -> dict[str, st
             inner = at.get(part)
             at[part] = inner = dict(inner) if isinstance(inner, dict) else {}
             at = inner
-        at[parts[-1]] = yaml.safe_load(text) if text.lstrip()[:1] in ("[", "{") else text
-        sources[".".join(parts)] = variable
-    return sources
+        try:
+            at[parts[-1]] = yaml.safe_load(text) if text.lstrip()[:1] in ("[", "{") else text
+        except (yaml.YAMLError, ValueError) as exc:
+            said = getattr(exc, "problem", None) or exc
+            unreadable.append(f"{'.'.join(parts)}: not valid YAML: {said} (from {variable})")
+        places.of_variable(parts, variable)
+    if unreadable:
+        raise ConfigError(unreadable)

@@ -4,13 +4,15 @@ This is the edge: it reads files and runs what others wrote, once, at start. Wha
 all at once, each with its file or entry point and the reason.
 """
 
+import difflib
+import fnmatch
 import functools
 import hashlib
 import importlib.metadata
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -34,7 +36,8 @@ class PluginError(PermanentError):
 def load_plugins(config: DetectorConfig) -> tuple[Plugin, ...]:
     """Return the checks of installed packages, then those of `detector.checks_dir`, in the order of their names.
 
-    What `detector.plugins` switches off is not made, and its package not imported. Raises PluginError.
+    What `detector.plugins` switches off is not made, and its package not imported. Raises PluginError; also for
+    suppressions of a check that is neither among these nor ships.
     """
     loading = _Loading(config)
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
@@ -47,6 +50,7 @@ def load_plugins(config: DetectorConfig) -> tuple[Plugin, ...]:
 class _Loading:
     def __init__(self, config: DetectorConfig) -> None:
         self._options: Mapping[str, Mapping[str, Any]] = config.plugins
+        self._suppressions = config.suppressions
         self._taken = dict.fromkeys(RESERVED, "the checks that ship")
         self._taken |= {rule.name: "a rule of `detector.rules`" for rule in config.rules}
         self._taken |= {limit.name: "a limit of `detector.limits`" for limit in config.limits}
@@ -88,9 +92,20 @@ class _Loading:
             for name in self._options
             if name not in self._seen
         ]
+        self._problems += self._idle_suppressions()
         if self._problems:
             raise PluginError(self._problems)
         return tuple(self._made)
+
+    def _idle_suppressions(self) -> Iterator[str]:
+        """Yield what suppressions name and no check bears: a slip there would hold nothing back, and say nothing."""
+        known = {*self._taken, *self._seen}
+        for number, suppression in enumerate(self._suppressions):
+            for pattern in suppression.check:
+                if not any(fnmatch.fnmatchcase(name, pattern) for name in known):
+                    alike = difflib.get_close_matches(pattern, known, n=1)
+                    meant = f"; was {alike[0]} meant?" if alike else ""
+                    yield f"detector.suppressions.{number}.check: no check is named {pattern}{meant}"
 
     def _take(self, given: object, origin: str, *, wanted: str = "") -> None:
         try:

@@ -1,5 +1,6 @@
 """Configuration of rules: `detector.rules`."""
 
+import difflib
 import enum
 import re
 from typing import Annotated, Any, Final, TypeAlias
@@ -76,7 +77,9 @@ class ConditionConfig(BaseModel):
     @classmethod
     def _known(cls, field: str) -> str:
         if field and field not in SPAN_FIELDS and field not in TRACE_FIELDS:
-            raise ValueError(f"there is no field {field}: there are {', '.join((*SPAN_FIELDS, *TRACE_FIELDS))}")
+            known = (*SPAN_FIELDS, *TRACE_FIELDS)
+            meant = "".join(f" (was {name} meant?)" for name in difflib.get_close_matches(field, known, n=1))
+            raise ValueError(f"there is no field {field}{meant}: there are {', '.join(known)}")
         return field
 
     @model_validator(mode="after")

@@ -166,6 +166,8 @@ class LimitConfig(BaseModel):
             raise ValueError(f"`max` ({self.max:g}) must be below 1 for error_rate: 0.05 is 5 %")
         if self.of_traces and self.kind:
             raise ValueError("`kind` is of calls, and `of` says traces")
+        if self.of_traces and (self.model or By.MODEL in self.by):
+            raise ValueError("a model is of calls, and `of` says traces: a trace may call several")
         return self
 
 

@@ -120,9 +120,9 @@ def test_what_was_suppressed_is_told_with_its_reason(cli: Cli) -> None:
     assert msgspec.json.decode(cli.run("status", "--json").stdout)["suppressed"] == {"index is rebuilt": 3}
     assert "findings: 3 (index is rebuilt)" in cli.run("status").stdout
     config = cli.data_dir / "clearwatch.yaml"
-    config.write_text("detector: {suppressions: [{check: x, until: 2030-01-01, reason: index is rebuilt}]}")
+    config.write_text("detector: {suppressions: [{check: retries, until: 2030-01-01, reason: index is rebuilt}]}")
     shown = cli.run("checks", "--config", str(config)).stdout
-    assert re.search(r"index is rebuilt +check x .* 3 ", shown)
+    assert re.search(r"index is rebuilt +check retries .* 3 ", shown)
 
 
 def test_checks_are_listed_where_there_is_neither_process_nor_record(tmp_path: Path, unused_port: int) -> None:

@@ -37,6 +37,76 @@ def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
         assert key in text
 
 
+RULE = """\
+detector:
+  rules:
+    - name: a_rule
+      dimension: cost
+      field: cost_usd
+      op: gt
+      value: 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (f"{RULE}      titel: t\n", "detector.rules.0.titel: unknown key; was title meant? ({path}, line 8)"),
+        (f"{RULE}      titel: t\n", "detector.rules.0.title: is missing: it has no default ({path}, line 3)"),
+        (RULE.replace("cost\n", "costs\n", 1), "dimension: must be 'correctness', "),
+        (RULE.replace("cost\n", "costs\n", 1), "; was cost meant? ({path}, line 4)"),
+        (RULE.replace("cost_usd", "cost_us"), "there is no field cost_us (was cost_usd meant?)"),
+        ("detector: {checks: {retrys: {}}}", "detector.checks.retrys: unknown key; was retries meant?"),
+        ("detector:\n  rules:\n", "detector.rules: must be a list ({path}, line 2)"),
+        ("detector: {rules: [cost]}", "detector.rules.0: must hold keys with their values"),
+        ("detector: {budgets: [{component: retrieval, max_ms: 1}]}", "detector.budgets.0.component: must be 'llm', "),
+        ("detector: {budgets: [{component: retrieval, max_ms: 1}]}", ", or must be 'trace'; was retriever meant?"),
+        ("detector: {limits: [{name: a_b, metric: calls, max: -1}]}", "max: must be greater than or equal to 0"),
+        ("detector: {limits: [{name: A, metric: calls, max: 1}]}", "detector.limits.0.name: must match ^[a-z]"),
+        ("detector: {limits: [{name: a_b, metric: calls, max: 1, of: traces, by: model}]}", "a model is of calls"),
+        ("detector: {suppressions: [{check: retries, until: soon, reason: x}]}", "until: must be a day (2026-12-01)"),
+        (
+            "detector: {suppressions: [{check: retries, until: 2026-12-01T08:00:00, reason: x}]}",
+            "until: must have its timezone",
+        ),
+    ],
+)
+def test_a_problem_says_the_key_what_it_must_be_and_where_it_stands(tmp_path: Path, content: str, told: str) -> None:
+    path = tmp_path / "clearwatch.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        load(str(path), environ={})
+    assert told.format(path=path) in str(caught.value)
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    path = tmp_path / "clearwatch.yaml"
+    path.write_text("detector:\n  max_age_s: 3\nops: {}\ndetector:\n  rules: []\n")
+    with pytest.raises(ConfigError, match=r"detector: stands here twice, on lines 1 and 4 of .*clearwatch\.yaml"):
+        load(str(path), environ={})
+
+
+def test_anchors_and_merged_keys_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "clearwatch.yaml"
+    path.write_text(
+        "detector:\n  limits:\n    - &first {name: one_a, metric: calls, max: 1}\n    - {<<: *first, name: two_b}\n"
+    )
+    assert [limit.name for limit in load(str(path), environ={}).detector.limits] == ["one_a", "two_b"]
+
+
+def test_a_variable_that_is_no_yaml_is_refused_as_a_variable() -> None:
+    with pytest.raises(ConfigError, match=r"detector\.rules: not valid YAML: .* \(from CLEARWATCH__DETECTOR__RULES\)"):
+        load(environ={"CLEARWATCH__DETECTOR__RULES": "[{"})
+    with pytest.raises(ConfigError, match=r"was baselines meant\? \(from CLEARWATCH__DETECTOR__BASELINE__FACTOR\)"):
+        load(environ={"CLEARWATCH__DETECTOR__BASELINE__FACTOR": "3"})
+
+
+def test_a_problem_never_tells_a_secret() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(environ={"CLEARWATCH__OPS__TOKEN": "[hunter2]", "CLEARWATCH__SINKS__RECORDS__URL": "mysql://u:hunter2@h"})
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("content", ["- a\n", "a: [", "\x00"])
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "clearwatch.yaml"

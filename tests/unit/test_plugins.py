@@ -201,3 +201,15 @@ def test_what_a_check_may_import_stands_in_one_place() -> None:
     import clearwatch
 
     assert all(hasattr(clearwatch, name) for name in clearwatch.__all__)
+
+
+def test_a_suppression_of_a_check_that_is_not_there_is_refused_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINIMAL.format(name="my_check"))
+
+    def suppressed(check: str) -> dict[str, Any]:
+        return {"suppressions": ({"check": check, "until": "2030-01-01", "reason": "known"},)}
+
+    for known in ("my_check", "tool_*", "slow_trace", "over_budget"):
+        load(tmp_path, **suppressed(known))
+    with pytest.raises(PluginError, match=r"suppressions\.0\.check: no check is named tool_failur; was tool_failure"):
+        load(tmp_path, **suppressed("tool_failur"))
