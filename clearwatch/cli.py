@@ -89,9 +89,11 @@ def _run_until_stopped(
     from clearwatch.roles import RoleError
     from clearwatch.up import StartError
     from core.log.kafka.topic_setup import TopicMismatchError
+    from core.cycles import tune_cycles
     from core.malloc import tune_malloc
 
     tune_malloc()
+    tune_cycles()
     logs.setup(log_level, log_format)
     config = _load(config_path)
     try:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from core import topics
+from core.cycles import tune_cycles
 from core.dialects import decode, pairs
 from core.log.port import StoredRecord
 from core.malloc import tune_malloc
@@ -46,6 +47,7 @@ class _Nothing:
 def run() -> list[tuple[str, float, str]]:
     """Return (measure, value, unit) rows of process CPU time: the best of nine rounds; ratios are medians."""
     tune_malloc()  # as `up` does
+    tune_cycles()
     traces = [_trace(random.Random(seed)) for seed in range(TRACES)]
     records = [
         StoredRecord(
