@@ -88,8 +88,8 @@ def _run_until_stopped(
     from clearwatch.prices import PricesError
     from clearwatch.roles import RoleError
     from clearwatch.up import StartError
-    from core.log.kafka.topic_setup import TopicMismatchError
     from core.cycles import tune_cycles
+    from core.log.kafka.topic_setup import TopicMismatchError
     from core.malloc import tune_malloc
 
     tune_malloc()

@@ -146,13 +146,17 @@ class Trace:
         """The user of the first span that has one, in start order."""
 
     @functools.cached_property
-    def children(self) -> Mapping[str, tuple[Span, ...]]:
+    def children(self) -> Mapping[str, Sequence[Span]]:
         """Return the children of each span id, in start order."""
         found: dict[str, list[Span]] = {}
         for span in self.spans:
-            if span.parent_span_id:
-                found.setdefault(span.parent_span_id, []).append(span)
-        return {parent: tuple(children) for parent, children in found.items()}
+            if parent_id := span.parent_span_id:
+                beside = found.get(parent_id)
+                if beside is None:
+                    found[parent_id] = [span]
+                else:
+                    beside.append(span)
+        return found
 
     @property
     def root(self) -> Span | None:

@@ -40,8 +40,6 @@ _FIELDS: Final = (
 if Measurement.__struct_fields__ != _FIELDS or not Measurement.__struct_config__.array_like:
     raise TypeError("`Measurement` has other fields than the rows that are written here")
 
-_INPUT, _OUTPUT = _FIELDS.index("input_tokens"), _FIELDS.index("output_tokens")
-
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -81,16 +79,17 @@ class Measurer:
         """
         given_ns = given_times_ns(trace)
         faults = frozenset([span.span_id for span in trace.leaf_faults]) if trace.failed_spans else frozenset()
-        rows, groups = self._span_rows(spans, routing_key, session_id, given_ns, faults)
+        partitions, rows, groups = self._span_rows(spans, routing_key, session_id, given_ns, faults)
         if root is not None:
-            every = rows
             if len(rows) < len(trace.spans):
-                every, groups = self._span_rows(trace.spans, routing_key, session_id, given_ns, faults)
-            largest = max([row[_INPUT] + row[_OUTPUT] for _, row in every], default=0)
+                _, _, groups = self._span_rows(trace.spans, routing_key, session_id, given_ns, faults)
+            largest = max([u.input_tokens + u.output_tokens for s in trace.spans if (u := s.usage)], default=0)
             # what a group has is told where the group is learned: two reports of one slow call would be one too many
             longest_ms = max(groups.values(), default=0.0)
-            rows.append(self._trace_row(root, routing_key, session_id, whole, longest_ms, largest))
-        for partition, row in rows:
+            partition, row = self._trace_row(root, routing_key, session_id, whole, longest_ms, max(largest, 0))
+            partitions.append(partition)
+            rows.append(row)
+        for partition, row in zip(partitions, rows, strict=True):
             self._rows[partition].append(row)
 
     def take(self) -> list[Record]:
@@ -122,9 +121,10 @@ class Measurer:
         session_id: str,
         given_ns: Mapping[str, int],
         faults: frozenset[str],
-    ) -> tuple[list[tuple[int, _Row]], Mapping[_Group, float]]:
-        """Return the rows of spans with their partitions, and the own times of their groups in milliseconds."""
-        rows: list[tuple[int, _Row]] = []
+    ) -> tuple[list[int], list[_Row], Mapping[_Group, float]]:
+        """Return the partition and the row of each span, and the own times of their groups in milliseconds."""
+        partitions: list[int] = []
+        rows: list[_Row] = []
         groups: dict[_Group, float] = {}
         places = self._places
         for span in spans:
@@ -169,8 +169,9 @@ class Measurer:
                 span_id in faults,
                 0,
             )
-            rows.append((partition, row))
-        return rows, groups
+            partitions.append(partition)
+            rows.append(row)
+        return partitions, rows, groups
 
     def _trace_row(
         self, root: Span, routing_key: str, session_id: str, whole: Summary, longest_ms: float, largest: int

@@ -22,40 +22,46 @@ _UNKNOWN: Final = SpanKind.UNKNOWN
 
 def given_times_ns(trace: Trace) -> Mapping[str, int]:
     """Return the nanoseconds that are not a span's own, by its id; spans that own all of their time are left out."""
-    by_id = trace.by_id
     given: dict[str, int] = {}
-    until: dict[str, int] = {}
     twice: dict[str, int] = {}
     plain: list[Span] = []
-    for span in trace.spans:
-        parent_id = span.parent_span_id
-        if not parent_id or (parent := by_id.get(parent_id)) is None or parent is span:
+    for parent_id, children in trace.children.items():
+        parent = trace.by_id.get(parent_id)
+        if parent is None:
             continue
-        start_ns, end_ns, parent_end_ns = span.start_ns, span.end_ns, parent.end_ns
+        reached_ns, parent_end_ns = parent.start_ns, parent.end_ns
+        covered_ns = overlap_ns = 0
         # children come in start order, so their union grows at its end only
-        reached_ns = until.get(parent_id, parent.start_ns)
-        if end_ns > parent_end_ns:
-            end_ns = parent_end_ns
-        if start_ns < reached_ns:
-            if parent_id in until and end_ns > start_ns:
-                twice[parent_id] = twice.get(parent_id, 0) + min(end_ns, reached_ns) - start_ns
-            start_ns = reached_ns
-        if end_ns > start_ns:
-            given[parent_id] = given.get(parent_id, 0) + end_ns - start_ns
-            until[parent_id] = end_ns
-        if span.kind is _UNKNOWN:
-            plain.append(span)
+        for span in children:
+            if span is parent:
+                continue
+            start_ns, end_ns = span.start_ns, span.end_ns
+            if end_ns > parent_end_ns:
+                end_ns = parent_end_ns
+            if start_ns < reached_ns:
+                if covered_ns and end_ns > start_ns:
+                    overlap_ns += (end_ns if end_ns < reached_ns else reached_ns) - start_ns
+                start_ns = reached_ns
+            if end_ns > start_ns:
+                covered_ns += end_ns - start_ns
+                reached_ns = end_ns
+            if span.kind is _UNKNOWN:
+                plain.append(span)
+        if covered_ns:
+            given[parent_id] = covered_ns
+        if overlap_ns:
+            twice[parent_id] = overlap_ns
     if plain:
         _leave_waits(plain, given, twice)
     for span_id, overlap_ns in twice.items():
-        span = by_id[span_id]
+        span = trace.by_id[span_id]
         if overlap_ns > 0 and span.kind in CODE_KINDS:
             given[span_id] = max(given[span_id], min(given[span_id] + overlap_ns, span.end_ns - span.start_ns))
     return given
 
 
 def _leave_waits(plain: list[Span], given: dict[str, int], twice: dict[str, int]) -> None:
-    """Take from childless spans the time of siblings that they wait for; `plain` is in start order.
+    """Take from childless spans the time of siblings that they wait for; `plain` is in start order beside each other.
 
     Of `twice`, in which children of a parent overlap, what is a wait is taken away.
     """
