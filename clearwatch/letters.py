@@ -11,7 +11,7 @@ them may repeat it, and never loses it.
 
 import asyncio
 import logging
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -21,7 +21,10 @@ from core.errors import PermanentError
 from core.log.port import Log, Record
 from core.model.issue import EffectAgain
 from core.topics import DeadLetter, LetterKind
-from sinks.records.letters import LetterBook, StoredLetter
+from sinks.records.views import StoredLetter
+
+if TYPE_CHECKING:
+    from sinks.records.letters import LetterBook
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +60,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     skipped: tuple[NotReplayed, ...] = ()
 
 
-async def replay(asked: Replay, *, book: LetterBook, log: Log, clock: Clock) -> Replayed:
+async def replay(asked: Replay, *, book: "LetterBook", log: Log, clock: Clock) -> Replayed:
     """Replay letters, the oldest first where all are asked for.
 
     Raises UnknownIdError, AmbiguousIdError before anything is replayed; LogUnavailableError, RecordsUnavailableError in
@@ -86,7 +89,7 @@ async def replay(asked: Replay, *, book: LetterBook, log: Log, clock: Clock) -> 
     return Replayed(replayed=tuple(replayed), skipped=tuple(skipped))
 
 
-def _note(book: LetterBook, stored: StoredLetter, now_s: float) -> tuple[str, ...]:
+def _note(book: "LetterBook", stored: StoredLetter, now_s: float) -> tuple[str, ...]:
     letter_ids = book.of_same_record(stored)
     book.replayed(letter_ids, now_s=now_s)
     return letter_ids

@@ -15,8 +15,8 @@ from starlette.requests import Request
 
 from clearwatch.letters import Replay, Replayed
 from core.errors import ClearwatchError
-from sinks.records.letters import LetterDetail, LetterRow
 from sinks.records.store import RecordStore
+from sinks.records.views import LetterDetail, LetterRow
 
 Replaying: TypeAlias = Callable[[Replay], Awaitable[Replayed]]
 

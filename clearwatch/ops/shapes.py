@@ -4,8 +4,7 @@ import msgspec
 
 from core.model.finding import Dimension, FindingKind, Severity, Source
 from core.model.issue import IssueStatus
-from sinks.records.queries import rfc3339
-from sinks.records.views import Evidence, IssueDetail, IssueRow
+from sinks.records.views import Evidence, IssueDetail, IssueRow, rfc3339
 
 
 class IssueShape(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,16 +12,17 @@ there, two answers that both say it some seconds apart are as good.
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
 from clearwatch.ops.checks import INHIBITED, SUPPRESSED
 from core.clock import Clock
 from core.telemetry import Telemetry
-from sinks.records.reporter import ALIVE_S, LAG
-from sinks.records.store import RecordStore
-from sinks.records.views import Numbers, Series
+from sinks.records.views import ALIVE_S, LAG, Numbers, Series
+
+if TYPE_CHECKING:
+    from sinks.records.store import RecordStore
 
 Lag: TypeAlias = Callable[[], Awaitable[Mapping[str, int]]]
 
@@ -81,7 +82,7 @@ class StatusReader:
         self,
         *,
         version: str,
-        store: RecordStore,
+        store: "RecordStore",
         telemetry: Telemetry,
         clock: Clock,
         instance: str,

@@ -11,8 +11,7 @@ import msgspec
 from core.dialects.messages import messages_of
 from core.model.span import Content, Document, Evaluation, Span, ToolCall, Usage
 from core.model.trace import Trace, TraceVersion
-from sinks.records.queries import rfc3339
-from sinks.records.views import FindingRow, TraceDetail
+from sinks.records.views import FindingRow, TraceDetail, rfc3339
 
 MAX_TEXT: Final = 4_000
 MAX_MESSAGES: Final = 50

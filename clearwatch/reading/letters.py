@@ -17,7 +17,7 @@ from clearwatch.letters import Replay
 from clearwatch.reading.asking import as_json, asks, fail, print_json
 from clearwatch.reading.source import Source
 from clearwatch.reading.terminal import console, moment, safe
-from sinks.records.letters import LetterDetail, LetterRow
+from sinks.records.views import LetterDetail, LetterRow
 
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SHOWN_BYTES: Final = 256

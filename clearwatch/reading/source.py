@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -31,9 +31,10 @@ from core.telemetry import Telemetry
 from detector.catalogue import catalogue
 from detector.config import DetectorConfig
 from sinks.records.config import FILE_NAME
-from sinks.records.letters import LetterDetail, LetterRow
-from sinks.records.store import RecordStore
-from sinks.records.views import FindingRow, Series, TraceDetail
+from sinks.records.views import FindingRow, LetterDetail, LetterRow, Series, TraceDetail
+
+if TYPE_CHECKING:
+    from sinks.records.store import RecordStore
 
 _TIMEOUT_S: Final = 30.0
 _REPLAY_S: Final = 600.0
@@ -225,7 +226,7 @@ class RecordsSource:
 
     is_live = False
 
-    def __init__(self, store: RecordStore, *, config: DetectorConfig, log: Callable[[], Log]) -> None:
+    def __init__(self, store: "RecordStore", *, config: DetectorConfig, log: Callable[[], Log]) -> None:
         self._store = store
         self._log = log
         self._config = config
@@ -352,6 +353,9 @@ def open_source(*, config: Config, ops_url: str | None, data_dir: Path) -> Sourc
             f"nothing runs at {config.ops.url} and there are no records in {data_dir}: start `clearwatch up`, "
             "or name the process with --ops or its folder with --data-dir"
         )
+    # a third of a second, which a running process spares
+    from sinks.records.store import RecordStore
+
     with _readable():
         store = RecordStore(records.url_in(data_dir))
         try:

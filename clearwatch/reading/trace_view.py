@@ -13,8 +13,7 @@ from clearwatch.ops.trace_shapes import ContentShape, SpanShape, TraceShape
 from clearwatch.reading.terminal import SEVERITY_STYLE, moment, safe
 from core.model.finding import Severity
 from core.model.span import Document, Evaluation, SpanKind, ToolCall, Usage
-from sinks.records.queries import rfc3339
-from sinks.records.views import FindingRow
+from sinks.records.views import FindingRow, rfc3339
 
 _SHORT: Final = 160
 _LONG: Final = 4_000

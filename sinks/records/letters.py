@@ -16,7 +16,8 @@ from core import topics
 from core.dead_letters import id_of
 from core.topics import DeadLetter, LetterKind
 from sinks.records import schema
-from sinks.records.queries import AmbiguousIdError, UnknownIdError, rfc3339
+from sinks.records.queries import AmbiguousIdError, UnknownIdError
+from sinks.records.views import LetterDetail, LetterRow, StoredLetter, rfc3339
 
 MAX_LETTERS: Final = 20_000
 MAX_BYTES: Final = 1 << 30
@@ -39,41 +40,6 @@ dead_letters = sa.Table(
 )
 
 Transaction: TypeAlias = Callable[[], AbstractContextManager[sa.Connection]]
-
-
-class LetterRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter as people see it; the names are public. Times are RFC 3339."""
-
-    id: str
-    at: str
-    stage: str
-    topic: str
-    partition: int
-    offset: int
-    kind: LetterKind
-    error_type: str
-    error: str
-    size_bytes: int
-    schema: int
-    build: str
-    headers: dict[str, str]
-    replays: int
-    replayed_at: str | None = None
-
-
-class LetterDetail(LetterRow, frozen=True, kw_only=True):
-    """A dead letter with its bytes (base64 in JSON)."""
-
-    key: bytes
-    value: bytes
-
-
-class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter with all that is needed to replay it."""
-
-    id: str
-    letter: DeadLetter
-    replays: int
 
 
 class LetterBook:

@@ -1,6 +1,5 @@
 """What can be asked of the records. Each answer is read in one transaction: numbers of one moment."""
 
-import datetime
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -23,6 +22,7 @@ from sinks.records.views import (
     Numbers,
     Series,
     TraceDetail,
+    rfc3339,
 )
 
 RECENT_BUCKETS: Final = 12
@@ -275,14 +275,6 @@ def _finding_row(row: Any) -> FindingRow:
 def labels_json(labels: Labels) -> str:
     """Return labels as JSON with sorted keys: the form that is a key."""
     return msgspec.json.encode(dict(sorted(labels))).decode()
-
-
-def rfc3339(time_ns: int) -> str:
-    """Return a time as RFC 3339 in UTC with microseconds; what a clock cannot show reads as its nearest bound."""
-    last_ns = 253_402_300_799 * 10**9  # 9999-12-31T23:59:59Z, the largest year of RFC 3339
-    seconds, rest_ns = divmod(min(max(time_ns, 0), last_ns), 10**9)
-    moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest_ns // 1000:06d}Z"
 
 
 def _resolve_issue(connection: sa.Connection, given: str) -> str:

@@ -18,14 +18,12 @@ from core.telemetry import Series, Telemetry
 from core.waiting import stopped_within
 from sinks.records.engine import RecordsAccessError, RecordsUnavailableError
 from sinks.records.store import RecordStore
+from sinks.records.views import LAG
 
 _log = logging.getLogger(__name__)
 
 Lag: TypeAlias = Callable[[], Awaitable[Mapping[str, int]]]
 
-# a process reports every second; one that has been silent for this long is gone
-ALIVE_S: Final = 15.0
-LAG: Final = "clearwatch.stage.lag"
 _EVERY_S: Final = 1.0
 _BACKOFF_MAX_S: Final = 30.0
 

@@ -1,12 +1,20 @@
 """What the read side answers: values for the ops API, the commands and the reports."""
 
+import datetime
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from core.model.finding import Dimension, Feedback, FindingKind, Severity, Source
 from core.model.issue import Issue, IssueEventKind, IssueFiled, IssueLink
 from core.model.trace import TraceVersion
+from core.topics import DeadLetter, LetterKind
+
+ALIVE_S: Final = 15.0
+"""A process reports every second; one that has been silent for this long is gone."""
+LAG: Final = "clearwatch.stage.lag"
+"""The gauge of how many records a consumer group has still to read."""
 
 
 class Numbers(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,3 +116,46 @@ class TraceDetail(msgspec.Struct, frozen=True, kw_only=True):
 
     trace: TraceVersion
     findings: tuple[FindingRow, ...]
+
+
+class LetterRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter as people see it; the names are public. Times are RFC 3339."""
+
+    id: str
+    at: str
+    stage: str
+    topic: str
+    partition: int
+    offset: int
+    kind: LetterKind
+    error_type: str
+    error: str
+    size_bytes: int
+    schema: int
+    build: str
+    headers: dict[str, str]
+    replays: int
+    replayed_at: str | None = None
+
+
+class LetterDetail(LetterRow, frozen=True, kw_only=True):
+    """A dead letter with its bytes (base64 in JSON)."""
+
+    key: bytes
+    value: bytes
+
+
+class StoredLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter with all that is needed to replay it."""
+
+    id: str
+    letter: DeadLetter
+    replays: int
+
+
+def rfc3339(time_ns: int) -> str:
+    """Return a time as RFC 3339 in UTC with microseconds; what a clock cannot show reads as its nearest bound."""
+    last_ns = 253_402_300_799 * 10**9  # 9999-12-31T23:59:59Z, the largest year of RFC 3339
+    seconds, rest_ns = divmod(min(max(time_ns, 0), last_ns), 10**9)
+    moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest_ns // 1000:06d}Z"

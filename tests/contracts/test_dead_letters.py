@@ -21,9 +21,9 @@ from core.stage import Recall
 from core.telemetry import Telemetry
 from detector.config import DetectorConfig
 from detector.stages import stages
-from sinks.records.letters import LetterRow
 from sinks.records.queries import AmbiguousIdError, UnknownIdError
 from sinks.records.sink import RecordsSink
+from sinks.records.views import LetterRow
 from tests.unit.records_kit import NOW_S, finding, store
 
 PARTITIONS = 3
