@@ -17,8 +17,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from pydantic import ValidationError
+
+from clearwatch.config_problems import Places, problems
 from core.errors import PermanentError
 from detector.checks.plugin import Plugin, make, name_of
+from detector.checks.port import CheckConfig
 from detector.config import RESERVED, DetectorConfig
 
 GROUP: Final = "clearwatch.checks"
@@ -125,6 +129,9 @@ class _Loading:
             return
         try:
             self._made.append(make(given, self._options.get(name, {}), origin=origin))
+        except ValidationError as exc:
+            told = problems(exc.errors(), getattr(given, "config", CheckConfig), Places())
+            self._problems += [f"detector.plugins.{name}.{problem} ({origin})" for problem in told]
         except ValueError as exc:
             self._problems.append(f"detector.plugins.{name}: {exc} ({origin})")
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - others wrote it: it is told, with what else is wrong

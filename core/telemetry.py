@@ -61,6 +61,7 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     ),
     "clearwatch.check.answers": Metric("counter", "{answer}", "answers of checks", ("check", "outcome")),
     "clearwatch.check.failures": Metric("counter", "{failure}", "checks that raised", ("check",)),
+    "clearwatch.check.seconds": Metric("counter", "s", "time that checks of third parties took", ("check",)),
     "clearwatch.issue.events": Metric("counter", "{event}", "issue events written", ("kind",)),
     "clearwatch.sink.sent": Metric("counter", "{effect}", "effects done by a sink", ("sink", "what")),
     "clearwatch.sink.failed": Metric("counter", "{attempt}", "attempts of a sink that failed", ("sink", "reason")),

@@ -1,5 +1,6 @@
 """The detector's stages, made from its configuration."""
 
+import time
 from collections.abc import Sequence
 
 from core.dialects import decoder
@@ -11,7 +12,9 @@ from detector.baselines.measures import DIMENSIONS
 from detector.baselines.stage import BaselinesStage
 from detector.checks.negative_feedback import NegativeFeedback
 from detector.checks.plugin import Plugin
+from detector.checks.port import Check
 from detector.checks.registry import Checks
+from detector.checks.timed import TimedCheck
 from detector.config import DetectorConfig
 from detector.issues.stage import IssuesStage
 from detector.rules.budgets import OverBudget
@@ -34,7 +37,8 @@ def stages(
     `plugins` are asked as well as the checks that ship; `prices` tell what calls cost whose client has not said so.
     Without a dimension that they speak of there are no baselines, unless limits are set, which are watched beside them.
     """
-    extra = [*(check for plugin in plugins for check in plugin.trace_check), *rule_checks(config.rules)]
+    timed = [TimedCheck(check, telemetry, time.perf_counter) for plugin in plugins for check in plugin.trace_check]
+    extra: list[Check] = [*timed, *rule_checks(config.rules)]
     if config.budgets:
         extra.append(OverBudget(config.budgets))
     asked = [key for rule in config.rules if rule.enabled for key in rule.attributes]
@@ -56,7 +60,9 @@ def stages(
             config=config.sessions,
             telemetry=telemetry,
             dimensions=config.dimensions,
-            extra=[check for plugin in plugins for check in plugin.session_check],
+            extra=[
+                TimedCheck(check, telemetry, time.perf_counter) for plugin in plugins for check in plugin.session_check
+            ],
         ),
         # also without limits: what was kept for those of an earlier configuration is let go
         LimitsStage(baselines, limits, telemetry),

@@ -12,6 +12,7 @@ from sinks.records.views import Series
 
 SUPPRESSED: Final = "clearwatch.findings.suppressed"
 INHIBITED: Final = "clearwatch.findings.inhibited"
+FAILURES: Final = "clearwatch.check.failures"
 
 
 class CheckShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,8 @@ class CheckShape(msgspec.Struct, frozen=True, kw_only=True):
     """Findings held back; counted where they would have become an issue."""
     inhibited: int = 0
     """Findings told with another one, whose consequences they are; part of `findings`."""
+    mean_ms: float | None = None
+    """What one answer took, of checks of third parties; None for others."""
     origin: str = ""
     """Where a plug-in came from; empty for what ships."""
 
@@ -88,6 +91,7 @@ def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tu
     findings: dict[str, int] = defaultdict(int)
     suppressed: dict[str, int] = defaultdict(int)
     inhibited: dict[str, int] = defaultdict(int)
+    seconds: dict[str, float] = defaultdict(float)
     for each in series:
         check = each.labels.get("check", "")
         if each.name == "clearwatch.check.answers":
@@ -98,6 +102,8 @@ def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tu
             suppressed[check] += int(each.value)
         elif each.name == INHIBITED:
             inhibited[check] += int(each.value)
+        elif each.name == "clearwatch.check.seconds":
+            seconds[check] += each.value
     known = [
         CheckShape(
             name=check.name,
@@ -111,6 +117,7 @@ def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tu
             findings=findings[check.name],
             suppressed=suppressed[check.name],
             inhibited=inhibited[check.name],
+            mean_ms=_mean_ms(seconds, answers, check.name),
             origin=check.origin,
         )
         for check in catalogue
@@ -131,7 +138,12 @@ def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tu
                 findings=findings[name],
                 suppressed=suppressed[name],
                 inhibited=inhibited[name],
+                mean_ms=_mean_ms(seconds, answers, name),
             )
             for name in others
         ),
     )
+
+
+def _mean_ms(seconds: Mapping[str, float], answers: Mapping[str, Mapping[str, int]], check: str) -> float | None:
+    return seconds[check] * 1e3 / max(1, sum(answers[check].values())) if check in seconds else None

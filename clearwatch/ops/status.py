@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from clearwatch.ops.checks import INHIBITED, SUPPRESSED
+from clearwatch.ops.checks import FAILURES, INHIBITED, SUPPRESSED
 from core.clock import Clock
 from core.telemetry import Telemetry
 from sinks.records.views import ALIVE_S, LAG, Numbers, Series
@@ -73,6 +73,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Findings that a suppression held back, by its reason; there where there are any."""
     inhibited: Mapping[str, int] = {}
     """Findings told with the one that explains them, by their check; there where there are any."""
+    failed_checks: Mapping[str, int] = {}
+    """How often a check raised, by its name; there where one did. Its answer is lost, those of others are not."""
 
 
 class StatusReader:
@@ -183,6 +185,7 @@ def compose(
     dropped: dict[str, float] = defaultdict(float)
     suppressed: dict[str, float] = defaultdict(float)
     inhibited: dict[str, float] = defaultdict(float)
+    failed: dict[str, float] = defaultdict(float)
     for each in series:
         totals[each.name] += each.value
         if each.name == "clearwatch.dropped":
@@ -191,6 +194,8 @@ def compose(
             suppressed[each.labels.get("reason", "")] += each.value
         if each.name == INHIBITED:
             inhibited[each.labels.get("check", "")] += each.value
+        if each.name == FAILURES:
+            failed[each.labels.get("check", "")] += each.value
         if each.name == "clearwatch.collector.requests" and each.labels.get("status") not in _TAKEN:
             dropped[f"request_{each.labels.get('transport', '')}_{each.labels.get('status', '')}".lower()] += each.value
     return Status(
@@ -211,4 +216,5 @@ def compose(
         stopped=stopped,
         suppressed={reason: int(n) for reason, n in sorted(suppressed.items())},
         inhibited={check: int(n) for check, n in sorted(inhibited.items())},
+        failed_checks={check: int(n) for check, n in sorted(failed.items())},
     )

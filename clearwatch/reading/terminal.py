@@ -73,6 +73,9 @@ def status_view(status: Status, *, is_live: bool) -> RenderableType:
     if status.inhibited:
         told = ", ".join(f"{check} {n:,}" for check, n in status.inhibited.items())
         table.add_row("inhibited", safe(f"findings that another explains: {told}"))
+    if status.failed_checks:
+        told = ", ".join(f"{check} {n:,} times" for check, n in status.failed_checks.items())
+        table.add_row("failed checks", safe(f"{told}: the log of the process says why", "bold red"))
     for reason in status.stopped:
         table.add_row("stopped", safe(reason, "bold red"))
     return table
@@ -97,7 +100,8 @@ def checks_view(told: ChecksShape) -> RenderableType:
             table.add_row(Text(f"of {group}" if group != "plug-ins" else group, "dim"))
         style = "" if check.enabled else "dim"
         counts = (check.answers.get(outcome, 0) for outcome in _OUTCOMES)
-        limits = ", ".join(f"{key} {_plain(value)}" for key, value in check.thresholds.items())
+        took = [f"takes {check.mean_ms:.3g} ms each"] if check.mean_ms is not None else []
+        limits = ", ".join([*(f"{key} {_plain(value)}" for key, value in check.thresholds.items()), *took])
         table.add_row(
             safe(check.name, style),
             Text(check.dimension, style),

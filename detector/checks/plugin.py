@@ -1,11 +1,11 @@
 """A check that does not ship, made of the class that a third party wrote; importing that is done elsewhere."""
 
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import msgspec
-import pydantic
 
 from core.model.finding import Dimension
 from detector.checks.port import Check, CheckConfig, needs_of
@@ -47,8 +47,11 @@ def name_of(given: object) -> str:
         raise ValueError(f"{what}: `name` ({name!r}) must be lower case letters, digits and underscores")
     if not isinstance(getattr(given, "dimension", None), Dimension):
         raise ValueError(f"{what}: `dimension` must be a Dimension")
-    if not callable(getattr(given, "inspect", None)):
+    if not callable(inspected := getattr(given, "inspect", None)):
         raise ValueError(f"{what}: `inspect` is missing")
+    is_bound = isinstance(inspect.getattr_static(given, "inspect"), staticmethod | classmethod)
+    if problem := _misshapen(inspected, (None,) if is_bound else (None, None)):
+        raise ValueError(f"{what}: `inspect` {problem}")
     if getattr(given, "speaks_of", TRACE) not in (TRACE, SESSION):
         raise ValueError(f"{what}: `speaks_of` must be {TRACE!r} or {SESSION!r}")
     try:
@@ -61,18 +64,29 @@ def name_of(given: object) -> str:
     return name
 
 
+def _misshapen(inspected: Callable[..., object], given: tuple[None, ...]) -> str:
+    """Return why a method cannot be asked with so many arguments; empty where it can."""
+    if inspect.iscoroutinefunction(inspected) or inspect.isgeneratorfunction(inspected):
+        return "must be a plain function that returns an Answer: neither async nor a generator"
+    try:
+        inspect.signature(inspected).bind(*given)
+    except TypeError:
+        return "must take the trace, or the conversation, and nothing else"
+    except ValueError:
+        # made by something that does not tell: the first trace will
+        pass
+    return ""
+
+
 def make(given: object, options: Mapping[str, Any], *, origin: str) -> Plugin:
     """Return the check of a class, made with its `config` of these options, or of nothing where it takes none.
 
-    Raises ValueError with the reason: no check, or options that it refuses. What its constructor raises passes through.
+    Raises pydantic.ValidationError for options that it refuses, ValueError where it is no check. What its constructor
+    raises passes through.
     """
     name_of(given)
     model: type[CheckConfig] = getattr(given, "config", CheckConfig)
-    try:
-        config = model.model_validate(dict(options))
-    except pydantic.ValidationError as exc:
-        said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
-        raise ValueError(said) from exc
+    config = model.model_validate(dict(options))
     assert isinstance(given, type)  # noqa: S101 - `name_of` has looked
     check = given(config) if hasattr(given, "config") else given()
     return Plugin(check=check, config=config, origin=origin, speaks_of=getattr(given, "speaks_of", TRACE))

@@ -125,6 +125,22 @@ def test_what_was_suppressed_is_told_with_its_reason(cli: Cli) -> None:
     assert re.search(r"index is rebuilt +check retries .* 3 ", shown)
 
 
+def test_a_check_that_failed_is_told_by_status_and_checks(cli: Cli) -> None:
+    assert "failed_checks" not in msgspec.json.decode(cli.run("status", "--json").stdout)
+    records = store(sqlite_url(cli.data_dir / "records.sqlite3"))
+    telemetry = Telemetry()
+    telemetry.count("clearwatch.check.failures", 3, check="retries")
+    telemetry.count("clearwatch.check.answers", 4, check="mine", outcome="clear")
+    telemetry.count("clearwatch.check.seconds", 0.5, check="mine")
+    records.save_counters("another", telemetry.snapshot(), now_s=NOW_S)
+    records.close()
+    assert msgspec.json.decode(cli.run("status", "--json").stdout)["failed_checks"] == {"retries": 3}
+    assert re.search(r"failed checks +retries 3 times", cli.run("status").stdout)
+    (mine,) = [c for c in msgspec.json.decode(cli.run("checks", "--json").stdout)["checks"] if c["mean_ms"] is not None]
+    assert (mine["name"], mine["mean_ms"]) == ("mine", 125.0)
+    assert "takes 125 ms each" in cli.run("checks").stdout
+
+
 def test_checks_are_listed_where_there_is_neither_process_nor_record(tmp_path: Path, unused_port: int) -> None:
     cli = Cli(tmp_path, unused_port)
     assert cli.run("status").exit_code == 1

@@ -15,12 +15,15 @@ from clearwatch.cli import main
 from clearwatch.plugins import PluginError, load_plugins
 from core import topics
 from core.log.port import StoredRecord
-from core.model.finding import Finding, FindingRecord
+from core.model.finding import Dimension, Finding, FindingRecord
+from core.model.trace import Trace
 from core.telemetry import Telemetry
 from detector.catalogue import catalogue
 from detector.checks.config import ChecksConfig
 from detector.checks.plugin import Plugin
+from detector.checks.port import Answer
 from detector.checks.registry import Checks
+from detector.checks.timed import TimedCheck
 from detector.config import DetectorConfig
 from detector.stages import stages
 from tests.unit.checks_kit import Story
@@ -149,6 +152,8 @@ def test_everything_that_cannot_be_used_is_named_at_once_with_its_file_and_reaso
     (tmp_path / "j_speaks.py").write_text(
         MINIMAL.format(name="speaks").replace("    dim", "    speaks_of = 'x'\n    dim")
     )
+    (tmp_path / "k_async.py").write_text(MINIMAL.format(name="waits").replace("def inspect", "async def inspect"))
+    (tmp_path / "l_blind.py").write_text(MINIMAL.format(name="blind").replace("(self, trace)", "(self)"))
     (tmp_path / "i_settings.py").write_text(MINIMAL.format(name="set"))
     with pytest.raises(PluginError) as caught:
         load(tmp_path, plugins={"set": {"limit": 3}, "nobody": {}})
@@ -161,12 +166,14 @@ def test_everything_that_cannot_be_used_is_named_at_once_with_its_file_and_reaso
         ("e_name.py", "'Not A Name'"),
         ("f_dimension.py", "`dimension` must be a Dimension"),
         ("h_twice.py", "g_twice.py"),
-        ("i_settings.py", "detector.plugins.set: limit: Extra inputs are not permitted"),
+        ("i_settings.py", "detector.plugins.set.limit: unknown key"),
+        ("k_async.py", "neither async nor a generator"),
+        ("l_blind.py", "must take the trace"),
         ("j_speaks.py", "`speaks_of` must be"),
         ("detector.plugins.nobody", "no such check"),
     ):
         assert any(file in line and reason in line for line in problems), (file, problems)
-    assert len(problems) == 10
+    assert len(problems) == 12
     assert not any(name.startswith("clearwatch_checks_") and name.endswith("raises") for name in sys.modules)
 
 
@@ -213,3 +220,41 @@ def test_a_suppression_of_a_check_that_is_not_there_is_refused_with_the_one_that
         load(tmp_path, **suppressed(known))
     with pytest.raises(PluginError, match=r"suppressions\.0\.check: no check is named tool_failur; was tool_failure"):
         load(tmp_path, **suppressed("tool_failur"))
+
+
+def test_what_a_check_takes_is_counted_also_where_it_raises() -> None:
+    class Broken:
+        name = "broken"
+        dimension = Dimension.EXECUTION
+
+        def inspect(self, _: Trace) -> Answer:
+            raise RuntimeError("boom")
+
+    telemetry = Telemetry()
+    ticks = iter((1.0, 1.25))
+    checks = Checks(ChecksConfig(), telemetry, extra=[TimedCheck(Broken(), telemetry, lambda: next(ticks))])
+    story = Story()
+    story.root()
+    assert checks.inspect(story.trace()).answers["broken"] == "failed"
+    assert telemetry.total("clearwatch.check.seconds", check="broken") == 0.25
+
+
+def test_a_check_from_a_folder_is_timed_by_its_stage(tmp_path: Path) -> None:
+    (tmp_path / "long.py").write_text(example(1))
+    telemetry = Telemetry()
+    processor = stages(DetectorConfig(), telemetry, plugins=load(tmp_path))["sessions"].processor(
+        0, {topics.TRACES: 1, topics.FINDINGS: 1}
+    )
+    turn = version(0, said("question", "answer"))
+    processor.process(
+        [
+            StoredRecord(
+                topic=topics.TRACES,
+                partition=0,
+                offset=0,
+                log_time_ms=int(turn.closed_at_s * 1000),
+                value=msgspec.msgpack.encode(turn),
+            )
+        ]
+    )
+    assert telemetry.total("clearwatch.check.seconds", check="long_conversation") > 0
