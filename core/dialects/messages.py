@@ -20,7 +20,15 @@ from core.model.span import Content, ContentState, Message, Span, ToolCall
 from core.model.trace import Trace
 from core.otlp.stamp import is_scrubbed
 
-__all__ = ["MAX_CHARS", "definitions", "input_messages", "is_readable", "messages_of", "tool_call"]
+__all__ = [
+    "MAX_CHARS",
+    "definitions",
+    "input_messages",
+    "is_readable",
+    "messages_of",
+    "tool_call",
+    "unread_conversations",
+]
 
 # parsing costs about 2 ns a character: 2 ms at this size, which is beyond any context window of today but a handful
 MAX_CHARS: Final = 1_000_000
@@ -76,6 +84,11 @@ def is_readable(content: Content) -> bool:
     if content.state is not _PRESENT and content.state is not _TRUNCATED:
         return False
     return len(content.text) <= MAX_CHARS and (not content.flat or sum(map(len, content.flat)) <= MAX_CHARS)
+
+
+def unread_conversations(trace: Trace) -> int:
+    """Return how many inputs of LLM calls are longer than is read: of those there are no messages."""
+    return sum([len(span.input.text) > MAX_CHARS for span in trace.llm_spans])
 
 
 def messages_of(content: Content, *, role: str = "user") -> tuple[Message, ...]:

@@ -5,13 +5,14 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from core.model.span import ContentState, Span, ToolCall
+from core.model.span import ContentState, FinishReason, Span, ToolCall
 from core.model.trace import Trace
 
 AskedCall: TypeAlias = tuple[Span, ToolCall]
 
 # members of an enum cost 100 ns to look up in Python 3.11
 _PRESENT: Final = ContentState.PRESENT
+_CALLS, _UNSAID = FinishReason.TOOL_CALLS, FinishReason.UNKNOWN
 # longer arguments are compared as they were sent: parsing megabytes would cost more than it tells
 _CANONICAL_CHARACTERS: Final = 20_000
 
@@ -32,6 +33,23 @@ def asked_calls(trace: Trace) -> Sequence[AskedCall]:
                     key = (key, span.span_id)
                 asked[key] = (span, call)
         found = trace.derived["asked_calls"] = tuple(asked.values()) if asked else ()
+    return found
+
+
+def unsent_calls(trace: Trace) -> int:
+    """Return how many LLM calls asked for tools in words that were not sent; 0 where any such call was sent.
+
+    They are told by their finish reason, or, where none was sent either, by the tools that ran in their trace.
+    """
+    if asked_calls(trace):
+        return 0
+    found: int | None = trace.derived.get("unsent_calls")
+    if found is None:
+        telling = (_CALLS, _UNSAID) if trace.tool_spans else (_CALLS,)
+        found = trace.derived["unsent_calls"] = sum(
+            span.output.state is not _PRESENT and span.finish_reason in telling and span.error is None
+            for span in trace.llm_spans
+        )
     return found
 
 

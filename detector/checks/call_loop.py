@@ -8,7 +8,7 @@ import pydantic
 from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import ContentState, Span
 from core.model.trace import Trace
-from detector.checks.asked_calls import arguments_of, asked_calls
+from detector.checks.asked_calls import arguments_of, asked_calls, unsent_calls
 from detector.checks.finding import finding, label_of, quoted, target_of
 from detector.checks.made_calls import MIN_ROUNDS, Cycle, cycles_of, runs_of
 from detector.checks.model_calls import is_wrapper
@@ -69,7 +69,7 @@ class CallLoop:
             patterns += [self._of_tools(trace, cycle) for cycle in _longest(cycles_of(trace))]
             if not patterns and not _are_arguments_sent(trace):
                 patterns = self._blind(trace)
-                is_unknown = not patterns and len(trace.tool_spans) >= _LEAST
+                is_unknown = not patterns and (len(trace.tool_spans) or unsent_calls(trace)) >= _LEAST
         agents = rarer_spans(trace).agents
         if len(agents) >= _LEAST:
             patterns += self._of_agents(trace, agents)

@@ -9,11 +9,11 @@ from core.dialects.values import state_of
 from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import ContentState, FinishReason, Span, ToolCall
 from core.model.trace import Trace
-from detector.checks.asked_calls import arguments_of, asked_calls, span_of_call, tool_spans_by_call
+from detector.checks.asked_calls import arguments_of, asked_calls, span_of_call, tool_spans_by_call, unsent_calls
 from detector.checks.finding import finding, label_of, quoted
 from detector.checks.json_schema import violation
 from detector.checks.offered_tools import offered_tools
-from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
+from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.tool_messages import told_of_calls
 from detector.checks.tool_text import decoded, error_text
 
@@ -54,7 +54,7 @@ class InvalidToolArguments:
     Severity: low where the tool ran all the same, or was called again later and ran; and for a misfit without any word
     of how the call ended. Medium else.
 
-    Unknown where models asked for tools and no arguments were sent.
+    Unknown where models asked for tools and no arguments were sent, or more than is read.
 
     Not findings: arguments cut by a token limit (`output_cut`) or by a client's limit on attributes; empty arguments;
     free text for tools whose definition is not known; arguments that an instrumentation wrote as
@@ -80,9 +80,12 @@ class InvalidToolArguments:
         for span in trace.llm_spans:
             if span.finish_reason is _MALFORMED or (span.finish_reason is _CALLS and _kept_as_invalid(trace, span)):
                 faults.setdefault((span.span_id, ""), self._unreadable(trace, span))
-        if faults or not asked:
+        if faults:
             return found(list(faults.values()))
-        return found([], otherwise=UNKNOWN) if not any(call.arguments for _, call in asked) else found([])
+        if not asked:
+            return UNKNOWN if unsent_calls(trace) else CLEAR
+        lengths = [len(call.arguments) for _, call in asked]
+        return UNKNOWN if not any(lengths) or max(lengths) > _READ_CHARACTERS else CLEAR
 
     def _unfit(self, trace: Trace, span: Span, call: ToolCall) -> tuple[str, str] | None:
         """Return what is wrong with the arguments of a call, and in which words; None where nothing is known."""

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from core.dialects.messages import input_messages
+from core.dialects.messages import input_messages, is_readable
 from core.model.finding import Dimension, Finding, FindingKind, Severity
+from core.model.span import ContentState
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of
 from detector.checks.model_calls import is_wrapper
@@ -12,6 +13,8 @@ from detector.checks.port import CLEAR, SUSPICIOUS, UNKNOWN, Answer, CheckConfig
 from detector.checks.text.needles import CONTACT, PERSONAL, prepare
 from detector.checks.text.personal import EMAIL, IDENTIFYING, PHONE, Personal, personal_data
 from detector.checks.text.scan import ANSWER, Passage, scan_of
+
+_PRESENT: Final = ContentState.PRESENT
 
 # the gravest first: it names the issue
 _GRAVITY: Final = {kind: n for n, kind in enumerate((*sorted(IDENTIFYING), EMAIL, PHONE))}
@@ -40,8 +43,8 @@ class PiiInOutput:
     data itself is never repeated: its first and last characters and its length are.
 
     Suspicious where there is nothing but phone numbers (hotels have them too), or one e-mail address that a tool had
-    brought (as a rule the user's own: "I wrote to …"). Unknown where nothing was found and an
-    answer was not sent, or not read to its end.
+    brought (as a rule the user's own: "I wrote to …"), and where the prompt was not sent whole, or is longer than is
+    read: the user may have said it. Unknown where nothing was found and an answer was not sent, or not read to its end.
 
     Not findings: what the user said before; addresses of a desk (support@, info@) and of machines; numbers that fail
     their checksum; published test numbers (4111…, the registry's IBANs), example.com and the like by themselves. Test
@@ -69,7 +72,9 @@ class PiiInOutput:
             if is_wrapper(trace, passage.span):
                 continue
             data = self._disclosed(trace, passage)
-            if data and _is_faint(trace, passage, data):
+            # the user may have said it in what was not sent, or is not read
+            is_blind = passage.span.input.state is not _PRESENT or not is_readable(passage.span.input)
+            if data and (is_blind or _is_faint(trace, passage, data)):
                 is_suspicious = True
             elif data:
                 told.setdefault(passage.span.target, (passage, []))[1].extend(data)

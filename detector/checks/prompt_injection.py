@@ -52,8 +52,8 @@ class PromptInjection:
     own words. One pattern for a source (the tool, else the model's user) and trace; fingerprint on source and kind.
 
     Suspicious, and no finding: one hint alone; text that speaks of attacks (articles on prompt injection, documentation
-    of chat templates), unless it hides characters. Unknown where nothing was found and a result was not sent, or not
-    read to its end.
+    of chat templates), unless it hides characters. Unknown where nothing was found and a result, or a prompt, was not
+    sent, or not read to its end.
 
     Not findings: the application's own instructions (system, developer) and the assistant's words; a framework's order
     to stop and answer, which CrewAI writes as the user; a user who takes back a message of his own; the flags of
@@ -72,7 +72,9 @@ class PromptInjection:
     def inspect(self, trace: Trace) -> Answer:
         """Return one pattern for each source of orders."""
         scan = scan_of(trace)
-        otherwise = UNKNOWN if scan.unread & RESULT else CLEAR
+        # where no span tells of tools, what they brought stands in prompts
+        sides = RESULT | PROMPT if self._config.user_messages or not trace.tool_spans else RESULT
+        otherwise = UNKNOWN if scan.unread & sides else CLEAR
         if not scan.passages:
             return otherwise
         results = scan.of(INJECTION, RESULT)

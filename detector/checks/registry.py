@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from core.dialects.messages import unread_conversations
 from core.model.finding import Dimension, Finding
 from core.model.trace import Trace
 from core.telemetry import Series, Telemetry
@@ -100,6 +101,8 @@ class Checks:
         for trace in traces:
             if unread := unread_characters(trace):
                 self._telemetry.count("clearwatch.dropped", unread, reason="text_not_scanned")
+            if unread := unread_conversations(trace):
+                self._telemetry.count("clearwatch.dropped", unread, reason="conversation_not_read")
         said = list(map(bytes, codes))
         for each, times in Counter(said).items():
             self._telemetry.count_each(self._combination(each)[1], times)

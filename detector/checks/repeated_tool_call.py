@@ -7,7 +7,7 @@ import pydantic
 from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import Span
 from core.model.trace import Trace
-from detector.checks.asked_calls import arguments_of, asked_calls, canonical
+from detector.checks.asked_calls import arguments_of, asked_calls, canonical, unsent_calls
 from detector.checks.finding import finding, quoted
 from detector.checks.made_calls import NO_ARGUMENTS, MadeCall, calls_of_models, calls_of_tools, cycles_of, may_repeat
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
@@ -48,7 +48,7 @@ class RepeatedToolCall:
     Severity: medium, from `high_repeats` on high; low for calls that may well repeat. One finding for each tool and
     trace, its fingerprint on the tool and not on the arguments: those would make an issue of every question.
 
-    Unknown where tools were called and no arguments were sent.
+    Unknown where tools were called, or as many calls asked for, and no arguments were sent.
 
     Not findings: polling (the result changes, or says "running"); the same look-up by several agents; retries after an
     error (`tool_failure` tells of the error); pagination (the cursor changes the arguments); calls that take turns
@@ -76,7 +76,7 @@ class RepeatedToolCall:
         else:
             asked = asked_calls(trace)
             if len(asked) - len({call.name for _, call in asked}) < self._config.min_repeats - 1:
-                return CLEAR
+                return UNKNOWN if unsent_calls(trace) >= self._config.min_repeats else CLEAR
             calls = calls_of_models(trace, asked)
             sent = any(call.arguments for _, call in asked)
         loops: dict[str, list[MadeCall]] = {}

@@ -45,9 +45,10 @@ class SimilarCalls:
 
     Severity low: some of it is how research is done. One pattern for each tool and trace.
 
-    Unknown where tools were called and no arguments were sent. Not findings: pagination and lists of ids (they differ
-    in numbers, or hold no free text); the same template filled with other names (they share less than half, or differ
-    in words with capitals alone).
+    Unknown where tools were called and no arguments were sent, or more calls of one tool than `max_calls`.
+
+    Not findings: pagination and lists of ids (they differ in numbers, or hold no free text); the same template filled
+    with other names (they share less than half, or differ in words with capitals alone).
     """
 
     name = "similar_calls"
@@ -71,7 +72,7 @@ class SimilarCalls:
             if len(spans) < self._config.min_similar or not tool:
                 continue
             told = [(span, text) for span in spans if (text := arguments_of(span))]
-            are_sent = are_sent and bool(told)
+            are_sent = are_sent and bool(told) and len(told) <= self._config.max_calls
             group = self._alike(trace, told[: self._config.max_calls])
             if group:
                 findings.append(self._finding(trace, tool, group))

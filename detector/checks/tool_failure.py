@@ -25,7 +25,7 @@ from detector.checks.finding import finding, label_of, quoted, target_of
 from detector.checks.fingerprint import split_error
 from detector.checks.port import UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.steps import asker_of
-from detector.checks.tool_messages import tool_messages
+from detector.checks.tool_messages import are_untold, tool_messages
 from detector.checks.tool_text import error_text, is_about_errors
 
 # an error stands at the start of a result, so a result that was cut at its end can still be read
@@ -65,7 +65,8 @@ class ToolFailure:
 
     Where the arguments are to blame, the LLM span that wrote them stands beside the tool's.
 
-    Unknown where nothing was found and a tool's result was not sent (content off, redacted, in log records).
+    Unknown where nothing was found and a tool's result was not sent (content off, redacted, in log records), or stands
+    in a prompt that is longer than is read.
 
     Not findings: results that speak of errors without being one (documents, logs, search hits); what a tool for logs,
     errors, tests or validation brings, unless it is marked as a failure; a numeric field named `error`, a record whose
@@ -102,6 +103,7 @@ class ToolFailure:
                     unread = True
         if not trace.tool_spans:
             faults += self._told_errors(trace)
+            unread = not faults and are_untold(trace)
         return found(faults, otherwise=UNKNOWN) if unread else found(faults)
 
     def _failed(self, trace: Trace, span: Span, error: SpanError) -> Finding:

@@ -9,9 +9,10 @@ from typing import Final
 
 import msgspec
 
-from core.dialects.messages import MAX_CHARS, input_messages
+from core.dialects.messages import MAX_CHARS, input_messages, is_readable
 from core.model.span import Content, ContentState, Message, Span
 from core.model.trace import Trace
+from detector.checks.asked_calls import asked_calls, unsent_calls
 
 _PRESENT: Final = ContentState.PRESENT
 # words without which no input holds a tool's result: OpenAI, OTel, LangChain, Vercel AI; Bedrock; Gemini; Responses
@@ -53,6 +54,14 @@ def told_of_calls(trace: Trace) -> Mapping[str, ToolMessage]:
     if found is None:
         found = trace.derived["told_of_calls"] = {told.call_id: told for told in tool_messages(trace) if told.call_id}
     return found
+
+
+def are_untold(trace: Trace) -> bool:
+    """Return whether models asked for tools, and of what one was told later nothing was sent, or more than is read."""
+    later = trace.llm_spans[1:]
+    if not later or not (asked_calls(trace) or unsent_calls(trace)):
+        return False
+    return any(span.error is None and not is_readable(span.input) for span in later)
 
 
 def _tool_messages(trace: Trace) -> list[ToolMessage]:

@@ -7,7 +7,7 @@ from typing import Final
 from core.model.finding import Dimension, Finding, FindingKind, Severity
 from core.model.span import Span, SpanKind, ToolCall
 from core.model.trace import Trace
-from detector.checks.asked_calls import asked_calls, tool_spans_by_call
+from detector.checks.asked_calls import asked_calls, tool_spans_by_call, unsent_calls
 from detector.checks.cut_answers import writer_of
 from detector.checks.errors import message_of
 from detector.checks.finding import finding, label_of, quoted
@@ -63,7 +63,7 @@ class UnknownTool:
     Severity: medium where the call's answer is an error, else low. One finding for each tool and trace, on the LLM span
     that asked first.
 
-    Unknown where models asked for tools, and what they were offered was not sent or was cut.
+    Unknown where models asked for tools, and for which, or what they were offered, was not sent or was cut.
 
     Not findings: tools by which frameworks take a structured answer (`final_result`); hosted tools that ran.
     """
@@ -79,9 +79,9 @@ class UnknownTool:
         """Return one fault for each name that no tool has."""
         asked = asked_calls(trace)
         if not asked and not trace.leaf_faults:
-            return CLEAR
+            return UNKNOWN if unsent_calls(trace) else CLEAR
         faults: dict[str, Finding] = {}
-        is_unknown = False
+        is_unknown = not asked and unsent_calls(trace) > 0
         for span, call in asked:
             tools = offered_tools(trace, span)
             is_unknown = is_unknown or not tools

@@ -166,4 +166,4 @@ def test_garbled_telemetry_of_a_call_that_ran_is_none() -> None:
 
 def test_arguments_that_were_not_sent_are_unknown() -> None:
     assert outcome("") is Outcome.UNKNOWN
-    assert outcome("", output=Content(state=ContentState.REDACTED)) is Outcome.CLEAR
+    assert outcome("", output=Content(state=ContentState.REDACTED)) is Outcome.UNKNOWN

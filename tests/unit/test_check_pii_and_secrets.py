@@ -2,7 +2,9 @@
 
 import json
 
+from core.dialects.messages import MAX_CHARS
 from core.model.finding import Severity
+from core.model.span import Content, ContentState
 from detector.checks.pii_in_output import PiiInOutput, PiiInOutputConfig
 from detector.checks.port import Outcome
 from detector.checks.secrets_in_output import SecretsInOutput, SecretsInOutputConfig
@@ -38,6 +40,14 @@ def test_the_gravest_kind_names_the_issue_and_all_are_listed() -> None:
 
 def test_what_a_tool_brought_was_not_said_by_the_user() -> None:
     assert PII.inspect(told(f"It is {CARD}.").trace()).outcome is Outcome.FOUND
+
+
+def test_what_the_user_said_is_not_known_where_the_prompt_was_not_sent_or_is_not_read() -> None:
+    long = present(json.dumps([{"role": "user", "content": f"My card is {CARD}. {'x ' * (MAX_CHARS // 2)}"}]))
+    for given in (Content(), Content(state=ContentState.REDACTED), Content(state=ContentState.TRUNCATED), long):
+        story = Story()
+        story.llm(input=given, output=present(f"I charged {CARD}."))
+        assert PII.inspect(story.trace()).outcome is Outcome.SUSPICIOUS
 
 
 def test_the_same_number_written_otherwise_was_said() -> None:

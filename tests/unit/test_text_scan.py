@@ -190,7 +190,7 @@ def test_what_an_agent_returns_is_its_answer_where_its_model_calls_do_not_tell()
 
 def test_what_a_call_below_a_wrapper_says_is_found_once_and_there() -> None:
     story = Story()
-    wrapper = story.llm(output=present(CARD))
-    call = story.llm(parent=wrapper.span_id, output=present(CARD))
+    wrapper = story.llm(input=present("hi"), output=present(CARD))
+    call = story.llm(parent=wrapper.span_id, input=present("hi"), output=present(CARD))
     (finding,) = PiiInOutput(PiiInOutputConfig()).inspect(story.trace()).findings
     assert finding.span_ids[0] == call.span_id
