@@ -216,7 +216,9 @@ def send(config_path: str | None, files: tuple[Path, ...], endpoint: str | None,
     except ClearwatchError as exc:
         _fail(str(exc), code=1)
     seconds = time.monotonic() - started
-    out.print(f"{sent.items} spans in {sent.requests} requests to {endpoint} in {seconds:.1f} s", highlight=False)
+    logs = f" and {sent.log_records} log records" if sent.log_records else ""
+    what = f"{sent.items - sent.log_records} spans{logs} in {sent.requests} requests"
+    out.print(f"{what} to {endpoint} in {seconds:.1f} s", highlight=False)
     if sent.rejected:
         _fail(f"{sent.rejected} of them were rejected: {'; '.join(sent.reasons)}", code=1)
 

@@ -39,6 +39,8 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     requests: int = 0
     items: int = 0
     """Spans and log records sent."""
+    log_records: int = 0
+    """Of these, log records."""
     rejected: int = 0
     """Of these, refused in partial_success."""
     reasons: tuple[str, ...] = ()
@@ -110,7 +112,8 @@ def latest_ns(requests: Iterable[Request]) -> int:
         if isinstance(request, ExportTraceServiceRequest):
             ends = [s.end_time_unix_nano for r in request.resource_spans for x in r.scope_spans for s in x.spans]
         else:
-            ends = [s.time_unix_nano for r in request.resource_logs for x in r.scope_logs for s in x.log_records]
+            records = [record for r in request.resource_logs for x in r.scope_logs for record in x.log_records]
+            ends = [record.time_unix_nano or record.observed_time_unix_nano for record in records]
         latest = max(latest, *ends, 0)
     return latest
 
@@ -119,7 +122,11 @@ def shift(request: Request, by_ns: int) -> None:
     """Move every time in a request by `by_ns`."""
     if isinstance(request, ExportLogsServiceRequest):
         for record in (x for r in request.resource_logs for s in r.scope_logs for x in s.log_records):
-            record.time_unix_nano = max(0, record.time_unix_nano + by_ns)
+            # 0 is not known, which it stays; then the time of its observation stands for it
+            if record.time_unix_nano:
+                record.time_unix_nano = max(0, record.time_unix_nano + by_ns)
+            if record.observed_time_unix_nano:
+                record.observed_time_unix_nano = max(0, record.observed_time_unix_nano + by_ns)
         return
     for span in (x for r in request.resource_spans for s in r.scope_spans for x in s.spans):
         span.start_time_unix_nano = max(0, span.start_time_unix_nano + by_ns)
@@ -169,6 +176,7 @@ def send(requests: Iterable[Request], endpoint: str, *, progress: Callable[[int]
                 sent = Sent(
                     requests=sent.requests + 1,
                     items=sent.items + items,
+                    log_records=sent.log_records + (items if isinstance(request, ExportLogsServiceRequest) else 0),
                     rejected=sent.rejected + rejected,
                     reasons=reasons[:20],
                 )

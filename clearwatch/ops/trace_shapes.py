@@ -92,7 +92,10 @@ class SpanShape(msgspec.Struct, frozen=True, kw_only=True):
     data_source: str
     query: str
     documents: tuple[Document, ...] | None
+    """The first, at most 50."""
+    document_count: int = 0
     evaluations: tuple[Evaluation, ...]
+    evaluation_count: int = 0
     attempt: int
     dropped_attributes: int
     finding_ids: tuple[str, ...]
@@ -193,7 +196,9 @@ def _span(span: Span, started_ns: int, finding_ids: Sequence[str], limits: _Limi
         data_source=span.data_source,
         query=details.query[: limits.chars],
         documents=None if documents is None else tuple(_document(found, limits) for found in documents[:MAX_DOCUMENTS]),
+        document_count=len(documents or ()),
         evaluations=details.evaluations[:MAX_DOCUMENTS],
+        evaluation_count=len(details.evaluations),
         attempt=details.attempt,
         dropped_attributes=span.dropped_attributes,
         finding_ids=tuple(finding_ids),

@@ -110,6 +110,11 @@ class Source(ChecksSource, Protocol):
         ...
 
 
+def _may_be_id(given: str) -> bool:
+    """Return whether text can stand in a path as an id."""
+    return bool(given) and all(c.isalnum() or c == "-" for c in given)
+
+
 class OpsSource:
     """Asks a running process."""
 
@@ -145,13 +150,13 @@ class OpsSource:
 
     def issue(self, given: str) -> IssueDetailShape:
         """Return one issue by any of its ids."""
-        if not all(c.isalnum() or c == "-" for c in given):
+        if not _may_be_id(given):
             raise ReadingError(f"no issue has the id {given!r}")
         return self._get(f"/api/v1/issues/{given}", IssueDetailShape)
 
     def trace(self, given: str) -> TraceShape:
         """Return one trace by any of its ids."""
-        if not all(c.isalnum() or c == "-" for c in given):
+        if not _may_be_id(given):
             raise ReadingError(f"no trace has the id {given!r}")
         return self._get(f"/api/v1/traces/{given}", TraceShape)
 
@@ -176,6 +181,8 @@ class OpsSource:
 
     def letter(self, given: str) -> LetterDetail:
         """Return one dead letter with its bytes."""
+        if not given:
+            raise ReadingError("no dead letter has the id ''")
         return self._get(f"/api/v1/dead-letters/{quote(given, safe='')}", LetterDetail)
 
     def replay(self, asked: Replay) -> Replayed:

@@ -74,12 +74,19 @@ def _facts(found: TraceShape) -> Table:
         ("models", ", ".join(trace.models)),
         ("written in", ", ".join(trace.dialects)),
         ("state", "; ".join(state for state in states if state)),
-        ("not checked", ", ".join(sorted(name for name, answer in trace.answers.items() if answer == "failed"))),
+        ("not checked", _checks(trace.answers, "failed", "the check itself failed")),
+        ("unknown to", _checks(trace.answers, "unknown", "what they need was not sent, or not read")),
     )
     for name, value in rows:
         if value:
             facts.add_row(name, safe(value))
     return facts
+
+
+def _checks(answers: Mapping[str, str], outcome: str, why: str) -> str:
+    """Return the checks with this outcome, and what it means."""
+    names = ", ".join(sorted(name for name, answer in answers.items() if answer == outcome))
+    return f"{names} ({why})" if names else ""
 
 
 def _finding(finding: FindingRow, spans: Mapping[str, SpanShape]) -> RenderableType:
@@ -163,9 +170,11 @@ class _Drawing:
         if span.query:
             yield self._line("query", span.query)
         if span.documents is not None:
-            yield self._line("found", _documents(span.documents))
+            yield self._line("found", _documents(span.documents, span.document_count))
         for said in span.evaluations:
             yield self._line("evaluated", _evaluation(said))
+        if span.evaluation_count > len(span.evaluations):
+            yield self._line("evaluated", f"{span.evaluation_count - len(span.evaluations):,} times more")
 
     def _content(self, span: SpanShape) -> Iterator[Text]:
         given, answered = span.input, span.output
@@ -214,7 +223,7 @@ def _call(call: ToolCall) -> str:
     return f"{call.name}({call.arguments})"
 
 
-def _documents(found: Sequence[Document]) -> str:
+def _documents(found: Sequence[Document], count: int) -> str:
     if not found:
         return "no documents"
     shown = (
@@ -229,7 +238,8 @@ def _documents(found: Sequence[Document]) -> str:
         )
         for each in found
     )
-    return f"{len(found)} documents: " + " | ".join(shown)
+    more = f" | … {count - len(found):,} more" if count > len(found) else ""
+    return f"{count:,} documents: {' | '.join(shown)}{more}"
 
 
 def _evaluation(said: Evaluation) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from clearwatch.reading import COMMANDS
+from clearwatch.reading.source import OpsSource, ReadingError
 from clearwatch.reading.terminal import safe
 from clearwatch.roles import LOG_FILE
 from core import topics
@@ -297,3 +298,19 @@ def test_a_log_that_a_running_process_has_is_left_to_it(cli: Cli) -> None:
     lock.release()
     assert refused.exit_code == 1
     assert "in use by another process: name it with --ops" in refused.stderr
+
+
+@pytest.mark.parametrize("command", [("issue", "show"), ("trace",), ("dead-letters", "show")])
+def test_an_empty_id_is_no_id(cli: Cli, command: tuple[str, ...]) -> None:
+    answer = cli.run(*command, "")
+    assert answer.exit_code == 1
+    assert "has the id ''" in answer.stderr
+
+
+def test_a_running_process_is_not_asked_for_an_empty_id(unused_port: int) -> None:
+    source = OpsSource(f"http://127.0.0.1:{unused_port}")
+    asked: list[Callable[[str], object]] = [source.issue, source.trace, source.letter]
+    for ask in asked:
+        with pytest.raises(ReadingError, match="has the id ''"):
+            ask("")
+    source.close()

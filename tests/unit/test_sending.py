@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from clearwatch import sending
@@ -71,3 +72,14 @@ def test_no_collector_is_an_error_that_says_what_to_do() -> None:
     request = sending.from_json(line(SPAN), where="f:1")
     with pytest.raises(RetryableError, match="clearwatch up"):
         sending.send([request], "http://127.0.0.1:9", progress=lambda _: None)
+
+
+def test_log_records_are_shifted_by_whichever_time_they_have() -> None:
+    logs = [{"timeUnixNano": "1000", "observedTimeUnixNano": "1100"}, {"observedTimeUnixNano": "1500"}]
+    request = sending.from_json(json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": logs}]}]}), where="f:1")
+    assert sending.latest_ns([request]) == 1500
+    sending.shift(request, 500)
+    assert isinstance(request, ExportLogsServiceRequest)
+    records = request.resource_logs[0].scope_logs[0].log_records
+    times = [(record.time_unix_nano, record.observed_time_unix_nano) for record in records]
+    assert times == [(1500, 1600), (0, 2000)]

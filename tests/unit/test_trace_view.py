@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from clearwatch.ops.trace_shapes import MAX_SPANS, MAX_TEXT, TraceShape, trace_shape
+from clearwatch.ops.trace_shapes import MAX_DOCUMENTS, MAX_SPANS, MAX_TEXT, TraceShape, trace_shape
 from clearwatch.ops.trace_spans import shape_of
 from clearwatch.reading.trace_view import trace_view
 from core import topics
@@ -280,3 +280,22 @@ def test_the_gravest_finding_stands_first() -> None:
 def test_parents_that_go_round_in_a_circle_are_drawn_once() -> None:
     shown = _view(_span(1, 2, name="one"), _span(2, 1, name="two"))
     assert shown.count("one") == shown.count("two") == 1
+
+
+def test_checks_that_did_not_judge_a_trace_are_named_with_the_reason() -> None:
+    said = _view(
+        _span(1), answers={"refusal": "unknown", "retries": "clear", "mine": "failed", "empty_output": "unknown"}
+    )
+    assert "not checked  mine (the check itself failed)" in said
+    assert "unknown to   empty_output, refusal (what they need was not sent, or not read)" in said
+
+
+def test_documents_and_evaluations_that_are_left_out_are_counted() -> None:
+    details = Details(
+        documents=tuple(Document(f"d{n}", None, "text") for n in range(MAX_DOCUMENTS + 7)),
+        evaluations=tuple(Evaluation(f"e{n}", 1.0) for n in range(MAX_DOCUMENTS + 3)),
+    )
+    said = re.sub(r"\s+", " ", _view(_span(1, kind=SpanKind.RETRIEVER, details=details), is_full=True))
+    assert "found: 57 documents: d0" in said
+    assert "… 7 more" in said
+    assert "evaluated: 3 times more" in said
