@@ -118,9 +118,12 @@ class AssembleProcessor:
         for record in records:
             if record.offset < self._position:
                 continue
-            self._now_s = record.log_time_ms / 1000
-            self._settle(horizon_s=last_s)
-            self._take(record, self._now_s)
+            now_s = record.log_time_ms / 1000
+            # records that were appended together have one time, at which nothing is left to do
+            if now_s != self._now_s:
+                self._now_s = now_s
+                self._settle(horizon_s=last_s)
+            self._take(record, now_s)
             self._position = record.offset + 1
             # evictions and traces over their cap: now, so that they do not depend on how records are batched
             self._settle(horizon_s=last_s)
