@@ -111,7 +111,7 @@ def _names_beside(key: _Key, model: type[BaseModel]) -> Iterable[str]:
             continue
         field = at.model_fields.get(part)
         at = next(_models_in(field.annotation), None) if field is not None else None
-    return at.model_fields if at is not None else ()
+    return [field.alias or name for name, field in at.model_fields.items()] if at is not None else ()
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

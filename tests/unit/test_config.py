@@ -56,6 +56,7 @@ detector:
         (RULE.replace("cost\n", "costs\n", 1), "dimension: must be 'correctness', "),
         (RULE.replace("cost\n", "costs\n", 1), "; was cost meant? ({path}, line 4)"),
         (RULE.replace("cost_usd", "cost_us"), "there is no field cost_us (was cost_usd meant?)"),
+        ("collector: {validat: full}", "collector.validat: unknown key; was validate meant?"),
         ("detector: {checks: {retrys: {}}}", "detector.checks.retrys: unknown key; was retries meant?"),
         ("detector:\n  rules:\n", "detector.rules: must be a list ({path}, line 2)"),
         ("detector: {rules: [cost]}", "detector.rules.0: must hold keys with their values"),
