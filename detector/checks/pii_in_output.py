@@ -88,7 +88,8 @@ class PiiInOutput:
         if not data:
             return []
         said = [m.text for m in input_messages(trace, passage.span) if m.role != "tool" and m.role != "assistant"]
-        known = {p.raw for text in said for p in personal_data(text, kinds)}
+        # all that was said: a list that is read in part would make the rest of it a disclosure
+        known = {p.raw for text in said for p in personal_data(text, kinds, most=None)}
         data = [p for p in data if p.raw not in known]
         real = [p for p in data if not p.is_test]
         return real or (data if len({p.kind for p in data}) > 1 else [])

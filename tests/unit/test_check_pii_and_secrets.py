@@ -50,6 +50,12 @@ def test_what_the_user_said_is_not_known_where_the_prompt_was_not_sent_or_is_not
         assert PII.inspect(story.trace()).outcome is Outcome.SUSPICIOUS
 
 
+def test_of_a_long_list_that_the_user_gave_none_is_a_disclosure() -> None:
+    given = ", ".join(f"jan.novak{number}@seznam.cz" for number in range(200))
+    answer = "I wrote to jan.novak198@seznam.cz and jan.novak199@seznam.cz."
+    assert PII.inspect(told(answer, asked=f"Write to {given}").trace()).outcome is Outcome.CLEAR
+
+
 def test_the_same_number_written_otherwise_was_said() -> None:
     asked = f"My card is {CARD.replace(' ', '-')}"
     assert PII.inspect(told(f"I charged {CARD}.", asked=asked).trace()).outcome is Outcome.CLEAR

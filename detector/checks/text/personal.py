@@ -5,6 +5,7 @@ digits and a checksum of one) counts only beside a word that says what it is.
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
@@ -169,13 +170,14 @@ _IDS: Final = (
 _TEST_IDS: Final = frozenset({"123456789", "987654321", "078051120", "219099999", "111111111", "12345678909"})
 
 
-def personal_data(text: str, kinds: Collection[str]) -> Iterator[Personal]:
-    """Yield what is personal in a text, of the kinds that are asked for, each distinct thing once."""
+def personal_data(text: str, kinds: Collection[str], *, most: int | None = _MOST_OF_A_KIND) -> Iterator[Personal]:
+    """Yield what is personal in a text, of the kinds that are asked for, each distinct thing once.
+
+    Of each kind the first `most` are looked at; None: all.
+    """
     seen: set[str] = set()
     for kind in kinds:
-        for count, found in enumerate(_FINDERS[kind](text)):
-            if count >= _MOST_OF_A_KIND:
-                break
+        for found in itertools.islice(_FINDERS[kind](text), most):
             if found.raw not in seen:
                 seen.add(found.raw)
                 yield found
