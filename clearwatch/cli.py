@@ -218,7 +218,7 @@ def send(config_path: str | None, files: tuple[Path, ...], endpoint: str | None,
     seconds = time.monotonic() - started
     logs = f" and {sent.log_records} log records" if sent.log_records else ""
     what = f"{sent.items - sent.log_records} spans{logs} in {sent.requests} requests"
-    out.print(f"{what} to {endpoint} in {seconds:.1f} s", highlight=False)
+    out.print(f"{what} to {endpoint} in {seconds:.1f} s", highlight=False, soft_wrap=True)
     if sent.rejected:
         _fail(f"{sent.rejected} of them were rejected: {'; '.join(sent.reasons)}", code=1)
 

@@ -19,6 +19,11 @@ MAX_NAME_CHARACTERS: Final = 200
 _MAX_RATIONALE_CHARACTERS: Final = 4_000
 
 
+def _writable(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which JSON may hold and nothing can store."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def finding(
     trace: Trace,
     check: Check,
@@ -61,14 +66,14 @@ def finding(
         severity=severity,
         fingerprint=fingerprint,
         routing_key=trace.routing_key,
-        title=title[:_MAX_TITLE_CHARACTERS],
-        rationale=rationale[:_MAX_RATIONALE_CHARACTERS],
+        title=_writable(title[:_MAX_TITLE_CHARACTERS]),
+        rationale=_writable(rationale[:_MAX_RATIONALE_CHARACTERS]),
         trace_id=trace.trace_id,
         session_id=trace.session_id,
         span_ids=tuple(spans)[:_MAX_SPAN_IDS],
         service=culprit.service,
-        target=target[:MAX_NAME_CHARACTERS],
-        error_type=error_type[:MAX_NAME_CHARACTERS],
+        target=_writable(target[:MAX_NAME_CHARACTERS]),
+        error_type=_writable(error_type[:MAX_NAME_CHARACTERS]),
         release=culprit.release,
         environment=culprit.environment,
         observed_at_ns=culprit.end_ns,

@@ -1,11 +1,19 @@
-"""A check of a third party with a watch on it: one that takes long holds up all that are asked after it."""
+"""A check of a third party, watched: how long it takes, and whether what it found can be written.
+
+One that takes long holds up all that are asked after it; a finding that cannot be written would cost its whole trace.
+"""
 
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
-from core.model.finding import Dimension
+import msgspec
+
+from core.model.finding import Dimension, Finding
 from core.telemetry import Telemetry
-from detector.checks.port import Answer
+from detector.checks.port import Answer, answered
+
+_written: Final = msgspec.msgpack.encode
+_read: Final = msgspec.msgpack.Decoder(Finding).decode
 
 AskedT = TypeVar("AskedT", contravariant=True)
 
@@ -39,9 +47,12 @@ class TimedCheck(Generic[AskedT]):
         self._timer = timer
 
     def inspect(self, asked: AskedT, /) -> Answer:
-        """Return the answer of the check. Raises what it raises."""
+        """Return the answer of the check. Raises what it raises, TypeError or ValueError for findings that are none."""
         started_s = self._timer()
         try:
-            return self._inspect(asked)
+            answer = self._inspect(asked)
+            for found in answered(answer).findings:
+                _read(_written(found))
+            return answer
         finally:
             self._telemetry.count("clearwatch.check.seconds", self._timer() - started_s, check=self.name)

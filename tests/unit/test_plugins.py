@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -15,18 +15,19 @@ from clearwatch.cli import main
 from clearwatch.plugins import PluginError, load_plugins
 from core import topics
 from core.log.port import StoredRecord
-from core.model.finding import Dimension, Finding, FindingRecord
+from core.model.finding import Dimension, Finding, FindingKind, FindingRecord, Severity
 from core.model.trace import Trace
 from core.telemetry import Telemetry
 from detector.catalogue import catalogue
 from detector.checks.config import ChecksConfig
+from detector.checks.finding import finding
 from detector.checks.plugin import Plugin
-from detector.checks.port import Answer
+from detector.checks.port import Answer, Check, found
 from detector.checks.registry import Checks
 from detector.checks.timed import TimedCheck
 from detector.config import DetectorConfig
 from detector.stages import stages
-from tests.unit.checks_kit import Story
+from tests.unit.checks_kit import Story, failed
 from tests.unit.test_session_checks import NOW_S, said, version
 
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
@@ -258,3 +259,53 @@ def test_a_check_from_a_folder_is_timed_by_its_stage(tmp_path: Path) -> None:
         ]
     )
     assert telemetry.total("clearwatch.check.seconds", check="long_conversation") > 0
+
+
+@pytest.mark.parametrize(
+    "changes", [{"rationale": "half a pair \ud800"}, {"severity": "grave"}, {"title": 7}, {"span_ids": None}]
+)
+def test_a_finding_that_cannot_be_written_costs_its_own_check_alone(changes: dict[str, Any]) -> None:
+    class Odd:
+        name = "odd"
+        dimension = Dimension.EXECUTION
+
+        def inspect(self, trace: Trace) -> Answer:
+            sound = finding(
+                trace,
+                self,
+                culprit=trace.spans[0],
+                kind=FindingKind.FAULT,
+                severity=Severity.LOW,
+                title="odd",
+                rationale="odd",
+            )
+            return found([msgspec.structs.replace(sound, **changes)])
+
+    telemetry = Telemetry()
+    checks = Checks(ChecksConfig(), telemetry, extra=[TimedCheck(Odd(), telemetry, lambda: 0.0)])
+    story = Story()
+    story.root(error=failed())
+    said = checks.inspect(story.trace())
+    assert (said.answers["odd"], said.answers["failed_span"]) == ("failed", "found")
+    assert msgspec.msgpack.encode(said.findings)
+
+
+def test_half_a_surrogate_pair_in_a_finding_is_replaced() -> None:
+    class Quoting:
+        name = "quoting"
+        dimension = Dimension.EXECUTION
+
+    story = Story()
+    root = story.root()
+    made = finding(
+        story.trace(),
+        cast("Check", Quoting()),
+        culprit=root,
+        kind=FindingKind.FAULT,
+        severity=Severity.LOW,
+        title="\ud83d",
+        rationale="é \udfff",
+        target="\ud800",
+        error_type="\ud800",
+    )
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(made), type=Finding).rationale == "é ?"
