@@ -6,6 +6,8 @@ Names: mlflow.tracing.constant.SpanAttributeKey of MLflow 3.17.
 from collections.abc import Iterator
 from typing import Any, Final
 
+import msgspec
+
 from core.dialects import answers
 from core.dialects.documents import read_retrieval
 from core.dialects.parameters import parameters
@@ -22,11 +24,12 @@ from core.dialects.values import (
     unquoted_name,
     unquoted_provider,
 )
-from core.model.span import SpanKind, Usage
+from core.model.span import Content, ContentState, SpanKind, Usage
 from core.otlp.slim import Value, attributes_of
 
-# a tool call of more chunks is not read; parsing one costs about 3 µs
+# an answer of tool calls in more chunks is not read, and counts as cut; parsing one costs about 3 µs
 _MAX_CHUNKS: Final = 4_096
+_CHUNK: Final = "mlflow.chunk.item."
 
 # LlamaIndex: what is sent is put together, nothing is called
 _PREPARES: Final = "._prepare_chat_with_tools"
@@ -102,8 +105,12 @@ def read(reading: Reading) -> None:
         answer = answers.from_response(found[Field.OUTPUT]) if found[Field.OUTPUT] is not None else None
         if reading.events and (answer is None or not (answer.content.text or answer.content.tool_calls)):
             # the client puts the texts of a stream together, not its tool calls
-            streamed = answers.from_chunks(_chunks(reading))
-            answer = streamed if streamed is not None and streamed.content.tool_calls else answer
+            if len(reading.events) > _MAX_CHUNKS and reading.events[_MAX_CHUNKS].name.startswith(_CHUNK):
+                cut = Content(state=ContentState.TRUNCATED)
+                answer = msgspec.structs.replace(answer, content=cut) if answer is not None else answers.Answer(cut)
+            else:
+                streamed = answers.from_chunks(_chunks(reading))
+                answer = streamed if streamed is not None and streamed.content.tool_calls else answer
         if answer is not None:
             reading.output, reading.finish = answer.content, answer.finish
         asked = found[Field.INPUT]
@@ -131,8 +138,8 @@ def _function_tools(asked: str) -> str | None:
 
 def _chunks(reading: Reading) -> Iterator[Any]:
     """Yield the parsed chunks of a stream, one event each."""
-    for event in reading.events[:_MAX_CHUNKS]:
-        if event.name.startswith("mlflow.chunk.item."):
+    for event in reading.events:
+        if event.name.startswith(_CHUNK):
             yield structure(attributes_of(event.attributes).get("mlflow.chunk.value"))
 
 

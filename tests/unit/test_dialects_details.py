@@ -396,6 +396,19 @@ def test_mlflow_stream_gives_first_token_and_tool_calls() -> None:
     assert span.time_to_first_token_s == 0.5
 
 
+def test_mlflow_stream_of_a_call_in_more_chunks_than_are_read_is_cut_and_no_half_call() -> None:
+    def chunk(number: int) -> tuple[str, dict[str, Any]]:
+        function = {"name": "write", "arguments": '{"text": "'} if not number else {"arguments": "x"}
+        delta = {"tool_calls": [{"index": 0, "id": "c1", "function": function}]}
+        value = {"choices": [{"index": 0, "delta": delta}]}
+        return f"mlflow.chunk.item.{number}", {"mlflow.chunk.value": json.dumps(json.dumps(value))}
+
+    output = {"choices": [{"message": {"role": "assistant", "content": ""}, "finish_reason": "tool_calls"}]}
+    for outputs in ({"Outputs": output}, {}):
+        span = read_span(_mlflow("CHAT_MODEL", **outputs), events=[chunk(number) for number in range(5_000)])
+        assert (span.output.state, span.output.tool_calls) == (ContentState.TRUNCATED, ())
+
+
 def test_failed_tool_message_stays_marked_out_of_its_envelope() -> None:
     message = {"type": "tool", "content": "no such city", "tool_call_id": "c1", "status": "error"}
     span = read_span(_mlflow("TOOL", Outputs=message), name="weather")
