@@ -41,7 +41,7 @@ from detector.assemble.measuring import Measurer, PartedBy
 from detector.assemble.open_trace import Action, Due, OpenTrace
 from detector.assemble.pricing import fill_in_costs
 from detector.assemble.summary import Summary, summary
-from detector.assemble.turn import turn_of
+from detector.assemble.turn import turn_of, unkept_evaluations
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
@@ -405,6 +405,8 @@ class Publisher:
         turn = turn_of(seen, chars=chars)
         if turn is not None and max(len(turn.question), len(turn.answer)) > 2 * chars:
             self._telemetry.count("clearwatch.dropped", reason="turn_text_cut")
+        if turn is not None and turn.evaluations and (unkept := unkept_evaluations(seen)):
+            self._telemetry.count("clearwatch.dropped", unkept, reason="turn_evaluation_left_out")
         return turn
 
     def _traces(self, trace: OpenTrace, version: TraceVersion, chunks: Sequence[bytes]) -> list[Record]:

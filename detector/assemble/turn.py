@@ -220,6 +220,12 @@ def _failed(trace: Trace, root: Span | None, calls: Sequence[Span], *, has_answe
     return max(trace.leaf_faults, key=lambda span: (span.end_ns, span.span_id)) if ended and trace.leaf_faults else None
 
 
+def unkept_evaluations(trace: Trace) -> int:
+    """Return how many evaluations of a trace its digest leaves out."""
+    found = sum([len(span.details.evaluations) for span in trace.spans if span.details is not NO_DETAILS])
+    return max(0, found - _MAX_EVALUATIONS)
+
+
 def _evaluations(trace: Trace, chars: int) -> tuple[Evaluation, ...]:
     found = [
         Evaluation(
