@@ -19,6 +19,7 @@ from tests.e2e.census import Census, census
 from tests.e2e.cluster import Cluster
 from tests.e2e.failing import PROTOBUF, in_threads
 from tests.e2e.harness import Up
+from tests.http import CLIENT
 from tests.integration.mlflow_server import RunningMlflow
 
 SECRET = "whsec_Y2xlYXJ3YXRjaC1jaGFvcy10ZXN0LXNlY3JldA=="
@@ -76,7 +77,7 @@ def send(collectors: Sequence[Up], body: bytes, *, first: int = 0, timeout_s: fl
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
             url = f"http://{collectors[attempt % len(collectors)].http}/v1/traces"
-            answer = httpx.post(url, content=body, headers=PROTOBUF, timeout=_ATTEMPT_S, trust_env=False)
+            answer = CLIENT.post(url, content=body, headers=PROTOBUF, timeout=_ATTEMPT_S)
             if answer.status_code == httpx.codes.OK:
                 return
             assert answer.status_code in (429, 503), f"{answer.status_code} {answer.text}"

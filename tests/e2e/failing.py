@@ -17,7 +17,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from detector.baselines.measures import CHECKS as ADAPTIVE
-from tests.e2e.harness import Up, wait_for
+from tests.e2e.harness import START_S, Up, wait_for
+from tests.http import CLIENT
 from tests.ports import free_port
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
@@ -66,16 +67,15 @@ def trace_body(name: str, *, pad_bytes: int = 0, service: str = "shop") -> bytes
 
 def post(up: Up, body: bytes | str, headers: dict[str, str] | None = None, path: str = "/v1/traces") -> httpx.Response:
     """Send one request, once."""
-    return httpx.post(
+    return CLIENT.post(
         f"http://{up.http}{path}",
         content=body,
         headers=PROTOBUF if headers is None else headers,
         timeout=60,
-        trust_env=False,
     )
 
 
-def insist(up: Up, body: bytes, *, pause_s: float = 0.1, timeout_s: float = 60.0) -> list[httpx.Response]:
+def insist(up: Up, body: bytes, *, pause_s: float = 0.1, timeout_s: float = START_S) -> list[httpx.Response]:
     """Send until it is acknowledged, as an exporter does; return the refusals before."""
     refusals: list[httpx.Response] = []
     deadline = time.monotonic() + timeout_s
@@ -135,7 +135,7 @@ def expect_each_found(up: Up, names: list[str]) -> None:
 
 def metric(up: Up, name: str, **labels: str) -> float:
     """Return the sum of a metric of /metrics over the series with these labels; 0 where there is none."""
-    text = httpx.get(f"http://{up.ops}/metrics", timeout=30, trust_env=False).raise_for_status().text
+    text = CLIENT.get(f"http://{up.ops}/metrics", timeout=30).raise_for_status().text
     found = 0.0
     for line in text.splitlines():
         series, _, value = line.rpartition(" ")
@@ -171,7 +171,7 @@ def fill(folder: Path) -> Path:
     return filler
 
 
-def eventually(condition: Callable[[], bool], up: Up, *, timeout_s: float = 60.0) -> None:
+def eventually(condition: Callable[[], bool], up: Up, *, timeout_s: float = 120.0) -> None:
     """Wait for a condition; fail with the end of what `up` printed."""
     wait_for(condition, timeout_s=timeout_s, what=up.log_tail)
 

@@ -24,7 +24,7 @@ from tests.broker.kafka import RunningKafka
 from tests.e2e.chaos import WebhookReceiver
 from tests.e2e.cluster import Cluster
 from tests.e2e.failing import QUICK, insist, post, trace_body, trace_id_of
-from tests.e2e.harness import Up, wait_for
+from tests.e2e.harness import START_S, Up, wait_for
 
 OUTAGE_S = float(os.environ.get("CLEARWATCH_CHAOS_OUTAGE_S", "20"))
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -32,7 +32,7 @@ EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 REFUSED_FIRST_S = 20.0
 REFUSED_THEN_S = 5.0
 
-pytestmark = [pytest.mark.e2e, pytest.mark.needs_kafka, pytest.mark.timeout(300 + 3 * OUTAGE_S)]
+pytestmark = [pytest.mark.e2e, pytest.mark.needs_kafka, pytest.mark.timeout(600 + 3 * OUTAGE_S)]
 
 
 class Application:
@@ -142,10 +142,10 @@ def survive(cluster: Cluster, broker: RunningKafka, records: Path) -> None:
     for process in cluster.processes:
         process.launch()
     for process in cluster.processes:
-        wait_for(lambda p=process: "waiting for the log" in p.not_ready(), timeout_s=60, what=process.log_tail)  # type: ignore[misc]
+        wait_for(lambda p=process: "waiting for the log" in p.not_ready(), timeout_s=START_S, what=process.log_tail)  # type: ignore[misc]
     broker.start()
     for process in cluster.processes:
-        process.wait_until_ready(timeout_s=120)
+        process.wait_until_ready()
     processes = [process.pid for process in cluster.processes]
     by_grpc, by_http = cluster.collectors
     insist(by_http, trace_body("before"))

@@ -24,7 +24,7 @@ from tests.broker.kafka import Broker
 from tests.e2e.chaos import send
 from tests.e2e.cluster import Cluster, running
 from tests.e2e.failing import QUICK, issues_of, trace_body, trace_id_of
-from tests.e2e.harness import Up, wait_for
+from tests.e2e.harness import START_S, Up, wait_for
 
 RESTARTED_S = 15.0
 TAKEN_OVER_S = 45.0
@@ -53,7 +53,7 @@ def closed(ops: Up) -> set[str]:
 def wait_for_all(cluster: Cluster, sent: Sequence[str], *, timeout_s: float) -> None:
     expected = {trace_id_of(name) for name in sent}
     ops = cluster.sinks["records"]
-    wait_for(lambda: expected <= closed(ops), timeout_s=timeout_s, what=lambda: cluster.tell([]))
+    wait_for(lambda: expected <= closed(ops), timeout_s=timeout_s, what=lambda: cluster.tell())
 
 
 def slowness() -> float:
@@ -79,7 +79,7 @@ def test_a_killed_detector_is_back_within_15_s_and_replaced_within_45_s(
     cluster = Cluster(tmp_path, kafka_broker, prefix=prefix, collectors=1, detectors=2, sinks=("records",), **QUICK)
     with running(cluster):
         sent = send_all(cluster, "before")
-        wait_for_all(cluster, sent, timeout_s=60)
+        wait_for_all(cluster, sent, timeout_s=START_S)
         victim, survivor = cluster.detectors
         began = time.monotonic()
         victim.kill()
@@ -157,16 +157,16 @@ def test_an_upgrade_beside_the_old_release_loses_nothing_and_dead_letters_nothin
     records = cluster.sinks["records"]
     with running(cluster):
         sent = send_all(cluster, "before")
-        wait_for_all(cluster, sent, timeout_s=60)
+        wait_for_all(cluster, sent, timeout_s=START_S)
         partition = append_of_next_release(cluster, "newer")
-        wait_for(lambda: bool(stopped(old)), timeout_s=30, what=old.log_tail)
+        wait_for(lambda: bool(stopped(old)), timeout_s=START_S, what=old.log_tail)
         (why,) = stopped(old)
         assert f"assemble: stopped at {topics.SPANS}[{partition}]" in why
         assert f"has schema {topics.SCHEMA + 1}" in why
         assert why in old.not_ready()
         behind = send_all(cluster, "behind")
         elsewhere = {trace_id_of(name) for name in behind if not is_in(name, partition)}
-        wait_for(lambda: elsewhere <= closed(records), timeout_s=60, what=old.log_tail)
+        wait_for(lambda: elsewhere <= closed(records), timeout_s=START_S, what=old.log_tail)
         held_back = {trace_id_of(name) for name in ["newer", *behind]} - elsewhere
         assert len(held_back) > 1
         assert not held_back & closed(records)
@@ -177,12 +177,12 @@ def test_an_upgrade_beside_the_old_release_loses_nothing_and_dead_letters_nothin
         cluster.detectors.remove(old)
         assert old.stop() == 0
         # what the new one writes stops the old sink, which is upgraded in its turn, in its own place
-        wait_for(lambda: bool(stopped(records)), timeout_s=2 * TAKEN_OVER_S, what=cluster.tell)
+        wait_for(lambda: bool(stopped(records)), timeout_s=START_S, what=cluster.tell)
         assert records.status()["dead_letters"] == 0
         assert records.stop() == 0
         records.module = "tests.e2e.newer"
         records.start()
-        wait_for_all(cluster, [*sent, "newer", *behind], timeout_s=TAKEN_OVER_S)
+        wait_for_all(cluster, [*sent, "newer", *behind], timeout_s=START_S)
         status = cluster.wait_until_idle()
         assert status["dead_letters"] == 0
         assert "stopped" not in status

@@ -17,9 +17,10 @@ from core.log.config import LogConfig
 from core.log.port import Record
 from core.log.sqlite import SqliteLog
 from core.telemetry import Telemetry
-from tests.e2e.harness import Up, wait_for
+from tests.e2e.harness import START_S, Up, wait_for
+from tests.http import CLIENT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 POISON = b"\x0a\xff\xff\xff\x7f"
 
@@ -45,11 +46,10 @@ def send(up: Up, *, trace_id: bytes) -> None:
     span.trace_id, span.span_id, span.name = trace_id, b"\1" * 8, "root"
     span.start_time_unix_nano = time.time_ns() - 10**9
     span.end_time_unix_nano = time.time_ns()
-    httpx.post(
+    CLIENT.post(
         f"http://{up.http}/v1/traces",
         content=request.SerializeToString(),
         headers={"Content-Type": "application/x-protobuf"},
-        trust_env=False,
     ).raise_for_status()
 
 
@@ -61,7 +61,7 @@ def letters(up: Up) -> list[dict[str, Any]]:
 def test_poison_is_listed_and_replayed_once_by_the_running_process(tmp_path: Path) -> None:
     leave(tmp_path, POISON)
     with Up(tmp_path).start() as up:
-        wait_for(lambda: len(letters(up)) == 1, timeout_s=30, what=up.log_tail)
+        wait_for(lambda: len(letters(up)) == 1, timeout_s=START_S, what=up.log_tail)
         listed = up.run("dead-letters", "list", "--ops", f"http://{up.ops}")
         assert listed.returncode == 0, listed.stderr
         assert "spans:2:0" in listed.stdout
@@ -72,12 +72,12 @@ def test_poison_is_listed_and_replayed_once_by_the_running_process(tmp_path: Pat
 
         replayed = up.run("dead-letters", "replay", "spans:2:0")
         assert (replayed.returncode, replayed.stdout.startswith("replayed spans:2:0:")) == (0, True)
-        wait_for(lambda: len(letters(up)) == 2, timeout_s=30, what=up.log_tail)
+        wait_for(lambda: len(letters(up)) == 2, timeout_s=START_S, what=up.log_tail)
         assert [(each["offset"], each["replays"]) for each in letters(up)] == [(1, 0), (0, 1)]
         assert up.run("dead-letters", "replay", "spans:2:0").returncode == 1
         assert up.run("dead-letters", "replay", "--all", "--json").stdout.count("spans:2:1") == 1
-        wait_for(lambda: up.status()["dead_letters"] == 3, timeout_s=30, what=up.log_tail)
-        foreign = httpx.post(f"http://{up.ops}/api/v1/dead-letters/replay", content=b'{"all": true}', trust_env=False)
+        wait_for(lambda: up.status()["dead_letters"] == 3, timeout_s=START_S, what=up.log_tail)
+        foreign = CLIENT.post(f"http://{up.ops}/api/v1/dead-letters/replay", content=b'{"all": true}')
         assert foreign.status_code == httpx.codes.FORBIDDEN
 
 
@@ -93,14 +93,14 @@ def test_a_log_full_of_poison_stops_its_partition_and_no_other(tmp_path: Path) -
             except httpx.HTTPError:
                 return False
 
-        wait_for(stopped, timeout_s=60, what=up.log_tail)
+        wait_for(stopped, timeout_s=START_S, what=up.log_tail)
         (reason,) = up.status()["stopped"]
         assert reason.startswith("assemble: stopped at spans[2]@100: 100 records in a row failed")
-        ready = httpx.get(f"http://{up.ops}/readyz", trust_env=False)
+        ready = CLIENT.get(f"http://{up.ops}/readyz")
         assert (ready.status_code, ready.json()["reasons"]) == (503, [reason])
-        wait_for(lambda: len(letters(up)) == 100, timeout_s=30, what=up.log_tail)
+        wait_for(lambda: len(letters(up)) == 100, timeout_s=START_S, what=up.log_tail)
         assert up.status()["dead_letters"] == 100
         # to partition 0
         send(up, trace_id=bytes([7] * 14 + [0, 0]))
-        wait_for(lambda: up.status()["traces"]["closed"] == 1, timeout_s=30, what=up.log_tail)
+        wait_for(lambda: up.status()["traces"]["closed"] == 1, timeout_s=START_S, what=up.log_tail)
         assert up.status()["lag"]["assemble"] == 50

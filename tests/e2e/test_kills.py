@@ -12,6 +12,7 @@ import pytest
 from detector.baselines.measures import CHECKS as ADAPTIVE
 from tests.e2e import traffic
 from tests.e2e.harness import Up
+from tests.http import CLIENT
 from tests.integration.mlflow_server import RunningMlflow
 
 KILLS = 10
@@ -25,12 +26,11 @@ def post(up: Up, body: bytes) -> None:
     """Send until it is acknowledged, as an exporter does."""
     for _ in range(200):
         try:
-            answer = httpx.post(
+            answer = CLIENT.post(
                 f"http://{up.http}/v1/traces",
                 content=body,
                 headers={"content-type": "application/x-protobuf"},
                 timeout=10,
-                trust_env=False,
             )
             if answer.status_code == httpx.codes.OK:
                 return

@@ -1,5 +1,6 @@
 """`clearwatch up` as a newcomer meets it: one command, the demo, issues in MLflow, a clean end."""
 
+import json
 import re
 import socket
 import time
@@ -9,10 +10,11 @@ import httpx
 import pytest
 
 from tests.e2e import traffic
-from tests.e2e.harness import Up, wait_for
+from tests.e2e.harness import START_S, Up, wait_for
+from tests.http import CLIENT
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 def test_the_demo_ends_within_a_minute_with_the_link_to_its_issues(tmp_path: Path) -> None:
@@ -20,7 +22,7 @@ def test_the_demo_ends_within_a_minute_with_the_link_to_its_issues(tmp_path: Pat
     settings = {"CLEARWATCH__SINKS__MLFLOW__ENABLED": "true", "CLEARWATCH__SINKS__MLFLOW__LOCAL_LISTEN": listen}
     with Up(tmp_path / "data", **settings).start() as up:
         # how long the local server takes to import is the machine's affair; the demo's minute is the demo's
-        wait_for(lambda: _is_healthy(listen), timeout_s=180, what=up.log_tail)
+        wait_for(lambda: _is_healthy(listen), timeout_s=START_S, what=up.log_tail)
         started = time.monotonic()
         up.run("demo", "--help")
         # importing is the machine's affair too: beside other work it takes several times as long
@@ -39,7 +41,7 @@ def test_the_demo_ends_within_a_minute_with_the_link_to_its_issues(tmp_path: Pat
             "include_trace_count": True,
         }
         url = f"http://{listen}/api/3.0/mlflow/issues/search"
-        filed = httpx.post(url, json=search, timeout=30, trust_env=False).raise_for_status().json()["issues"]
+        filed = CLIENT.post(url, json=search, timeout=30).raise_for_status().json()["issues"]
         assert len(filed) == len(issues) >= 5
         assert all(int(issue["trace_count"]) >= 1 for issue in filed)
         status = up.status()
@@ -57,9 +59,14 @@ def test_without_mlflow_everything_else_works_and_a_restart_repeats_nothing(tmp_
         for body in prompt:
             headers = {"content-type": "application/x-protobuf"}
             url = f"http://{up.http}/v1/traces"
-            assert httpx.post(url, content=body, headers=headers, trust_env=False).status_code == httpx.codes.OK
+            assert CLIENT.post(url, content=body, headers=headers).status_code == httpx.codes.OK
         before = up.wait_until_idle()
         findings = up.export("findings")
+        for what in ("findings", "issues"):
+            printed = up.run("export", what, "--ops", f"http://{up.ops}")
+            assert [json.loads(line) for line in printed.stdout.encode().splitlines()] == up.export(what), (
+                printed.stderr
+            )
         assert up.stop() == 0
         up.start()
         after = up.wait_until_idle()
@@ -73,7 +80,7 @@ def test_without_mlflow_everything_else_works_and_a_restart_repeats_nothing(tmp_
 def test_a_taken_port_is_named_with_its_key_and_a_free_one(tmp_path: Path) -> None:
     up = Up(tmp_path / "data")
     with socket.create_server(("127.0.0.1", int(up.http.rpartition(":")[2]))):
-        done = up.run("up", "--data-dir", str(up.data_dir), timeout_s=60)
+        done = up.run("up", "--data-dir", str(up.data_dir))
     assert done.returncode == 2
     message = " ".join(done.stderr.split())
     assert "collector.http.listen" in message
@@ -82,7 +89,7 @@ def test_a_taken_port_is_named_with_its_key_and_a_free_one(tmp_path: Path) -> No
 
 def test_a_store_without_issues_is_refused(tmp_path: Path) -> None:
     up = Up(tmp_path / "data", CLEARWATCH__SINKS__MLFLOW__ENABLED="true", MLFLOW_TRACKING_URI="databricks")
-    done = up.run("up", "--data-dir", str(up.data_dir), timeout_s=60)
+    done = up.run("up", "--data-dir", str(up.data_dir))
     assert done.returncode == 2
     assert "no issues API" in " ".join(done.stderr.split())
 
@@ -90,7 +97,7 @@ def test_a_store_without_issues_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [("collector",), ("detector", "--stages", "assemble"), ("sink", "records")])
 def test_a_role_without_a_log_to_share_is_refused_with_what_to_do(tmp_path: Path, command: tuple[str, ...]) -> None:
     up = Up(tmp_path / "data")
-    done = up.run(*command, "--data-dir", str(up.data_dir), timeout_s=60)
+    done = up.run(*command, "--data-dir", str(up.data_dir))
     assert done.returncode == 2
     assert "`log.kind`" in done.stderr
     assert "clearwatch up" in done.stderr
@@ -109,7 +116,7 @@ def test_a_role_that_cannot_be_run_is_refused_before_it_starts(
     tmp_path: Path, command: tuple[str, ...], complaint: str
 ) -> None:
     up = Up(tmp_path / "data", CLEARWATCH__LOG__KIND="kafka")
-    done = up.run(*command, "--data-dir", str(up.data_dir), timeout_s=60)
+    done = up.run(*command, "--data-dir", str(up.data_dir))
     assert done.returncode == 2
     assert complaint in done.stderr
 
@@ -125,6 +132,6 @@ def _listens(listen: str) -> bool:
 
 def _is_healthy(listen: str) -> bool:
     try:
-        return httpx.get(f"http://{listen}/health", timeout=2.0, trust_env=False).status_code == httpx.codes.OK
+        return CLIENT.get(f"http://{listen}/health", timeout=2.0).status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False

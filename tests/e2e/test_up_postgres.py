@@ -8,9 +8,10 @@ import pytest
 
 from tests.e2e import traffic
 from tests.e2e.harness import Up
+from tests.http import CLIENT
 from tests.integration.postgres_server import RunningPostgres
 
-pytestmark = [pytest.mark.e2e, pytest.mark.needs_postgres, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.needs_postgres, pytest.mark.timeout(600)]
 
 
 def test_kills_of_up_and_of_the_server_lose_nothing(own_postgres: RunningPostgres, tmp_path: Path) -> None:
@@ -25,7 +26,7 @@ def test_kills_of_up_and_of_the_server_lose_nothing(own_postgres: RunningPostgre
         for number, body in enumerate(prompt):
             headers = {"content-type": "application/x-protobuf"}
             url = f"http://{up.http}/v1/traces"
-            assert httpx.post(url, content=body, headers=headers, trust_env=False).status_code == httpx.codes.OK
+            assert CLIENT.post(url, content=body, headers=headers).status_code == httpx.codes.OK
             if number == len(prompt) // 3:
                 own_postgres.kill()
                 own_postgres.start()

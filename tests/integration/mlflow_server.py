@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.http import CLIENT
 from tests.ports import free_port
 
 # a start takes 10 s on an idle machine, and most of it is imports: a busy one needs far more
@@ -55,7 +56,7 @@ class RunningMlflow:
             )
         while time.monotonic() - began < ready_s:
             with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{self.url}/health", timeout=2.0, trust_env=False).status_code == 200:
+                if CLIENT.get(f"{self.url}/health", timeout=2.0).status_code == 200:
                     return time.monotonic() - began
             if self._process.poll() is not None:
                 break

@@ -1,0 +1,11 @@
+"""The HTTP client of tests: `httpx.get` makes one for each call and loads all CA certificates, 40 ms of a processor.
+
+A test that polls several processes ten times a second would take most of a small machine away from them. No connection
+outlives its answer: the servers asked are killed and started again.
+"""
+
+from typing import Final
+
+import httpx
+
+CLIENT: Final = httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
