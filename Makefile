@@ -22,7 +22,7 @@ demo: install
 	$(BIN)/clearwatch demo
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=12
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=12
 
 # CLEARWATCH_CHAOS_SEEDS=1,2 chooses other seeds; one takes some five minutes
 chaos: install
