@@ -60,9 +60,14 @@ class Up:
         return self._process is not None and self._process.poll() is None
 
     def start(self, *, timeout_s: float = START_S) -> "Up":
-        """Start it and wait until it is ready."""
+        """Start it and wait until it is ready; where that fails it is ended, for no `with` has it yet."""
         self.launch()
-        self.wait_until_ready(timeout_s=timeout_s)
+        try:
+            self.wait_until_ready(timeout_s=timeout_s)
+        except BaseException:
+            if self.is_running:
+                self.kill()
+            raise
         return self
 
     def wait_until_ready(self, *, timeout_s: float = START_S) -> None:
