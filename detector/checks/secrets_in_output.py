@@ -4,16 +4,18 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from core.dialects.messages import input_messages
+from core.dialects.messages import input_messages, is_readable
 from core.model.finding import Dimension, Finding, FindingKind, Severity
+from core.model.span import ContentState
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of
 from detector.checks.model_calls import is_wrapper
-from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
+from detector.checks.port import CLEAR, SUSPICIOUS, UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.text.credentials import Credential, credentials
 from detector.checks.text.needles import SECRET, prepare
 from detector.checks.text.scan import ANSWER, Passage, scan_of
 
+_PRESENT: Final = ContentState.PRESENT
 _NAMED_IN_RATIONALE: Final = 10
 
 
@@ -48,7 +50,8 @@ class SecretsInOutput:
     it in this conversation. One fault a target and trace, its fingerprint on the kind. The secret is never repeated:
     its first and last characters and its length are.
 
-    Unknown where nothing was found and an answer was not sent, or not read to its end.
+    Suspicious where there are but labelled values, and the prompt was not sent whole or is longer than is read: the
+    user may have asked for one. Unknown where nothing was found and an answer was not sent, or not read to its end.
 
     Not findings: labelled values that the user's last message asks for ("suggest a strong password", an example
     configuration); placeholders (`sk-your-key`, AKIAIOSFODNN7EXAMPLE, `****`, `$PASSWORD`); a key's heading without its
@@ -72,6 +75,12 @@ class SecretsInOutput:
         told: dict[str, tuple[Passage, list[Credential]]] = {}
         for passage in scan.of(SECRET, ANSWER):
             secrets = _own(trace, passage, credentials(passage.text, passage.labels(SECRET)))
+            given = passage.span.input
+            if given.state is not _PRESENT or not is_readable(given):
+                # whether somebody asked for one is not known
+                proven = [secret for secret in secrets if not secret.is_labelled]
+                otherwise = otherwise if len(proven) == len(secrets) else SUSPICIOUS
+                secrets = proven
             if secrets and not is_wrapper(trace, passage.span):
                 told.setdefault(passage.span.target, (passage, []))[1].extend(secrets)
         return found([self._finding(trace, *found_) for found_ in told.values()], otherwise=otherwise)

@@ -50,6 +50,15 @@ def test_what_the_user_said_is_not_known_where_the_prompt_was_not_sent_or_is_not
         assert PII.inspect(story.trace()).outcome is Outcome.SUSPICIOUS
 
 
+def test_a_password_is_suspicious_and_a_token_found_where_the_prompt_is_not_known() -> None:
+    password = "The password: Kj8#mQ2!vX9z"
+    assert SECRETS.inspect(told(password).trace()).outcome is Outcome.FOUND
+    for answer, outcome in ((password, Outcome.SUSPICIOUS), (f"It is {KEY}.", Outcome.FOUND)):
+        story = Story()
+        story.llm(output=present(answer))
+        assert SECRETS.inspect(story.trace()).outcome is outcome
+
+
 def test_of_a_long_list_that_the_user_gave_none_is_a_disclosure() -> None:
     given = ", ".join(f"jan.novak{number}@seznam.cz" for number in range(200))
     answer = "I wrote to jan.novak198@seznam.cz and jan.novak199@seznam.cz."
