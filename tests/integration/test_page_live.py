@@ -76,6 +76,14 @@ async def test_counts_follow_without_a_reload(kit: Kit, page: Page) -> None:
     await expect(page.locator("#lag")).to_contain_text("3")
 
 
+async def test_a_check_that_fails_is_shown_with_its_count(kit: Kit, page: Page) -> None:
+    await page.goto(kit.server.url)
+    await expect(page.locator("#failed-panel")).to_be_hidden()
+    kit.telemetry.count("clearwatch.check.failures", 1_003, check="<i>mine</i>")
+    await expect(page.locator("#failed")).to_contain_text("<i>mine</i>", timeout=10_000)
+    await expect(page.locator("#failed")).to_contain_text("1,003 times")
+
+
 async def test_a_stopped_partition_is_shown_with_what_to_do(kit: Kit, page: Page) -> None:
     await page.goto(kit.server.url)
     await expect(page.locator("#connection")).to_have_text("live")
