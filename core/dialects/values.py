@@ -67,6 +67,7 @@ _FRAMEWORKS: Final = frozenset(
         "pydantic_ai",
         "openai_agents",
         "autogen",
+        "spring_ai",
     }
 )
 # Vercel AI names the provider's interface; the names are those of the convention

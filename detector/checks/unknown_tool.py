@@ -30,10 +30,11 @@ _UNKNOWN: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _NAMES_ONE: Final = re.compile(r"['\"`][\w.\-]+['\"`]|(?:tool|function|name)(?: name)?:? \w")
-# OpenAI agents: the step fails, and its message names the tool
+# OpenAI agents, Spring AI: the step fails, and its message names the tool
 _MISSING: Final = re.compile(
     r"""\btool\ not\ found:\ \{['"](?:tool_)?name['"]:\ ['"]([\w.\-]+)['"]
-      | \btool\ ['"`]?([\w.\-]+)['"`]?\ not\ found\ in\ agent\b""",
+      | \btool\ ['"`]?([\w.\-]+)['"`]?\ not\ found\ in\ agent\b
+      | \bno\ toolcallback\ found\ for\ tool\ name:\ ([\w.\-]+)""",
     re.VERBOSE | re.IGNORECASE,
 )
 # a member of an enum costs 100 ns to look up in Python 3.11

@@ -22,6 +22,7 @@ from tests.unit import test_dialects_langsmith as langsmith
 from tests.unit import test_dialects_llama_index as llama
 from tests.unit import test_dialects_mastra as mastra
 from tests.unit import test_dialects_pydantic_ai as pydantic_ai
+from tests.unit import test_dialects_spring_ai as spring_ai
 from tests.unit import test_dialects_strands as strands
 from tests.unit import test_dialects_vercel as vercel
 from tests.unit import test_dialects_voltagent as volt
@@ -730,6 +731,14 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
         ),
         Example(GENAI_AGENT | {"gen_ai.agent.tools": '["get_weather"]'}, scope=strands.SCOPE),
         Example(strands.CHAT, scope=strands.SCOPE, status=2, events=(FAILED,)),
+    ),
+    "Spring AI": (
+        Example(
+            spring_ai.CLIENT, "spring_ai chat_client", spring_ai.SCOPE, 2, events=(("exception", spring_ai.THROWN),)
+        ),
+        Example(spring_ai.CHAT, "chat gpt-4o-mini", spring_ai.SCOPE),
+        Example(spring_ai.TOOL, "execute_tool get_weather", spring_ai.SCOPE),
+        Example(spring_ai.QUERY, "simple query", spring_ai.SCOPE),
     ),
     "Mastra": (
         Example(mastra.AGENT, "invoke_agent Traveller", mastra.SCOPE, status=2, events=(FAILED,)),

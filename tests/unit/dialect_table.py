@@ -108,6 +108,7 @@ NOT_SENT: Final[Mapping[str, str]] = {
     "Strands": (
         "provider, format asked, limits, stream, reasoning, cost, documents, retries, prompt version"
     ),
+    "Spring AI": "agent, format asked, reasoning, cost, user, first token, documents, retries, prompt version",
     "Mastra": "format asked, stream, cache written, cost, documents, retries, prompt version",
     "Genkit": "agent, call id, stream, cache written, cost, user, first token, retries, prompt version",
     "VoltAgent": (
@@ -206,6 +207,12 @@ those read are listed below.""",
 runtime context is exported (`runtimeContext: true`).""",
     "Strands": """`gen_ai.system` is "strands-agents", which provides no model. Time to the first token is in
 milliseconds. A tool's status counts also where its span is OK. Usage stands on the agent too.""",
+    "Spring AI": """1.0, 1.1 and 2.0 under Spring Boot, whose HTTP observations are read with it. Content of tools is
+opt-in. That of models goes to the application's log: it stands on spans only where the app adds `gen_ai.prompt` and
+`gen_ai.completion` by an ObservationFilter, and has no roles; calls that an answer makes, and refusals, are left out. A
+tool that throws ends well, with the exception's text as its result. What a vector store found is not sent. A call id
+and `stream` come with 2.0. Of a loop of calls 1.0 and 1.1 sum the tokens up from one to the next: the last counts. A
+stream has tokens only where `stream-usage` asks for them.""",
     "Mastra": """A generation covers the whole loop of an agent with its tools; its steps, which hold what each call to
 the model answered, are chains. Session and user are those that the app puts into the metadata of its tracing, else the
 thread of its memory. A failed call marks the agent, not the generation.""",

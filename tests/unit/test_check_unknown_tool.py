@@ -104,9 +104,12 @@ def test_a_tool_that_ran_a_structured_answer_and_the_last_word_are_none() -> Non
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
 
 
-def test_a_step_that_fails_by_the_missing_tool_is_the_answer() -> None:
+@pytest.mark.parametrize(
+    "words", ["Tool not found: {'tool_name': 'book_train'}", "No ToolCallback found for tool name: book_train"]
+)
+def test_a_step_that_fails_by_the_missing_tool_is_the_answer(words: str) -> None:
     story, llm = asking("book_train", details=Details())
-    step = story.add(error=failed(message="Tool not found: {'tool_name': 'book_train'}"))
+    step = story.add(error=failed(message=words))
     (finding,) = CHECK.inspect(story.trace()).findings
     assert finding.span_ids == (llm.span_id, step.span_id)
 
