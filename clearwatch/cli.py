@@ -1,5 +1,6 @@
 """The command line. Exit codes: 0 ok, 1 failed, 2 bad usage or configuration."""
 
+import datetime
 import os
 import sys
 import time
@@ -237,6 +238,11 @@ def check_config(config_path: str | None) -> None:
     except (PluginError, PricesError) as exc:
         _fail(str(exc), code=2)
     out.print("configuration ok")
+    now = datetime.datetime.now(datetime.UTC)
+    for number, each in enumerate(config.detector.suppressions):
+        if each.until <= now:
+            said = f"detector.suppressions.{number} is over since {each.until:%Y-%m-%d %H:%M %Z}: {each.reason}"
+            out.print(escape(said), highlight=False, soft_wrap=True)
 
 
 def _load(path: str | None) -> Config:

@@ -130,6 +130,19 @@ def test_check_config_exits_2_with_the_key(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["check-config"]).exit_code == 0
 
 
+def test_check_config_names_suppressions_that_are_over(tmp_path: Path) -> None:
+    path = tmp_path / "clearwatch.yaml"
+    path.write_text(
+        "detector:\n  suppressions:\n"
+        "    - {check: retries, until: 2099-01-01, reason: later}\n"
+        "    - {check: retries, until: 2020-01-01, reason: '[old] index'}\n"
+    )
+    answer = CliRunner().invoke(main, ["check-config", "--config", str(path)])
+    assert answer.exit_code == 0
+    assert "detector.suppressions.1 is over since 2020-01-01 00:00 UTC: [old] index" in answer.output
+    assert "later" not in answer.output
+
+
 def test_the_example_file_is_what_the_code_says_and_can_be_used() -> None:
     path = Path(__file__).parents[2] / "deploy" / "clearwatch.example.yaml"
     assert path.read_text() == example(), "python -m clearwatch.config_example > deploy/clearwatch.example.yaml"
