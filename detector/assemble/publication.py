@@ -297,14 +297,17 @@ class Publisher:
         try:
             return [self._decode(item) for item in slices], []
         except Exception:  # noqa: BLE001 - whatever a dialect stumbles over must cost one span, not its trace
-            # one of them: find out which
-            spans: list[Span] = []
+            return self._decoded_each(trace, slices)
+
+    def _decoded_each(self, trace: OpenTrace, slices: Sequence[SpanSlice]) -> tuple[list[Span], list[Record]]:
+        """Return the spans that can be decoded, and a dead letter for each other that is new."""
+        spans: list[Span] = []
         letters: list[Record] = []
         fresh = set(itertools.islice(trace.spans, trace.published, None))
         for item in slices:
             try:
                 spans.append(self._decode(item))
-            except Exception as exc:  # noqa: BLE001 - as above
+            except Exception as exc:  # noqa: BLE001 - as in `_decoded`
                 if item.span_id in fresh:
                     letters.append(
                         self.dead_letter(
