@@ -8,4 +8,6 @@ from typing import Final
 
 import httpx
 
-CLIENT: Final = httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+# httpx waits 5 s for an answer; a server that starts beside other work on a small machine takes longer
+TIMEOUT_S: Final = 60.0
+CLIENT: Final = httpx.Client(trust_env=False, timeout=TIMEOUT_S, limits=httpx.Limits(max_keepalive_connections=0))
