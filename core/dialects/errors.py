@@ -77,7 +77,10 @@ _PARSE = Phrases(
     r"|not valid json|Expecting value: line|line \d+ column \d+ \(char \d+\)|Unexpected end of JSON"
     r"|APIResponseValidationError|ZodError|UnmarshalError|TypeValidationError|NoObjectGenerated|JSONSchemaValidation"
     r"|could not parse (?:the )?(?:response|output|llm)|did not match (?:the )?(?:expected )?schema"
-    r"|structured output validation failed|Schema validation failed",
+    r"|structured output validation failed|Schema validation failed"
+    # Gemini's client for Java, Jackson 3, Spring's clients of HTTP, OpenAI's client for Java
+    r"|failed to parse (?:the )?json|StreamReadException|MismatchedInputException"
+    r"|Error while extracting response for type|OpenAIInvalidData",
 )
 _BAD_REQUEST = Phrases(
     r"BadRequest|invalid_request_error|InvalidRequest|UnprocessableEntity|INVALID_ARGUMENT|\bNotFoundError"
@@ -155,6 +158,16 @@ _CONTROL_FLOW: Final = frozenset(
 # OpenAI agents in JavaScript, of each step above the one that failed: {"error": "ModelBehaviorError: …"}
 _OF_RUN: Final = re.compile(r"Error in agent run: (?=\{)")
 _GENERIC: Final = frozenset({"Exception", "BaseException", "Error", "builtins.Exception"})
+# Java's wrappers: their message is the cause, "com.google.genai.errors.ClientException: 429 Too Many Requests", and may
+# be a wrapper again
+_OF_JAVA: Final = frozenset(
+    {
+        "java.lang.RuntimeException",
+        "java.util.concurrent.CompletionException",
+        "java.util.concurrent.ExecutionException",
+    }
+)
+_MAX_WRAPPERS: Final = 4
 # how much of a message is searched: what names the cause stands early, and dumps of prompts later
 _SEARCHED_CHARS: Final = 2000
 
@@ -220,8 +233,16 @@ def is_control_flow(error_type: str) -> bool:
 def unwrap(error_type: str, message: str) -> tuple[str, str]:
     """Return type and message of what was thrown, where only a generic type was recorded.
 
-    LangSmith records `Exception` with the repr of the real one and its traceback as its message.
+    LangSmith records `Exception` with the repr of the real one and its traceback as its message. Java's wrappers name
+    their cause in theirs.
     """
+    for _ in range(_MAX_WRAPPERS):
+        if error_type not in _OF_JAVA:
+            break
+        cause, rest = split_type(message)
+        if not cause:
+            return error_type, message
+        error_type, message = cause, rest
     if message[:1] == "[" and '"code"' in message[:_SEARCHED_CHARS]:
         return _zod(error_type, message)
     run = _OF_RUN.match(message) if not error_type or error_type in _GENERIC else None

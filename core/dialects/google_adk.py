@@ -1,7 +1,8 @@
 """Google ADK: OTel GenAI, and what older versions keep in gcp.vertex.agent.* attributes.
 
 Requests and responses are Gemini's JSON. `{}` stands there where content is not captured, so it says nothing, not even
-"no arguments". Names: google-adk 1.12 and 2.13, google/adk/telemetry/tracing.py.
+"no arguments". Names: google-adk 1.12 and 2.13, google/adk/telemetry/tracing.py; ADK for Java 1.8.0, whose spans are
+those of the older versions.
 """
 
 import re
@@ -78,6 +79,7 @@ DIALECT = Dialect(
     scopes=("gcp.vertex.agent",),
     rows=(
         (Field.TOOL_ARGUMENTS, said, ("gcp.vertex.agent.tool_call_args",)),
+        (Field.TOOL_CALL_ID, name, ("gen_ai.tool_call.id",)),
         (Field.TOOL_RESULT, said, ("gcp.vertex.agent.tool_response",)),
         (Field.INPUT, said, ("gcp.vertex.agent.llm_request", "gcp.vertex.agent.data")),
         (Field.OUTPUT, answer, ("gcp.vertex.agent.llm_response",)),

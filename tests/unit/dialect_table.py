@@ -221,7 +221,7 @@ chain. A model is named with its plugin, which provides it. Errors have the HTTP
     "VoltAgent": """Spans of its own. The agent has the answer and the tokens of all steps; the span of the model covers
 its loop and has neither the answer nor the calls that it asked for. Tools are offered by name alone.""",
     "Google ADK": """`{}` stands where content is not captured, so it says nothing. "(merged tools)" is no tool.
-Versions before 2 keep requests and responses in `gcp.vertex.agent.*`.""",
+Versions before 2, and that for Java, keep requests and responses in `gcp.vertex.agent.*`.""",
     "MS Agent Framework": """Content needs `enable_sensitive_data`. Every provider's error is a `ChatClientException`:
 its text decides. Usage stands on the agent too. A session only where the service keeps the thread.""",
     "Claude Code": """Traces are a beta. Input tokens leave out cached ones: they are added, here alone. Content is

@@ -213,6 +213,38 @@ def test_what_a_generic_exception_wraps_is_found(message: str, kind: str, words:
     assert (error.error_type, error.message) == (kind, words)
 
 
+GENAI, JACKSON = "com.google.genai.errors.", "com.fasterxml.jackson.core.JsonParseException"
+RUNTIME, EXECUTION = "java.lang.RuntimeException", "java.util.concurrent.ExecutionException"
+SPRING = "org.springframework.web.client.RestClientException"
+
+
+@pytest.mark.parametrize(
+    ("thrown", "message", "kind", "expected"),
+    [
+        (
+            EXECUTION,
+            f"{GENAI}ClientException: 429 Too Many Requests.",
+            f"{GENAI}ClientException",
+            ErrorClass.RATE_LIMIT,
+        ),
+        (
+            RUNTIME,
+            f"{EXECUTION}: {GENAI}GenAiIOException: Failed to parse the JSON string.",
+            f"{GENAI}GenAiIOException",
+            ErrorClass.PARSE,
+        ),
+        (RUNTIME, f"{JACKSON}: Unrecognized token 'Sure'", JACKSON, ErrorClass.PARSE),
+        (SPRING, "Error while extracting response for type [Answer]", SPRING, ErrorClass.PARSE),
+        (RUNTIME, "the city is not known", RUNTIME, ErrorClass.OTHER),
+    ],
+)
+def test_what_javas_wrappers_hold_is_found(thrown: str, message: str, kind: str, expected: ErrorClass) -> None:
+    event = ("exception", {"exception.type": thrown, "exception.message": message})
+    error = read_span({}, status=2, events=[event]).error
+    assert error is not None
+    assert (error.error_type, error.error_class) == (kind, expected)
+
+
 @given(st.text(max_size=300), st.integers(-10, 10_000), st.text(max_size=3_000))
 def test_nothing_that_is_said_of_an_error_breaks_reading_it(error_type: str, code: int, message: str) -> None:
     assert isinstance(classify(error_type=error_type, status_code=code, message=message), ErrorClass)

@@ -162,3 +162,28 @@ def test_the_pieces_of_a_stream_stand_before_the_whole() -> None:
     attributes = {"gen_ai.operation.name": "generate_content", "gen_ai.output.messages": json.dumps([*pieces, whole])}
     span = read_span(attributes, scope=SCOPE)
     assert (span.output.text, span.finish_reason) == ("ab", FinishReason.STOP)
+
+
+def test_a_tool_of_java_names_its_call_in_a_key_of_its_own() -> None:
+    attributes = TOOL | {"gcp.vertex.agent.tool_call_args": "{}", "gen_ai.tool_call.id": "adk-550"}
+    span = read_span({key: value for key, value in attributes.items() if key != "gen_ai.tool.call.id"}, scope=SCOPE)
+    assert span.tool == ToolCall("get_weather", "adk-550")
+
+
+def test_a_call_of_java_is_read_by_its_name() -> None:
+    attributes = {
+        "gen_ai.operation.name": "call_llm",
+        "gen_ai.system": "gcp.vertex.agent",
+        "gen_ai.request.model": "gemini-2.5-flash",
+        "gen_ai.response.finish_reasons": "['stop']",
+        "gen_ai.usage.input_tokens": "40",
+        "gen_ai.usage.output_tokens": "17",
+        "gcp.vertex.agent.llm_response": json.dumps(
+            {"content": {"role": "model", "parts": [{"text": "Hello"}]}, "finishReason": "STOP"}
+        ),
+        "gcp.vertex.agent.session_id": "s-1",
+    }
+    span = read_span(attributes, name="call_llm", scope=SCOPE)
+    assert (span.kind, span.model, span.provider) == (SpanKind.LLM, "gemini-2.5-flash", "")
+    assert (span.output.text, span.finish_reason, span.usage) == ("Hello", FinishReason.STOP, Usage(40, 17))
+    assert span.session_id == "s-1"
