@@ -9,7 +9,8 @@ What the span says itself wins.
 
 Names: gen_ai events of semantic-conventions 1.26 to 1.36 (one event a message, content in the body), 1.37 and later
 (`gen_ai.client.inference.operation.details`, content in attributes), 1.41 (`gen_ai.client.operation.exception`). Events
-of coding agents are in `core.dialects.cli_events`. Other log records, whatever they hold, are no content.
+of coding agents are in `core.dialects.cli_events`. Spring AI prints prompts and answers to the application's log. Other
+log records, whatever they hold, are no content.
 """
 
 import hashlib
@@ -48,6 +49,14 @@ _WHOLE: Final[Mapping[str, bytes]] = {
 }
 # no name of its own: AWS's distribution moves content off spans into one record, named as the scope of the span
 _MOVED: Final = "(messages)"
+# no name either: what Spring AI (1.0 to 2.0) writes to its application's log, by how it begins
+_PRINTED: Final[Mapping[bytes, bytes]] = {
+    b"Chat Model Prompt Content:\n": b"gen_ai.prompt",
+    b"Chat Model Completion:\n": b"gen_ai.completion",
+}
+_PRINTED_STARTS: Final = tuple(_PRINTED)
+_PRINTER: Final = b"org.springframework.ai.chat.observation."
+_PRINT: Final = "(printed)"
 _EVENTS: Final = frozenset({*_INPUTS, _CHOICE, _DETAILS, _EXCEPTION, _EVALUATION, *_WHOLE, *cli_events.NAMES})
 
 _INPUT_KEY: Final = b"gen_ai.input.messages"
@@ -144,6 +153,8 @@ def _name_of(record: Any, scope: bytes) -> str:
     name = cli_events.full_name(name, text_of(body) if len(body) < 64 else "", scope)
     if name in _EVENTS:
         return name
+    if body.startswith(_PRINTED_STARTS) and _PRINTER in scope:
+        return _PRINT
     return _MOVED if _holds_messages(record.body) else ""
 
 
@@ -192,6 +203,11 @@ class _Addition:
             self._details(record.attributes, _WHOLE[name])
         elif name == _MOVED:
             self._moved(_body(record))
+        elif name == _PRINT:
+            head, _, printed = record.body.string_value.partition(b"\n")
+            key = _PRINTED[head + b"\n"]
+            self._pairs.setdefault(key, text_pair(key, text_of(printed)))
+            self.has_content = True
         elif name in (_EXCEPTION, _EVALUATION):
             known = b"exception" if name == _EXCEPTION else _EVALUATION.encode()
             self._events.append(event(known, _time_ns(record), record.attributes))

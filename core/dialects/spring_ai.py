@@ -2,12 +2,12 @@
 
 All attributes are text, lists too: `["STOP"]`. A model call bears OTel GenAI's keys; the ChatClient around it, its
 advisors, tools and vector stores say what they are in `spring.ai.kind`. Content of tools is sent with
-`spring.ai.tools.observations.include-content`; that of models goes to the application's log, and stands on spans only
-where the app adds `gen_ai.prompt` and `gen_ai.completion` by an ObservationFilter: texts between `["`, `", "` and `"]`,
-nothing escaped, without roles; a call's text that is null, or a refusal's, is left out. A streamed call whose usage was
-not asked for says 0. A tool that throws ends well, and its result is the exception's message; what a vector store found
-is not sent. Spring Boot names the tracer; elsewhere only keys tell the dialect, and a call that was offered no tools is
-read as OTel GenAI.
+`spring.ai.tools.observations.include-content`; that of models goes to the application's log, and joins its span where
+that is exported, or stands on it where the app adds `gen_ai.prompt` and `gen_ai.completion` by an ObservationFilter:
+texts between `["`, `", "` and `"]`, nothing escaped, without roles; a text that is null, or a refusal, is left out. A
+streamed call whose usage was not asked for says 0. A tool that throws ends well, and its result is the exception's
+message; what a vector store found is not sent. Spring Boot names the tracer; elsewhere only keys tell the dialect, and
+a call that was offered no tools is read as OTel GenAI.
 
 Names: Spring AI 1.0.3, 1.1.0 and 2.0.0 with Spring Boot 3.5.7 and 4.1.0.
 """

@@ -208,8 +208,9 @@ runtime context is exported (`runtimeContext: true`).""",
     "Strands": """`gen_ai.system` is "strands-agents", which provides no model. Time to the first token is in
 milliseconds. A tool's status counts also where its span is OK. Usage stands on the agent too.""",
     "Spring AI": """1.0, 1.1 and 2.0 under Spring Boot, whose HTTP observations are read with it. Content of tools is
-opt-in. That of models goes to the application's log: it stands on spans only where the app adds `gen_ai.prompt` and
-`gen_ai.completion` by an ObservationFilter, and has no roles; calls that an answer makes, and refusals, are left out. A
+opt-in. That of models goes to the application's log, and joins its span where that is exported (`log-prompt`,
+`log-completion`, an appender of OpenTelemetry), or stands on it where the app adds `gen_ai.prompt` and
+`gen_ai.completion` by an ObservationFilter. It has no roles; calls that an answer makes, and refusals, are left out. A
 tool that throws ends well, with the exception's text as its result. What a vector store found is not sent. A call id
 and `stream` come with 2.0. Of a loop of calls 1.0 and 1.1 sum the tokens up from one to the next: the last counts. A
 stream has tokens only where `stream-usage` asks for them.""",

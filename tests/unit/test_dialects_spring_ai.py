@@ -10,6 +10,8 @@ from core.model.trace import Trace
 from core.model.usage import billable_usage
 from tests.unit.checks_kit import Story
 from tests.unit.dialect_spans import read_span
+from tests.unit.test_dialects_log_records import log
+from tests.unit.test_dialects_log_records import read as read_with_logs
 
 SCOPE = "org.springframework.boot"
 FRAMEWORK = {"gen_ai.operation.name": "framework", "gen_ai.system": "spring_ai"}
@@ -169,3 +171,31 @@ def test_usage_of_other_dialects_and_of_calls_apart_is_added(facts: dict[str, An
 
 def test_usage_that_grew_by_less_than_a_call_is_added() -> None:
     assert billable_usage(_loop(Usage(40, 17), Usage(70, 30))) == Usage(110, 47)
+
+
+def _printed(body: str, printer: str = "ChatModelCompletionObservationHandler") -> dict[str, Any]:
+    return log("", body, named="nowhere", scope=f"org.springframework.ai.chat.observation.{printer}")
+
+
+def test_what_is_printed_to_the_log_is_content() -> None:
+    sent = {key: value for key, value in CHAT.items() if key not in ("gen_ai.prompt", "gen_ai.completion")}
+    prompt = 'Chat Model Prompt Content:\n["Be brief.\nAlways.", "Weather?"]'
+    answer = 'Chat Model Completion:\n["It is "18" °C."]'
+    span = read_with_logs(
+        sent, _printed(answer), _printed(prompt, "ChatModelPromptContentObservationHandler"), scope=SCOPE
+    )
+    assert messages_of(span.input) == (Message("system", "Be brief.\nAlways."), Message("user", "Weather?"))
+    assert span.output.text == 'It is "18" °C.'
+
+
+def test_an_answer_that_was_printed_empty_is_empty() -> None:
+    sent = {key: value for key, value in CHAT.items() if key not in ("gen_ai.prompt", "gen_ai.completion")}
+    span = read_with_logs(sent, _printed("Chat Model Completion:\n[]"), scope=SCOPE)
+    assert (span.output.state, span.output.text) == (ContentState.PRESENT, "")
+
+
+@pytest.mark.parametrize("scope", ["com.acme.Chat", "org.springframework.ai.vectorstore.SimpleVectorStore"])
+def test_the_same_words_of_another_logger_are_no_content(scope: str) -> None:
+    said = log("", 'Chat Model Completion:\n["hello"]', named="nowhere", scope=scope)
+    span = read_with_logs({"gen_ai.operation.name": "chat", "gen_ai.system": "openai"}, said, scope=SCOPE)
+    assert span.output.state is ContentState.ABSENT
