@@ -16,6 +16,8 @@ _IN_START_ORDER: Final = operator.attrgetter("start_ns", "end_ns", "span_id")
 _LLM, _TOOL = SpanKind.LLM, SpanKind.TOOL
 _HTTP: Final = SpanKind.HTTP
 _OF_MODELS: Final = frozenset({SpanKind.LLM, SpanKind.EMBEDDING, SpanKind.RERANKER})
+_WRAPPERS: Final = frozenset({SpanKind.AGENT, SpanKind.CHAIN})
+_SPLITS_STREAMS: Final = "spring_ai"
 _ABSENT: Final = ContentState.ABSENT
 # of calls beside an echo, the latest that are looked at: of those that run at once few have one parent
 _CALLS_BESIDE: Final = 8
@@ -130,12 +132,15 @@ class Trace:
         leaf_faults: Sequence[Span] = ()
         if failed_spans:
             told = [span for span in failed_spans if not _is_request_of_call(span, by_id)]
+            if len(told) > 1:
+                told = _without_wrappers_beside(told)
             repeated = {span.parent_span_id for span in told}
             # none is deepest where all stand in a circle of parents: the last is as good
             leaf_faults = tuple([span for span in told if span.span_id not in repeated]) or tuple(told[-1:])
         self.leaf_faults: Sequence[Span] = leaf_faults
         """The deepest failed spans: failed, with no failed child (ancestors repeat a child's error). A failed HTTP
-        request of a model call that failed is part of it: the call knows the code, and what it means."""
+        request of a model call that failed is part of it: the call knows the code, and what it means. So are wrappers
+        that stand beside their call."""
         self.roots: Sequence[Span] = roots
         """The spans without a parent id."""
         self.orphans: Sequence[Span] = orphans
@@ -169,6 +174,25 @@ def _is_request_of_call(span: Span, by_id: Mapping[str, Span]) -> bool:
         return False
     call = by_id.get(span.parent_span_id)
     return call is not None and call.error is not None and call.kind in _OF_MODELS
+
+
+def _without_wrappers_beside(failed: Sequence[Span]) -> list[Span]:
+    """Return failed spans without those that stand beside the call which they waited for, and repeat its error.
+
+    Spring AI's clients and advisors do where a call streams and Reactor does not pass on which span is the current one.
+    """
+    calls = {_thrown(span): span for span in failed if span.kind in _OF_MODELS}
+    found = []
+    for span in failed:
+        call = calls.get(_thrown(span)) if span.dialect == _SPLITS_STREAMS and span.kind in _WRAPPERS else None
+        if call is None or not span.start_ns <= call.start_ns <= span.end_ns:
+            found.append(span)
+    return found
+
+
+def _thrown(span: Span) -> tuple[str, str, str]:
+    error = span.error
+    return (span.parent_span_id, error.error_type, error.message) if error is not None else ("", "", "")
 
 
 def _echoes(llm_spans: Sequence[Span]) -> dict[str, Span]:

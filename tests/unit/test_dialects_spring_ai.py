@@ -8,7 +8,7 @@ from core.dialects.messages import definitions, messages_of
 from core.model.span import ContentState, ErrorClass, FinishReason, Message, Span, SpanKind, ToolCall, Usage
 from core.model.trace import Trace
 from core.model.usage import billable_usage
-from tests.unit.checks_kit import Story
+from tests.unit.checks_kit import Story, failed
 from tests.unit.dialect_spans import read_span
 from tests.unit.test_dialects_log_records import log
 from tests.unit.test_dialects_log_records import read as read_with_logs
@@ -199,3 +199,23 @@ def test_the_same_words_of_another_logger_are_no_content(scope: str) -> None:
     said = log("", 'Chat Model Completion:\n["hello"]', named="nowhere", scope=scope)
     span = read_with_logs({"gen_ai.operation.name": "chat", "gen_ai.system": "openai"}, said, scope=SCOPE)
     assert span.output.state is ContentState.ABSENT
+
+
+def _stream(*, above: bool = False, words: str = "429 Too Many Requests", dialect: str = "spring_ai") -> Trace:
+    story = Story()
+    root = story.root(error=failed("429 Too Many Requests"))
+    facts: dict[str, Any] = {"dialect": dialect, "error": failed("429 Too Many Requests")}
+    client = story.add(SpanKind.AGENT, "spring_ai chat_client", parent=root.span_id, duration_ms=900, **facts)
+    error = failed(words)
+    story.llm(client.span_id if above else root.span_id, start_ns=client.start_ns + 1_000, **facts | {"error": error})
+    return story.trace()
+
+
+@pytest.mark.parametrize("above", [True, False])
+def test_a_wrapper_that_repeats_the_error_of_its_call_is_no_failure_of_its_own(above: bool) -> None:
+    assert [span.kind for span in _stream(above=above).leaf_faults] == [SpanKind.LLM]
+
+
+@pytest.mark.parametrize("facts", [{"words": "500 Internal Server Error"}, {"dialect": "otel_genai"}])
+def test_another_error_beside_a_call_is_one_of_its_own(facts: dict[str, str]) -> None:
+    assert len(_stream(**facts).leaf_faults) == 2  # type: ignore[arg-type]
