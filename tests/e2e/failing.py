@@ -123,6 +123,11 @@ def issues_of(up: Up) -> list[dict[str, Any]]:
     return [issue for issue in up.export("issues") if issue["check"] not in ADAPTIVE]
 
 
+def are_told(up: Up, count: int) -> bool:
+    """Return whether so many findings, and one issue with as many traces, can be read: topics are copied apart."""
+    return len(answers(up)) == count and [issue["trace_count"] for issue in issues_of(up)] == [count]
+
+
 def expect_each_found(up: Up, names: list[str]) -> None:
     """Assert that exactly these traces were found, each with the one finding it holds, in one issue."""
     found = answers(up)

@@ -24,6 +24,7 @@ from tests.e2e.failing import (
     QUICK,
     FlakyRoute,
     answers,
+    are_told,
     eventually,
     expect_each_found,
     fill,
@@ -148,7 +149,7 @@ def test_mlflow_dead_for_longer_than_the_log_keeps_gets_what_is_left(
                 insist(up, trace_body(name, pad_bytes=600_000))
             eventually(lambda: metric(up, "clearwatch_findings_total") == len(lost), up)
             eventually(lambda: metric(up, "clearwatch_log_deleted_total", topic="traces", reason="size_unread") > 0, up)
-            eventually(lambda: not metric(up, "clearwatch_stage_lag", group="records"), up)
+            eventually(lambda: are_told(up, len(lost)), up)
             expect_each_found(up, lost)
             route.open()
             eventually(lambda: up.status()["dropped"].get("retention_mlflow-spans", 0) > 0, up)
@@ -166,13 +167,13 @@ def test_mlflow_away_at_first_and_again_later_costs_nothing_but_time(
 ) -> None:
     with FlakyRoute(mlflow_server.port) as route, Up(tmp_path / "data", mlflow_url=route.url, **QUICK).start() as up:
         insist(up, trace_body("away-first", service="away"))
-        eventually(lambda: len(answers(up)) == 1, up)
+        eventually(lambda: are_told(up, 1), up)
         expect_each_found(up, ["away-first"])
         route.open()
         up.wait_until_idle()
         route.close()
         insist(up, trace_body("away-again", service="away"))
-        eventually(lambda: len(answers(up)) == 2, up)
+        eventually(lambda: are_told(up, 2), up)
         expect_each_found(up, ["away-first", "away-again"])
         assert metric(up, "clearwatch_sink_failed_total", reason="unavailable") > 0
         route.open()
