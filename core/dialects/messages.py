@@ -25,6 +25,7 @@ __all__ = [
     "definitions",
     "input_messages",
     "is_readable",
+    "is_whole",
     "messages_of",
     "tool_call",
     "unread_conversations",
@@ -83,12 +84,21 @@ def is_readable(content: Content) -> bool:
     """Return whether there is text, and no more of it than is read."""
     if content.state is not _PRESENT and content.state is not _TRUNCATED:
         return False
-    return len(content.text) <= MAX_CHARS and (not content.flat or sum(map(len, content.flat)) <= MAX_CHARS)
+    return not _is_too_long(content)
+
+
+def is_whole(content: Content) -> bool:
+    """Return whether all of a content was sent, and is read."""
+    return content.state is _PRESENT and not _is_too_long(content)
 
 
 def unread_conversations(trace: Trace) -> int:
     """Return how many inputs of LLM calls are longer than is read: of those there are no messages."""
-    return sum([len(span.input.text) > MAX_CHARS for span in trace.llm_spans])
+    return sum([_is_too_long(span.input) for span in trace.llm_spans])
+
+
+def _is_too_long(content: Content) -> bool:
+    return len(content.text) > MAX_CHARS or (bool(content.flat) and sum(map(len, content.flat)) > MAX_CHARS)
 
 
 def messages_of(content: Content, *, role: str = "user") -> tuple[Message, ...]:

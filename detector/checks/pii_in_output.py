@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from core.dialects.messages import input_messages, is_readable
+from core.dialects.messages import input_messages, is_whole
 from core.model.finding import Dimension, Finding, FindingKind, Severity
-from core.model.span import ContentState
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of
 from detector.checks.model_calls import is_wrapper
@@ -13,8 +12,6 @@ from detector.checks.port import CLEAR, SUSPICIOUS, UNKNOWN, Answer, CheckConfig
 from detector.checks.text.needles import CONTACT, PERSONAL, prepare
 from detector.checks.text.personal import EMAIL, IDENTIFYING, PHONE, Personal, personal_data
 from detector.checks.text.scan import ANSWER, Passage, scan_of
-
-_PRESENT: Final = ContentState.PRESENT
 
 # the gravest first: it names the issue
 _GRAVITY: Final = {kind: n for n, kind in enumerate((*sorted(IDENTIFYING), EMAIL, PHONE))}
@@ -73,8 +70,7 @@ class PiiInOutput:
                 continue
             data = self._disclosed(trace, passage)
             # the user may have said it in what was not sent, or is not read
-            is_blind = passage.span.input.state is not _PRESENT or not is_readable(passage.span.input)
-            if data and (is_blind or _is_faint(trace, passage, data)):
+            if data and (not is_whole(passage.span.input) or _is_faint(trace, passage, data)):
                 is_suspicious = True
             elif data:
                 told.setdefault(passage.span.target, (passage, []))[1].extend(data)

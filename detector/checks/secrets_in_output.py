@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from core.dialects.messages import input_messages, is_readable
+from core.dialects.messages import input_messages, is_whole
 from core.model.finding import Dimension, Finding, FindingKind, Severity
-from core.model.span import ContentState
 from core.model.trace import Trace
 from detector.checks.finding import finding, label_of
 from detector.checks.model_calls import is_wrapper
@@ -15,7 +14,6 @@ from detector.checks.text.credentials import Credential, credentials
 from detector.checks.text.needles import SECRET, prepare
 from detector.checks.text.scan import ANSWER, Passage, scan_of
 
-_PRESENT: Final = ContentState.PRESENT
 _NAMED_IN_RATIONALE: Final = 10
 
 
@@ -75,8 +73,7 @@ class SecretsInOutput:
         told: dict[str, tuple[Passage, list[Credential]]] = {}
         for passage in scan.of(SECRET, ANSWER):
             secrets = _own(trace, passage, credentials(passage.text, passage.labels(SECRET)))
-            given = passage.span.input
-            if given.state is not _PRESENT or not is_readable(given):
+            if not is_whole(passage.span.input):
                 # whether somebody asked for one is not known
                 proven = [secret for secret in secrets if not secret.is_labelled]
                 otherwise = otherwise if len(proven) == len(secrets) else SUSPICIOUS

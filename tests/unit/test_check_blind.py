@@ -88,6 +88,14 @@ def test_a_conversation_longer_than_is_read_hides_what_tools_said_and_is_counted
     assert telemetry.total("clearwatch.dropped", reason="conversation_not_read") == 5
 
 
+def test_a_flattened_conversation_longer_than_is_read_is_counted_too() -> None:
+    story, telemetry = Story(), Telemetry()
+    pairs = (b"llm.input_messages.0.message.content" + b"x" * MAX_CHARS, b"")
+    story.llm(input=Content(state=ContentState.PRESENT, flat=pairs), output=present(ANSWER))
+    answers(story.trace(), telemetry)
+    assert telemetry.total("clearwatch.dropped", reason="conversation_not_read") == 1
+
+
 def test_arguments_longer_than_are_read_are_unknown() -> None:
     story = Story()
     call = ToolCall(name="write", call_id="c", arguments='{"text": "' + "x" * 300_000)
