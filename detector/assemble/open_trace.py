@@ -160,14 +160,14 @@ class OpenTrace:
         if (aged_s := self.first_append_s + config.max_age_s) < at_s:
             at_s, reason = aged_s, CloseReason.AGE
         if len(self.spans) > self.published:
-            published_s = (self.published_at_s or self.first_append_s) + config.provisional_every_s
-            # with a root it is closed before that, as a rule
-            if published_s < at_s or not self.has_root:
-                published_s = max(published_s, self.fresh_since_s + config.root_grace_s)
-                if not self.has_root:
-                    published_s = min(published_s, self.last_append_s + config.provisional_s)
-                if published_s < at_s:
-                    return published_s, CloseReason.PROVISIONAL, Action.PUBLISH, False
+            published_s = max(
+                (self.published_at_s or self.first_append_s) + config.provisional_every_s,
+                self.fresh_since_s + config.root_grace_s,
+            )
+            if not self.has_root:
+                published_s = min(published_s, self.last_append_s + config.provisional_s)
+            if published_s < at_s:
+                return published_s, CloseReason.PROVISIONAL, Action.PUBLISH, False
         return at_s, reason, Action.CLOSE, True
 
     def slices(self) -> list[SpanSlice]:
