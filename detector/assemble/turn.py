@@ -222,20 +222,20 @@ def _failed(trace: Trace, root: Span | None, calls: Sequence[Span], *, has_answe
 
 def unkept_evaluations(trace: Trace) -> int:
     """Return how many evaluations of a trace its digest leaves out."""
-    found = sum([len(span.details.evaluations) for span in trace.spans if span.details is not NO_DETAILS])
-    return max(0, found - _MAX_EVALUATIONS)
+    return max(0, len(_all_evaluations(trace)) - _MAX_EVALUATIONS)
 
 
 def _evaluations(trace: Trace, chars: int) -> tuple[Evaluation, ...]:
-    found = [
+    return tuple(
         Evaluation(
             cut(said.name, _MAX_NAME_CHARACTERS),
             said.score,
             cut(said.label, _MAX_NAME_CHARACTERS),
             cut(said.explanation, chars),
         )
-        for span in trace.spans
-        if span.details is not NO_DETAILS
-        for said in span.details.evaluations
-    ]
-    return tuple(found[:_MAX_EVALUATIONS])
+        for said in _all_evaluations(trace)[:_MAX_EVALUATIONS]
+    )
+
+
+def _all_evaluations(trace: Trace) -> list[Evaluation]:
+    return [said for span in trace.spans if span.details is not NO_DETAILS for said in span.details.evaluations]
