@@ -65,8 +65,10 @@ def load(path: str | None = None, *, environ: Mapping[str, str] | None = None) -
 def _read(path: str) -> tuple[dict[str, Any], Places]:
     try:
         text = Path(path).read_text(encoding="utf-8")
-        lines, twice = lines_of(yaml.compose(text, Loader=yaml.SafeLoader))
-        values = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        lines, twice = lines_of(node)
+        values = None if node is None else loader.construct_document(node)
     except OSError as exc:
         raise ConfigError([f"{path}: cannot be read: {exc.strerror}"]) from exc
     except (yaml.YAMLError, ValueError) as exc:
