@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -104,20 +104,27 @@ def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tu
             inhibited[check] += int(each.value)
         elif each.name == "clearwatch.check.seconds":
             seconds[check] += each.value
+
+    def counted(name: str) -> dict[str, Any]:
+        asked = answers[name]
+        return {
+            "name": name,
+            "answers": dict(sorted(asked.items())),
+            "findings": findings[name],
+            "suppressed": suppressed[name],
+            "inhibited": inhibited[name],
+            "mean_ms": seconds[name] * 1e3 / max(1, sum(asked.values())) if name in seconds else None,
+        }
+
     known = [
         CheckShape(
-            name=check.name,
+            **counted(check.name),
             group=check.group,
             dimension=check.dimension,
             summary=check.summary,
             needs=check.needs,
             enabled=check.enabled,
             thresholds=check.thresholds,
-            answers=dict(sorted(answers[check.name].items())),
-            findings=findings[check.name],
-            suppressed=suppressed[check.name],
-            inhibited=inhibited[check.name],
-            mean_ms=_mean_ms(seconds, answers, check.name),
             origin=check.origin,
         )
         for check in catalogue
@@ -127,23 +134,14 @@ def check_shapes(catalogue: Sequence[CheckInfo], series: Iterable[Series]) -> tu
         *known,
         *(
             CheckShape(
-                name=name,
+                **counted(name),
                 group=Group.ELSEWHERE,
                 dimension="",
                 summary="",
                 needs=(),
                 enabled=True,
                 thresholds={},
-                answers=dict(sorted(answers[name].items())),
-                findings=findings[name],
-                suppressed=suppressed[name],
-                inhibited=inhibited[name],
-                mean_ms=_mean_ms(seconds, answers, name),
             )
             for name in others
         ),
     )
-
-
-def _mean_ms(seconds: Mapping[str, float], answers: Mapping[str, Mapping[str, int]], check: str) -> float | None:
-    return seconds[check] * 1e3 / max(1, sum(answers[check].values())) if check in seconds else None

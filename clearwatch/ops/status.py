@@ -28,6 +28,9 @@ Lag: TypeAlias = Callable[[], Awaitable[Mapping[str, int]]]
 
 # answers of the collector to requests that it took; every other one is a refusal, and shown as a reason of `dropped`
 _TAKEN: Final = ("200", "OK")
+_DROPPED: Final = "clearwatch.dropped"
+# counters that are shown in parts, and the label that tells these apart
+_PARTED_BY: Final = {_DROPPED: "reason", SUPPRESSED: "reason", INHIBITED: "check", FAILURES: "check"}
 
 
 class SpanCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,22 +185,15 @@ def compose(
 ) -> Status:
     """Return the status that these numbers make."""
     totals: dict[str, float] = defaultdict(float)
-    dropped: dict[str, float] = defaultdict(float)
-    suppressed: dict[str, float] = defaultdict(float)
-    inhibited: dict[str, float] = defaultdict(float)
-    failed: dict[str, float] = defaultdict(float)
+    parts: dict[str, dict[str, float]] = {name: defaultdict(float) for name in _PARTED_BY}
     for each in series:
         totals[each.name] += each.value
-        if each.name == "clearwatch.dropped":
-            dropped[each.labels.get("reason", "")] += each.value
-        if each.name == SUPPRESSED:
-            suppressed[each.labels.get("reason", "")] += each.value
-        if each.name == INHIBITED:
-            inhibited[each.labels.get("check", "")] += each.value
-        if each.name == FAILURES:
-            failed[each.labels.get("check", "")] += each.value
+        if each.name in parts:
+            parts[each.name][each.labels.get(_PARTED_BY[each.name], "")] += each.value
         if each.name == "clearwatch.collector.requests" and each.labels.get("status") not in _TAKEN:
-            dropped[f"request_{each.labels.get('transport', '')}_{each.labels.get('status', '')}".lower()] += each.value
+            parts[_DROPPED][f"request_{each.labels.get('transport', '')}_{each.labels.get('status', '')}".lower()] += (
+                each.value
+            )
     return Status(
         version=version,
         uptime_s=round(uptime_s, 3),
@@ -212,9 +208,9 @@ def compose(
         triage=TriageStatus(),
         lag=lag,
         dead_letters=int(totals["clearwatch.dead_letters"]),
-        dropped={reason: int(n) for reason, n in sorted(dropped.items()) if n},
+        dropped={reason: int(n) for reason, n in sorted(parts[_DROPPED].items()) if n},
         stopped=stopped,
-        suppressed={reason: int(n) for reason, n in sorted(suppressed.items())},
-        inhibited={check: int(n) for check, n in sorted(inhibited.items())},
-        failed_checks={check: int(n) for check, n in sorted(failed.items())},
+        suppressed={reason: int(n) for reason, n in sorted(parts[SUPPRESSED].items())},
+        inhibited={check: int(n) for check, n in sorted(parts[INHIBITED].items())},
+        failed_checks={check: int(n) for check, n in sorted(parts[FAILURES].items())},
     )
