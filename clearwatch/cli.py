@@ -1,6 +1,5 @@
 """The command line. Exit codes: 0 ok, 1 failed, 2 bad usage or configuration."""
 
-import datetime
 import os
 import sys
 import time
@@ -238,9 +237,9 @@ def check_config(config_path: str | None) -> None:
     except (PluginError, PricesError) as exc:
         _fail(str(exc), code=2)
     out.print("configuration ok")
-    now = datetime.datetime.now(datetime.UTC)
+    now_s = time.time()
     for number, each in enumerate(config.detector.suppressions):
-        if each.until <= now:
+        if each.is_over(now_s):
             said = f"detector.suppressions.{number} is over since {each.until:%Y-%m-%d %H:%M %Z}: {each.reason}"
             out.print(escape(said), highlight=False, soft_wrap=True)
 

@@ -77,7 +77,7 @@ def checks_shape(
                 reason=each.reason,
                 matches=each.matchers,
                 until=each.until.isoformat(),
-                is_over=each.until.timestamp() <= now_s,
+                is_over=each.is_over(now_s),
                 suppressed=counts[each.reason],
             )
             for each in suppressions

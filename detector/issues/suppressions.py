@@ -80,6 +80,10 @@ class SuppressionConfig(BaseModel):
             )
         return self
 
+    def is_over(self, now_s: float) -> bool:
+        """Return whether it holds nothing back any more."""
+        return self.until.timestamp() <= now_s
+
     @property
     def matchers(self) -> Mapping[str, tuple[str, ...]]:
         """Return what is matched, for people."""
