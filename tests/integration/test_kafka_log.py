@@ -1,16 +1,19 @@
 """What only the log on Kafka has: topics of others, several members, records above the brokers' limit."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+import uvloop
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from core import topics
 from core.errors import LogUnavailableError, PartitionLostError
 from core.log.config import LogConfig
+from core.log.kafka.client import seeking_consumer
 from core.log.kafka.log import KafkaLog
 from core.log.kafka.topic_setup import TopicMismatchError
 from core.log.kafka_config import KafkaConfig
@@ -319,3 +322,59 @@ async def test_a_client_that_fetches_no_more_is_made_anew_while_the_brokers_answ
     assert {(r.partition, r.value) for r in found} >= {(n, b"after") for n in range(PARTITIONS)}
     assert logs.telemetry.snapshot()["clearwatch.log.rejoins", (("group", "g"),)] == 1
     await reader.stop()
+
+
+async def test_a_client_whose_group_never_answers_is_made_anew_while_the_brokers_answer(logs: Logs) -> None:
+    log = await logs.start(delivery_timeout_s=0.5)
+    reader, member = log.reader("g", [topics.SPANS]), Member()
+    reader.stalled_s = 2.0
+    await reader.start(member)
+    await log.append([record(b"before")])
+    await read(reader, 1)
+    # seen after a broker's restart: what looks for the group's coordinator never returns, and nobody else may look
+    coordinator: Any = reader._consumer and reader._consumer._coordinator
+    await coordinator._coordinator_lookup_lock.acquire()
+    coordinator.coordinator_dead()
+    commit = Work(next_offsets={topics.SPANS: 1})
+
+    async def insist() -> None:
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(LogUnavailableError):
+                    await reader.commit(0, commit)
+
+    with pytest.raises(PartitionLostError):
+        await insist()
+    reader.stalled_s = 60.0
+    assert [r.value for r in await read(reader, 1)] == [b"before"]
+    await reader.commit(0, commit)
+    assert logs.telemetry.snapshot()["clearwatch.log.rejoins", (("group", "g"),)] == 1
+    assert coordinator._heartbeat_task.done()
+    await reader.stop()
+
+
+def test_a_connection_that_is_lost_in_the_event_loop_of_production_is_made_again(kafka_broker: Broker) -> None:
+    """uvloop raises RuntimeError where asyncio ignores a write: it ended the task that keeps the cluster's metadata."""
+
+    async def lose_the_connection() -> None:
+        consumer = seeking_consumer(KafkaConfig(bootstrap_servers=kafka_broker.bootstrap_servers))
+        await consumer.start()
+        try:
+            client: Any = consumer._client
+            async with asyncio.timeout(30):
+                while not await client.force_metadata_update():
+                    pass
+                (connection,) = client._conns.values()
+                # the time between the loss and the client's being told of it, made long
+                connection._protocol.connection_lost = lambda _: None
+                connection._writer.transport.abort()
+                await asyncio.sleep(0.1)
+                assert connection.connected()
+                while not await client.force_metadata_update():
+                    pass
+            assert not connection.connected()
+        finally:
+            await consumer.stop()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(lose_the_connection())

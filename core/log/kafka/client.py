@@ -7,14 +7,19 @@ Traps of aiokafka 0.14 that the rest of this package is built around, each measu
 - `seek_to_beginning` right after `assign` may land at the end: positions are always sought by number;
 - no heartbeat is sent while `on_partitions_assigned` runs: it returns at once, and restores in a task of its own;
 - an idempotent producer never gives up: what it did not acknowledge in time is refused to the caller, and the next
-  caller is refused at once until it was acknowledged after all (`producer`).
+  caller is refused at once until it was acknowledged after all (`producer`);
+- a write to a closed connection, which asyncio ignores, is a RuntimeError in uvloop (aiokafka issue 1038): it ended the
+  client's task that keeps its picture of the cluster, without a word, and everything that asks for one waited for ever
+  (`_closing_what_is_closed`).
 """
 
+import asyncio
+import functools
 import logging
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer as Consumer
 from aiokafka import AIOKafkaProducer as Producer
@@ -23,12 +28,14 @@ from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient as Admin
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
     InvalidReplicationFactorError,
+    KafkaConnectionError,
     KafkaError,
     NotControllerError,
     OffsetOutOfRangeError,
@@ -62,6 +69,7 @@ __all__ = [
     "RequestTimedOutError",
     "TopicAlreadyExistsError",
     "TopicPartition",
+    "close",
     "connecting",
     "for_code",
     "group_consumer",
@@ -70,6 +78,8 @@ __all__ = [
     "seeking_consumer",
     "translated",
 ]
+
+T = TypeVar("T")
 
 # a fetch of one partition; what waits in memory is at most this for each partition, decompressed
 _PARTITION_FETCH_BYTES: Final = 1024**2
@@ -90,13 +100,37 @@ Calm(every_s=10.0).attach("aiokafka")
 logging.getLogger("asyncio").addFilter(GivenUp(errors=KafkaError))
 
 
+def _closing_what_is_closed(write: Callable[..., T]) -> Callable[..., T]:
+    """Return a connection's method that takes a closed transport in any event loop as it does in asyncio's.
+
+    Raises aiokafka's KafkaConnectionError, which its client answers by connecting again.
+    """
+
+    @functools.wraps(write)
+    def written(connection: AIOKafkaConnection, *args: Any, **kwargs: Any) -> T:
+        writer = connection._writer  # noqa: SLF001 - aiokafka offers no way to give it a connection of one's own
+        try:
+            return write(connection, *args, **kwargs)
+        except RuntimeError as exc:
+            if writer is None or not writer.transport.is_closing():
+                raise
+            connection.close(reason=CloseReason.CONNECTION_BROKEN, exc=exc)
+            raise KafkaConnectionError(f"{connection!r} is closed: {exc}") from exc
+
+    return written
+
+
+AIOKafkaConnection.send = _closing_what_is_closed(AIOKafkaConnection.send)
+AIOKafkaConnection._send_sasl_token = _closing_what_is_closed(AIOKafkaConnection._send_sasl_token)  # noqa: SLF001
+
+
 @contextmanager
 def translated(doing: str) -> Iterator[None]:
     """Turn the client's errors into LogUnavailableError that says what was being done."""
     try:
         yield
     except (KafkaError, OSError, TimeoutError) as exc:
-        raise LogUnavailableError(f"{doing}: {exc or type(exc).__name__}", retry_after_s=2.0) from exc
+        raise LogUnavailableError(f"{doing}: {str(exc) or type(exc).__name__}", retry_after_s=2.0) from exc
 
 
 def connecting(config: KafkaConfig) -> str:
@@ -146,6 +180,35 @@ def group_consumer(
         fetch_max_bytes=_FETCH_BYTES,
         fetch_max_wait_ms=FETCH_WAIT_MS,
     )
+
+
+async def close(consumer: Consumer, *, within_s: float) -> None:
+    """Close a consumer; one that does not get to its end in time is taken apart. Raises KafkaError, TimeoutError."""
+    try:
+        async with asyncio.timeout(within_s):
+            await consumer.stop()
+    except BaseException:
+        # given up half way, its tasks would go on: heartbeats keep its place in the group
+        await _take_apart(consumer)
+        raise
+
+
+async def _take_apart(consumer: Consumer) -> None:
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher  # noqa: SLF001
+    tasks = [
+        task
+        for owner, name in (
+            (coordinator, "_coordination_task"),
+            (coordinator, "_heartbeat_task"),
+            (coordinator, "_commit_refresh_task"),
+            (fetcher, "_fetch_task"),
+        )
+        if (task := getattr(owner, name, None)) is not None
+    ]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await consumer._client.close()  # noqa: SLF001
 
 
 def seeking_consumer(config: KafkaConfig) -> Consumer:

@@ -8,16 +8,16 @@ state's last manifest where that is ahead (`state`).
 hand, and then the partitions are gone: a commit that comes later raises PartitionLostError. A process that was asleep
 for longer than half a session asks the group whether it still belongs to it before it writes state.
 
-**The watchdog.** A client that raises, or that neither fetches nor rejoins while the brokers answer others, is thrown
-away and made anew: aiokafka has been seen to stay so after a broker's restart.
+**The watchdog.** A client that raises, or that neither fetches nor rejoins nor gets its group's answers while the
+brokers answer others, is thrown away and made anew: aiokafka has been seen to stay so after a broker's restart.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Final, Protocol, TypeVar
 
 from core.errors import LogUnavailableError, PartitionLostError
 from core.log.kafka.appender import Appender
@@ -30,6 +30,7 @@ from core.log.kafka.client import (
     IllegalStateError,
     KafkaError,
     TopicPartition,
+    close,
     group_consumer,
     translated,
 )
@@ -45,6 +46,8 @@ from core.log.port import TopicPartition as OurPartition
 from core.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # what a stage may take to commit the slice in hand when its partitions are taken away
 REVOKE_S: Final = 10.0
@@ -128,6 +131,7 @@ class KafkaReader:
         self._progress_s = 0.0
         self._assignments = 0
         self._unsettled_since_s: float | None = None
+        self._unanswered_since_s: float | None = None
         self._is_broken = False
         self._failure: BaseException | None = None
 
@@ -168,6 +172,7 @@ class KafkaReader:
                 raise
         self._consumer = made
         self._is_broken = False
+        self._unanswered_since_s = None
         self._progress_s = self._unsettled_since_s = time.monotonic()
         made.subscribe(list(self._names), listener=_Rebalance(self, made))
 
@@ -178,8 +183,7 @@ class KafkaReader:
         await self._stop_restoring()
         if consumer is not None:
             try:
-                async with asyncio.timeout(_STOP_S):
-                    await consumer.stop()
+                await close(consumer, within_s=_STOP_S)
             except (TimeoutError, KafkaError) as exc:
                 logger.warning("group %s: closing the client: %r", self.group, exc)
 
@@ -332,9 +336,7 @@ class KafkaReader:
 
     async def _committed(self, consumer: Consumer, at: TopicPartition) -> int | None:
         with translated(f"group {self.group} asking for its offsets"):
-            # the client itself would wait for as long as the brokers are away
-            async with asyncio.timeout(self._config.delivery_timeout_s):
-                offset = await consumer.committed(at)
+            offset = await self._answer(consumer.committed(at))
         return None if offset is None else int(offset)
 
     # -- delivery
@@ -444,8 +446,8 @@ class KafkaReader:
             await self._commit_offsets(partition, work.next_offsets)
 
     def _check_owned(self, partition: int, assignment: int) -> None:
-        """Raise PartitionLostError where the group has rebalanced since, even if the partition came back."""
-        if partition not in self._owned or assignment != self._assignments:
+        """Raise PartitionLostError where the group has rebalanced since, even if the partition came back, or is to."""
+        if self._is_broken or partition not in self._owned or assignment != self._assignments:
             raise PartitionLostError(group=self.group, partition=partition)
 
     async def _check_still_member(self, partition: int) -> None:
@@ -468,9 +470,7 @@ class KafkaReader:
         try:
             with translated(f"group {self.group} committing"):
                 try:
-                    # the client itself would try for as long as the brokers are away, and through a rebalance
-                    async with asyncio.timeout(self._config.delivery_timeout_s):
-                        await consumer.commit(dict(offsets))
+                    await self._answer(consumer.commit(dict(offsets)))
                 except (CommitFailedError, IllegalStateError) as exc:
                     self._unsettled_since_s = self._unsettled_since_s or time.monotonic()
                     raise PartitionLostError(group=self.group, partition=partition) from exc
@@ -480,7 +480,36 @@ class KafkaReader:
             raise
         self._confirmed_s = time.monotonic()
 
+    async def _answer(self, request: Awaitable[T]) -> T:
+        """Wait for what the group answers, for as long as a caller may; raises what the client does, TimeoutError."""
+        try:
+            # the client itself would try for as long as the brokers are away, and through a rebalance
+            async with asyncio.timeout(self._config.delivery_timeout_s):
+                answer = await request
+        except TimeoutError:
+            await self._suspect()
+            raise
+        self._unanswered_since_s = None
+        return answer
+
     # -- watchdog
+
+    async def _suspect(self) -> None:
+        """Give up a client that got no answer of its group, where the brokers have answered others for long enough.
+
+        Who waits for that answer fetches nothing, so that `_watch` never sees it.
+        """
+        try:
+            await self._ask_others()
+        except LogUnavailableError:
+            self._unanswered_since_s = None
+            return
+        now_s = time.monotonic()
+        if self._unanswered_since_s is None:
+            self._unanswered_since_s = now_s
+        elif now_s - self._unanswered_since_s > self.stalled_s and not self._is_broken:
+            self._give_up_client("gets no answer")
+            self._changed.set()
 
     async def _watch(self) -> None:
         """Throw away a client that has stalled while others get answers, and join anew."""
@@ -504,13 +533,19 @@ class KafkaReader:
             self._unsettled_since_s = now_s
         with contextlib.suppress(LogUnavailableError):
             # raises where the brokers are away: then nobody has stalled
-            await self._host.seeker.bounds([TopicPartition(name, 0) for name in self._names])
-            what = "is in no group" if is_outside else "has not fetched"
-            logger.error(
-                "group %s %s for %.0f s though the brokers answer: joining anew", self.group, what, self.stalled_s
-            )
-            self._telemetry.count("clearwatch.log.rejoins", group=self.group)
+            await self._ask_others()
+            self._give_up_client("is in no group" if is_outside else "has not fetched")
             await self._rejoin()
+
+    async def _ask_others(self) -> None:
+        """Ask the brokers something by other clients. Raises LogUnavailableError where they are away."""
+        await self._host.seeker.bounds([TopicPartition(name, 0) for name in self._names])
+
+    def _give_up_client(self, what: str) -> None:
+        """Have the next fetch join anew."""
+        logger.error("group %s %s for %.0f s though the brokers answer: joining anew", self.group, what, self.stalled_s)
+        self._telemetry.count("clearwatch.log.rejoins", group=self.group)
+        self._is_broken = True
 
     async def _rejoin(self) -> None:
         """Make the client anew. Raises LogUnavailableError; the next fetch tries again."""
