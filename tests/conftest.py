@@ -1,10 +1,12 @@
 """Fixtures that every test may use, and what a skip means where all tools must be there."""
 
+import asyncio
 import os
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 
 import pytest
+import uvloop
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -15,6 +17,11 @@ from tests.integration.mlflow_server import RunningMlflow, mlflow_server
 from tests.integration.postgres_server import own_postgres, postgres, postgres_url
 
 __all__ = ["mlflow_server", "own_postgres", "postgres", "postgres_url"]
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run async tests in the event loop of production: clients' libraries have been seen to fail in it alone."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-import uvloop
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from core import topics
@@ -353,28 +352,23 @@ async def test_a_client_whose_group_never_answers_is_made_anew_while_the_brokers
     await reader.stop()
 
 
-def test_a_connection_that_is_lost_in_the_event_loop_of_production_is_made_again(kafka_broker: Broker) -> None:
+async def test_a_connection_that_is_lost_under_uvloop_is_made_again(kafka_broker: Broker) -> None:
     """uvloop raises RuntimeError where asyncio ignores a write: it ended the task that keeps the cluster's metadata."""
-
-    async def lose_the_connection() -> None:
-        consumer = seeking_consumer(KafkaConfig(bootstrap_servers=kafka_broker.bootstrap_servers))
-        await consumer.start()
-        try:
-            client: Any = consumer._client
-            async with asyncio.timeout(30):
-                while not await client.force_metadata_update():
-                    pass
-                (connection,) = client._conns.values()
-                # the time between the loss and the client's being told of it, made long
-                connection._protocol.connection_lost = lambda _: None
-                connection._writer.transport.abort()
-                await asyncio.sleep(0.1)
-                assert connection.connected()
-                while not await client.force_metadata_update():
-                    pass
-            assert not connection.connected()
-        finally:
-            await consumer.stop()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(lose_the_connection())
+    consumer = seeking_consumer(KafkaConfig(bootstrap_servers=kafka_broker.bootstrap_servers))
+    await consumer.start()
+    try:
+        client: Any = consumer._client
+        async with asyncio.timeout(30):
+            while not await client.force_metadata_update():
+                pass
+            (connection,) = client._conns.values()
+            # the time between the loss and the client's being told of it, made long
+            connection._protocol.connection_lost = lambda _: None
+            connection._writer.transport.abort()
+            await asyncio.sleep(0.1)
+            assert connection.connected()
+            while not await client.force_metadata_update():
+                pass
+        assert not connection.connected()
+    finally:
+        await consumer.stop()
