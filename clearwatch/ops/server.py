@@ -23,6 +23,7 @@ from clearwatch.ops.metrics import Metrics
 from clearwatch.ops.page import PAGE_HEADERS, page_html
 from clearwatch.ops.shapes import TrendShape, detail_shape, issue_shape
 from clearwatch.ops.status import Lag, StatusReader
+from clearwatch.ops.trace_shapes import marked
 from clearwatch.ops.trace_spans import ReadsAt, shape_of
 from core.clock import Clock, SystemClock
 from core.errors import LogUnavailableError, RetryableError
@@ -252,7 +253,7 @@ class OpsServer:
 
     async def _get_trace(self, request: Request) -> Response:
         detail = await asyncio.to_thread(self._store.trace, request.path_params["given"])
-        return _json(await shape_of(detail, self._log(), self._prices))
+        return _json(marked(await shape_of(detail, self._log(), self._prices), self._suppressions))
 
     async def _get_letters(self, request: Request) -> Response:
         return _json({"dead_letters": await self._letters.list_(request)})

@@ -3,6 +3,7 @@
 Texts are cut, and say how long they were; so are lists of messages and of spans, which begin with what tells most.
 """
 
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -11,6 +12,7 @@ import msgspec
 from core.dialects.messages import messages_of
 from core.model.span import Content, Document, Evaluation, Span, ToolCall, Usage
 from core.model.trace import Trace, TraceVersion
+from detector.issues.suppressions import SuppressionConfig, suppression_of
 from sinks.records.views import FindingRow, TraceDetail, rfc3339
 
 MAX_TEXT: Final = 4_000
@@ -110,6 +112,8 @@ class TraceShape(msgspec.Struct, frozen=True, kw_only=True):
     spans: tuple[SpanShape, ...] = ()
     spans_note: str = ""
     """Why spans are missing, where they are."""
+    suppressed: Mapping[str, str] = {}
+    """Findings of no issue that a suppression holds back, as it is configured now: by their id, its reason and end."""
 
 
 def trace_shape(detail: TraceDetail, trace: Trace | None, *, note: str = "") -> TraceShape:
@@ -138,6 +142,21 @@ def trace_shape(detail: TraceDetail, trace: Trace | None, *, note: str = "") -> 
         spans=tuple(_span(span, trace.started_ns, culprits.get(span.span_id, ()), limits) for span in shown),
         spans_note=note,
     )
+
+
+def marked(shape: TraceShape, suppressions: Sequence[SuppressionConfig]) -> TraceShape:
+    """Return a trace with what suppressions hold back of it."""
+    suppressed = {
+        finding.finding_id: f"until {over.until:%Y-%m-%d %H:%M %Z}: {over.reason}"
+        for finding in shape.findings
+        if finding.issue_id is None
+        and (over := suppression_of(finding, observed_at_s=_seconds(finding.observed_at), configs=suppressions))
+    }
+    return msgspec.structs.replace(shape, suppressed=suppressed)
+
+
+def _seconds(observed_at: str) -> float:
+    return datetime.datetime.fromisoformat(observed_at).timestamp()
 
 
 def _shown(trace: Trace, culprits: Mapping[str, Sequence[str]]) -> Sequence[Span]:

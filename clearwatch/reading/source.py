@@ -18,7 +18,7 @@ from clearwatch.letters import Replay, Replayed, replay
 from clearwatch.ops.checks import ChecksShape, checks_shape
 from clearwatch.ops.shapes import IssueDetailShape, IssueShape, detail_shape, issue_shape
 from clearwatch.ops.status import Status, compose, living, open_traces, reported_lag
-from clearwatch.ops.trace_shapes import TraceShape, trace_shape
+from clearwatch.ops.trace_shapes import TraceShape, marked, trace_shape
 from clearwatch.ops.trace_spans import shape_of
 from clearwatch.plugins import PluginError, load_plugins
 from clearwatch.prices import PricesError, load_prices
@@ -272,7 +272,7 @@ class RecordsSource:
     def trace(self, given: str) -> TraceShape:
         """Return one trace by any of its ids; its spans are read from a log that is opened for it."""
         with _readable():
-            return asyncio.run(self._trace(self._store.trace(given)))
+            return marked(asyncio.run(self._trace(self._store.trace(given))), self._config.suppressions)
 
     async def _trace(self, detail: TraceDetail) -> TraceShape:
         if detail.trace.offset < 0:

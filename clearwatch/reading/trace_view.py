@@ -35,7 +35,7 @@ def trace_view(found: TraceShape, *, is_full: bool) -> RenderableType:
     parts: list[RenderableType] = [safe(found.trace.root_name or "(no root)", "bold"), _facts(found)]
     spans = {span.span_id: span for span in found.spans}
     gravest = sorted(found.findings, key=lambda finding: _GRAVITY.index(finding.severity))
-    parts += (Padding(_finding(finding, spans), (1, 0, 0, 0)) for finding in gravest)
+    parts += (Padding(_finding(finding, spans, found.suppressed), (1, 0, 0, 0)) for finding in gravest)
     if not found.findings:
         parts.append(Padding(Text("nothing was found in it", "green"), (1, 0, 0, 0)))
     if found.spans:
@@ -89,13 +89,15 @@ def _checks(answers: Mapping[str, str], outcome: str, why: str) -> str:
     return f"{names} ({why})" if names else ""
 
 
-def _finding(finding: FindingRow, spans: Mapping[str, SpanShape]) -> RenderableType:
+def _finding(finding: FindingRow, spans: Mapping[str, SpanShape], suppressed: Mapping[str, str]) -> RenderableType:
     title = safe(f"{finding.severity}: {finding.title}", SEVERITY_STYLE.get(finding.severity, ""))
     culprit = spans.get(finding.span_ids[0]) if finding.span_ids else None
     at = f" at {culprit.name}" if culprit is not None else ""
     issue = f", issue {finding.issue_id[:8]}" if finding.issue_id else ""
-    said = safe(f"{finding.check} ({finding.category}){at}{issue}", "dim")
-    return Group(title, Padding(safe(finding.rationale), (0, 0, 0, 2)), Padding(said, (0, 0, 0, 2)))
+    lines = [safe(finding.rationale), safe(f"{finding.check} ({finding.category}){at}{issue}", "dim")]
+    if held_back := suppressed.get(finding.finding_id):
+        lines.append(safe(f"suppressed {held_back}", "yellow"))
+    return Group(title, Padding(Group(*lines), (0, 0, 0, 2)))
 
 
 class _Drawing:

@@ -9,7 +9,7 @@ import datetime
 import fnmatch
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Protocol, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -92,6 +92,27 @@ class SuppressionConfig(BaseModel):
         return {name: tuple(map(str, values)) for name, values in found.items() if values}
 
 
+class Suppressible(Protocol):
+    """What matchers are held against, by the names of their keys: a finding in any form, or an issue."""
+
+    @property
+    def category(self) -> Dimension:
+        """Return its dimension."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """Return its title."""
+        ...
+
+
+def suppression_of(
+    found: Suppressible, *, observed_at_s: float, configs: Sequence[SuppressionConfig]
+) -> SuppressionConfig | None:
+    """Return the first suppression that holds a finding back, None where none does."""
+    return next((each for each in configs if not each.is_over(observed_at_s) and _matcher(each)(found)), None)
+
+
 class Suppressions:
     """Decides, and counts what it decides."""
 
@@ -139,7 +160,7 @@ class Suppressions:
         self._held_back[finding.routing_key, finding.fingerprint] = None
 
 
-def _matcher(config: SuppressionConfig) -> Callable[[Finding | Issue], bool]:
+def _matcher(config: SuppressionConfig) -> Callable[[Suppressible], bool]:
     patterns = [
         (name, re.compile("|".join(map(fnmatch.translate, getattr(config, name)))))
         for name in _MATCHERS
@@ -147,7 +168,7 @@ def _matcher(config: SuppressionConfig) -> Callable[[Finding | Issue], bool]:
     ]
     dimensions, title = frozenset(config.dimension), re.compile(config.title) if config.title else None
 
-    def fits(finding: Finding | Issue) -> bool:
+    def fits(finding: Suppressible) -> bool:
         return (
             # an issue is of all environments
             all(pattern.match(getattr(finding, name, "")) for name, pattern in patterns)

@@ -1,5 +1,6 @@
 """The ops server over real HTTP."""
 
+import datetime
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from core.stops import StoppedPartition
 from core.telemetry import Telemetry
 from detector.catalogue import catalogue
 from detector.config import DetectorConfig
+from detector.issues.suppressions import SuppressionConfig
 from sinks.records.store import RecordStore
 from tests.unit.records_kit import (
     ISSUE,
@@ -37,6 +39,8 @@ EXPORTED = {
     "trace_id", "session_id", "span_ids", "check", "kind", "source", "category", "severity", "fingerprint", "issue_id",
     "title", "rationale", "observed_at",
 }  # fmt: skip
+# after the findings of the kit were observed
+UNTIL = datetime.datetime.fromtimestamp(NOW_S + 60, datetime.UTC)
 
 
 class Kit:
@@ -60,6 +64,7 @@ class Kit:
             readiness=lambda: self.ready,
             replay=self.replay,
             checks=catalogue(DetectorConfig()),
+            suppressions=(SuppressionConfig(check=("failed_span",), until=UNTIL, reason="known"),),
         )
         self.client = httpx.AsyncClient(trust_env=False)
 
@@ -205,6 +210,7 @@ async def test_a_trace_is_shown_with_its_findings_by_mlflows_id(kit: Kit) -> Non
     kit.store.apply([change(trace()), change(finding())])
     found = (await kit.get(f"/api/v1/traces/tr-{TRACE}")).json()
     assert (found["trace"]["trace_id"], found["findings"][0]["finding_id"]) == (TRACE, "f1")
+    assert list(found["suppressed"]) == ["f1"]
 
 
 async def test_metrics_are_prometheus_text_of_the_catalogue(kit: Kit) -> None:

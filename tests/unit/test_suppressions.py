@@ -3,15 +3,19 @@
 import datetime
 import json
 import re
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import yaml
+from rich.console import Console
 
 from clearwatch.config import ConfigError, load
 from clearwatch.ops.checks import checks_shape
+from clearwatch.ops.trace_shapes import marked, trace_shape
+from clearwatch.reading.trace_view import trace_view
 from core.log.port import StoredRecord
 from core.model.finding import Finding, Severity, Shift, Withdrawal
 from core.model.issue import IssueEvent
@@ -21,11 +25,13 @@ from detector.catalogue import catalogue
 from detector.config import DetectorConfig
 from detector.issues.config import IssuesConfig
 from detector.issues.stage import IssuesProcessor
-from sinks.records.views import Series
+from sinks.records.views import FindingRow, Series, TraceDetail
+from tests.unit.records_kit import trace
 from tests.unit.test_issues_registry import DAY_S, NOW_S, finding, withdrawal
 
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
-UNTIL = datetime.datetime.fromtimestamp(NOW_S, datetime.UTC).isoformat()
+AT = datetime.datetime.fromtimestamp(NOW_S, datetime.UTC)
+UNTIL = AT.isoformat()
 
 
 class Stage:
@@ -79,6 +85,11 @@ class Stage:
         return int(self.telemetry.total("clearwatch.findings.suppressed"))
 
 
+def row(**changes: Any) -> FindingRow:
+    values = msgspec.structs.asdict(finding(1)) | {"issue_id": None, "observed_at": UNTIL} | changes
+    return FindingRow(**{name: values[name] for name in FindingRow.__struct_fields__})
+
+
 def observed(number: int, seconds_before: float, **fields: object) -> Finding:
     return finding(number, observed_at_ns=int((NOW_S - seconds_before) * 1e9), **fields)
 
@@ -92,6 +103,21 @@ def test_what_was_observed_before_the_day_makes_no_issue_and_what_comes_after_do
     # whenever it is read: the time of observation decides
     assert stage.take(observed(3, 0.001), at_s=NOW_S + 3_600) == []
     assert stage.telemetry.total("clearwatch.findings.suppressed", check="failed_span", reason="known") == 2
+
+
+def test_a_trace_says_which_of_its_findings_are_held_back_and_why() -> None:
+    stage = Stage({"check": "other_check"}, {"check": "failed_span", "reason": "OPS-123"}, {"check": "*"})
+    of_an_issue = row(finding_id="grouped", issue_id="0123")
+    before, since = (
+        row(finding_id=at.isoformat(), observed_at=at.isoformat())
+        for at in (AT - datetime.timedelta(microseconds=1), AT)
+    )
+    detail = TraceDetail(trace=trace(), findings=(of_an_issue, before, since))
+    shape = marked(trace_shape(detail, None), stage.config.suppressions)
+    assert shape.suppressed == {before.finding_id: f"until {AT:%Y-%m-%d %H:%M} UTC: OPS-123"}
+    out = StringIO()
+    Console(file=out, width=160).print(trace_view(shape, is_full=False))
+    assert out.getvalue().count("suppressed until") == 1
 
 
 def test_log_time_stands_in_where_nothing_was_observed() -> None:
