@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from clearwatch.roles import LOG_FILE, Roles, everything
 from core.errors import ClearwatchError, LogUnavailableError, PermanentError
 from core.log.database import FileLock, LogLockedError
 from core.prices import PriceTable
+from core.threads import unreturned
 from detector.checks.plugin import Plugin
 
 logger = logging.getLogger(__name__)
@@ -55,10 +57,20 @@ def _run(main: Coroutine[None, None, None]) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)
+            _leave_behind(unreturned())
     except BaseExceptionGroup as group:
         if (cause := _only_cause(group)) is None:
             raise
         raise cause from group
+
+
+def _leave_behind(calls: Sequence[str]) -> None:
+    """End the process now where calls never return, which it would wait for: all else is closed."""
+    if calls:
+        logger.warning("ends without %s: what it had in hand is read again at the next start", "; ".join(calls))
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def _only_cause(group: BaseExceptionGroup[BaseException]) -> ClearwatchError | None:

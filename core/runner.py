@@ -32,6 +32,7 @@ from core.runner_partition import RunningPartition
 from core.stage import Processor, Recall, RecallNeeded, Stage
 from core.stops import StoppedPartition
 from core.telemetry import Telemetry
+from core.threads import in_thread
 from core.topics import DeadLetter
 from core.waiting import stopped_within
 
@@ -359,7 +360,7 @@ class StageRunner:
         while True:
             try:
                 async with self._turn:
-                    return await asyncio.to_thread(call)
+                    return await in_thread(call, what=f"stage {self._stage.name} in partition {partition.number}")
             except RecallNeeded as needed:
                 repeated = repeated + 1 if needed.recall == last else 0
                 last = needed.recall

@@ -355,6 +355,39 @@ def test_a_signal_under_traffic_ends_it_cleanly_and_loses_nothing(tmp_path: Path
     assert "Traceback" not in (up.data_dir / "up.log").read_text(), up.log_tail()
 
 
+ENDLESS = """
+import pathlib, time
+from clearwatch import Dimension
+
+class Endless:
+    name, dimension, needs = "endless", Dimension.EXECUTION, ()
+
+    def inspect(self, trace):
+        pathlib.Path({asked!r}).touch()
+        while True:
+            time.sleep(0.1)
+
+CHECKS = (Endless,)
+"""
+
+
+def test_a_check_that_never_returns_does_not_keep_its_process_from_ending(tmp_path: Path) -> None:
+    checks, asked = tmp_path / "checks", tmp_path / "asked"
+    checks.mkdir()
+    (checks / "endless.py").write_text(ENDLESS.format(asked=str(asked)))
+    with Up(tmp_path / "data", CLEARWATCH__DETECTOR__CHECKS_DIR=str(checks), **QUICK).start() as up:
+        insist(up, trace_body("held-up"))
+        eventually(asked.exists, up)
+        insist(up, trace_body("behind-it"))
+        assert up.stop() == 0
+        assert "ends without stage assemble in partition" in up.log()
+        (checks / "endless.py").unlink()
+        up.start()
+        up.wait_until_idle()
+        expect_each_found(up, ["held-up", "behind-it"])
+        assert up.stop() == 0
+
+
 def test_a_signal_while_it_starts_ends_it_and_harms_nothing(tmp_path: Path) -> None:
     up = Up(tmp_path / "data", **QUICK)
     rng = random.Random(4)
