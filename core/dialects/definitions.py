@@ -19,19 +19,19 @@ _MAX_TOOLS: Final = 2_000
 def definitions(details: Details) -> Mapping[str, Mapping[str, Any] | None]:
     """Return the tools that a call was offered: name -> JSON Schema of its parameters, None where it was not sent.
 
-    Empty where nothing was said, and where what was said has no known shape or more than a million characters: ask
-    nothing of an empty answer.
+    Empty where nothing was said, and where what was said has no known shape, more than a million characters or 2,000
+    tools: ask nothing of an empty answer.
     """
     raw = details.tool_definitions
     if not raw or len(raw) > _MAX_CHARS:
         return {}
     found: dict[str, Mapping[str, Any] | None] = {}
     _define(structure(raw), found, 0)
-    return found
+    return found if len(found) <= _MAX_TOOLS else {}
 
 
 def _define(value: Any, found: dict[str, Mapping[str, Any] | None], depth: int) -> None:
-    if depth > _MAX_DEPTH or len(found) >= _MAX_TOOLS:
+    if depth > _MAX_DEPTH or len(found) > _MAX_TOOLS:
         return
     if isinstance(value, str):
         # a tool within a list may be JSON again (Vercel AI), or a bare name (Strands)

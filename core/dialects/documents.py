@@ -10,7 +10,7 @@ from core.model.span import Document, SpanKind
 from core.otlp.slim import Value
 
 # more than any retriever gives to a model
-_MAX_DOCUMENTS: Final = 1_000
+_MAX_DOCUMENTS: Final = 10_000
 _MAX_DEPTH: Final = 4
 _NOTHING: Final = Document()
 # where responses hold their documents: LangChain, LlamaIndex, Cohere, Pinecone, Qdrant, Elasticsearch, Vertex AI

@@ -4,7 +4,7 @@ from typing import Final
 
 import pydantic
 
-from core.dialects.messages import input_messages
+from core.dialects.messages import input_messages, is_whole
 from core.model.finding import Dimension, FindingKind, Severity
 from core.model.span import ContentState, Span
 from core.model.trace import Trace
@@ -34,7 +34,7 @@ class CannedAnswer:
 
     Severity low, one pattern a model and trace. The same across the traces of a session is a check of sessions.
 
-    Unknown where nothing was found and an answer was not sent.
+    Unknown where nothing was found and an answer was not sent, or a question before equal ones not, or not read.
 
     Not findings: calls side by side that find the same ("nothing relevant in this document"); a repetition that the
     user asked for in the same words; retries; JSON and labels; what agents say beside their tool calls.
@@ -65,8 +65,12 @@ class CannedAnswer:
             return otherwise
         repeated: dict[str, list[Span]] = {}
         for text, alike in by_text.items():
-            if len(alike) > 1 and not text.lstrip().startswith(_NO_PROSE) and len(canned := _canned(trace, alike)) > 1:
+            if len(alike) < 2 or text.lstrip().startswith(_NO_PROSE):
+                continue
+            if len(canned := _canned(trace, alike)) > 1:
                 repeated.setdefault(alike[0].model, canned)
+            elif not all(is_whole(span.input) or is_wrapper(trace, span) for span in alike):
+                otherwise = UNKNOWN
         return found(
             [
                 finding(

@@ -11,7 +11,7 @@ from core.model.span import ContentState, FinishReason, Span, ToolCall
 from core.model.trace import Trace
 from detector.checks.asked_calls import arguments_of, asked_calls, span_of_call, tool_spans_by_call, unsent_calls
 from detector.checks.finding import finding, label_of, quoted
-from detector.checks.json_schema import violation
+from detector.checks.json_schema import NotJudgedError, violation
 from detector.checks.offered_tools import offered_tools
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.tool_messages import told_of_calls
@@ -72,9 +72,14 @@ class InvalidToolArguments:
     def inspect(self, trace: Trace) -> Answer:
         """Return one fault for each LLM span and tool."""
         faults: dict[tuple[str, str], Finding] = {}
-        asked = asked_calls(trace)
+        asked, is_judged = asked_calls(trace), True
         for span, call in asked:
-            if call.arguments and (unfit := self._unfit(trace, span, call)) is not None:
+            try:
+                unfit = self._unfit(trace, span, call) if call.arguments else None
+            except NotJudgedError:
+                is_judged = False
+                continue
+            if unfit is not None:
                 kind, why = unfit
                 faults.setdefault((span.span_id, call.name), self._finding(trace, span, call, kind, why))
         for span in trace.llm_spans:
@@ -85,7 +90,8 @@ class InvalidToolArguments:
         if not asked:
             return UNKNOWN if unsent_calls(trace) else CLEAR
         lengths = [len(call.arguments) for _, call in asked]
-        return UNKNOWN if not any(lengths) or max(lengths) > _READ_CHARACTERS else CLEAR
+        is_judged = is_judged and any(lengths) and max(lengths) <= _READ_CHARACTERS
+        return CLEAR if is_judged else UNKNOWN
 
     def _unfit(self, trace: Trace, span: Span, call: ToolCall) -> tuple[str, str] | None:
         """Return what is wrong with the arguments of a call, and in which words; None where nothing is known."""

@@ -1,7 +1,7 @@
 """Whether a JSON value fits a JSON Schema, as far as the two can be told apart without doubt.
 
-Not a validator: a bounded subset whose misses are fits. Keywords that it does not know (formats, patterns, conditions)
-accept everything, so does a schema that cannot be followed (remote references, depth). Schemas come from telemetry:
+Not a validator: a subset whose misses are fits. Keywords that it does not know (formats, patterns, conditions) accept
+everything, so do remote references. What is beyond its bounds is said not to be judged. Schemas come from telemetry:
 nothing of them is compiled, run or matched as a regular expression. What the usual frameworks coerce fits too: numbers
 and booleans sent as text, whole numbers as fractions.
 """
@@ -11,12 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-# a schema nested deeper, or refering to itself, is taken as fitted
+# a value or schema nested deeper, or a schema that refers to itself, is not judged
 _MAX_DEPTH: Final = 16
-# schemas that are looked at for one value: forms that refer to each other multiply
-_MAX_STEPS: Final = 5_000
-# items of an array that are looked at
-_MAX_ITEMS: Final = 100
+# schemas that are looked at for one value, at a microsecond each: forms that refer to each other multiply
+_MAX_STEPS: Final = 10_000
 _COMPOSED: Final = ("anyOf", "oneOf")
 _NARROWING: Final = frozenset({"$ref", "allOf", "anyOf", "oneOf", "enum", "const", "nullable"})
 _EXACT: Final[Mapping[str, type]] = {"string": str, "integer": int, "boolean": bool, "number": float}
@@ -34,19 +32,28 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.detail} at {self.path}" if self.path else self.detail
 
 
+class NotJudgedError(Exception):
+    """No violation was found in what was looked at, and that was not all."""
+
+
 class _Walk:
     """One value on its way through a schema."""
 
     def __init__(self, whole: object) -> None:
         self.whole = whole
         self.steps = 0
+        self.is_cut = False
 
 
 def violation(value: object, schema: object) -> Violation | None:
-    """Return the first violation of a schema by a value, or None."""
+    """Return the first violation of a schema by a value, or None. Raises NotJudgedError."""
     if _fits_plainly(value, schema):
         return None
-    return _violation(value, schema, _Walk(schema), "", 0)
+    walk = _Walk(schema)
+    wrong = _violation(value, schema, walk, "", 0)
+    if wrong is None and walk.is_cut:
+        raise NotJudgedError
+    return wrong
 
 
 def _fits_plainly(value: object, schema: object) -> bool:
@@ -71,7 +78,10 @@ def _fits_plainly(value: object, schema: object) -> bool:
 
 def _violation(value: object, schema: object, walk: _Walk, path: str, depth: int) -> Violation | None:
     walk.steps += 1
-    if not isinstance(schema, dict) or depth > _MAX_DEPTH or walk.steps > _MAX_STEPS:
+    if not isinstance(schema, dict):
+        return None
+    if depth > _MAX_DEPTH or walk.steps > _MAX_STEPS:
+        walk.is_cut = True
         return None
     if "$ref" in schema:
         return _violation(value, _referred(schema["$ref"], walk.whole), walk, path, depth + 1)
@@ -207,7 +217,9 @@ def _of_items(value: object, schema: Mapping[str, Any], walk: _Walk, path: str, 
     items = schema.get("items")
     if not isinstance(value, list) or not isinstance(items, dict):
         return None
-    for item in value[:_MAX_ITEMS]:
+    for item in value:
+        if walk.is_cut:
+            break
         wrong = _violation(item, items, walk, f"{path}[]", depth + 1)
         if wrong is not None:
             return wrong

@@ -12,7 +12,7 @@ from core.model.span import NO_DETAILS, ContentState, FinishReason, Span, SpanEr
 from core.model.trace import Trace
 from detector.checks.errors import blames_answer, message_of
 from detector.checks.finding import finding, label_of, quoted
-from detector.checks.json_schema import Violation, violation
+from detector.checks.json_schema import NotJudgedError, Violation, violation
 from detector.checks.model_calls import is_wrapper
 from detector.checks.port import CLEAR, UNKNOWN, Answer, CheckConfig, Need, found
 from detector.checks.tool_text import decoded
@@ -66,7 +66,8 @@ class OutputSchema:
 
     Severity: medium. One finding a span.
 
-    Unknown where JSON was asked for and the answer was not sent, or is longer than 500,000 characters.
+    Unknown where JSON was asked for and the answer was not sent, is longer than 500,000 characters, or takes its schema
+    beyond 10,000 steps or 16 levels.
 
     Not findings: JSON in a block of code (unless `allow_fences` is off); JSON asked for in the prompt's words alone,
     which no field tells; answers cut by a token limit (`output_cut`) or a filter (`content_filter`); several answers to
@@ -95,7 +96,10 @@ class OutputSchema:
             if span.output.state is not _PRESENT or len(span.output.text) > _READ_CHARACTERS:
                 is_unknown = True
             elif not is_wrapper(trace, span):
-                faults += self._judged(trace, span, schema)
+                try:
+                    faults += self._judged(trace, span, schema)
+                except NotJudgedError:
+                    is_unknown = True
         for span in trace.leaf_faults:
             error = span.error
             if error is not None and blames_answer(span, error):

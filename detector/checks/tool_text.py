@@ -14,9 +14,11 @@ import msgspec
 
 from detector.checks import error_phrases as phrases
 
-# an error message, and the fields that mark one, stand at the start; a longer result is data
+# a longer result is data, unless its framework marks it as an error
 _READ_BYTES: Final = 65_536
+# an error message, and the fields that mark one, stand at the start; those of a framework may stand at the end
 _MARKED_WITHIN: Final = 2_000
+_ENDS_WITHIN: Final = 300
 # a text's own words of failure stand within
 _WORDED_WITHIN: Final = 500
 # wrapped once by the client, once by the server, once by the tool
@@ -54,7 +56,9 @@ def plain_result(result: str) -> tuple[str, bool]:
 
     Their envelope holds the id of the call, so that equal results differ in it.
     """
-    if result[:1] != "{" or result.find('"content"', 0, _MARKED_WITHIN) < 0 or len(result) > _READ_BYTES:
+    if result[:1] != "{" or result.find('"content"', 0, _MARKED_WITHIN) < 0:
+        return result, False
+    if len(result) > _READ_BYTES and not _has_mark(result):
         return result, False
     if '"data"' not in (head := result[:_MARKED_WITHIN]) and '"kwargs"' not in head:
         return result, False
@@ -90,7 +94,8 @@ def error_text(result: str) -> str | None:
     JSON object: `isError` or `is_error` true (MCP), `error` a text, an object or true, `errors` with something in it;
     `status` "error" or "failed", `success` false, or an HTTP code from 400 on, with nothing beside it but words about
     the failure. A number under `error` is a measurement. JSON in JSON, Python's text of a dictionary, LangChain's
-    messages and MCP's parts are opened.
+    messages, MCP's parts and Python's text of its results are opened. Beyond 64 KB JSON is opened where it is marked at
+    its beginning or end.
     """
     return _error_in(result, 0)
 
@@ -117,8 +122,14 @@ _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SIGN: Final = re.compile(r"[\W_]+")
 _ERROR_FIELD: Final = re.compile(r"""["'](?:errors?|exception|error_?message)["']\s*:""", re.IGNORECASE)
 _MARK: Final = re.compile(
-    r"""["'](?:is_?error["']\s*:\s*true|status["']\s*:\s*["']error)|<tool_use_error>|\bstatus='error'""", re.IGNORECASE
+    r"""["'](?:is_?error["']\s*:\s*true|status["']\s*:\s*["']error)|<tool_use_error>|\bstatus='error'"""
+    r"|\bis_?error=true\b",
+    re.IGNORECASE,
 )
+# Python's text of MCP's result: of its SDK, which writes the name of the class only with `repr`, and of FastMCP
+_MCP: Final = re.compile(r"(?:CallToolResult\()?(?:meta=[^\s,]{1,80},? )?content=\[")
+_MCP_FAILED: Final = re.compile(r"\bis_?error=true\b", re.IGNORECASE)
+_MCP_TEXT: Final = re.compile(r"\btext=(['\"])(.+?)\1[,)]", re.DOTALL)
 
 
 def _snake(name: str) -> str:
@@ -127,7 +138,12 @@ def _snake(name: str) -> str:
 
 def _is_marked(result: str) -> bool:
     """Return whether a framework, not the tool's own text, says that the call failed."""
-    return _MARK.search(result, 0, _MARKED_WITHIN) is not None or plain_result(result)[1]
+    return _has_mark(result) or plain_result(result)[1]
+
+
+def _has_mark(result: str) -> bool:
+    head, tail = result[:_MARKED_WITHIN], result[_MARKED_WITHIN:][-_ENDS_WITHIN:]
+    return _MARK.search(head) is not None or (bool(tail) and _MARK.search(tail) is not None)
 
 
 def _error_in(result: str, depth: int) -> str | None:
@@ -138,8 +154,16 @@ def _error_in(result: str, depth: int) -> str | None:
     first = head[:1]
     # "[Errno 2] No such file" is no list
     if first in ("{", '"') or (first == "[" and not head[1:2].isalpha()):
-        is_told = len(result) <= _READ_BYTES and (first == '"' or phrases.may_tell_in_json(head))
+        is_short = len(result) <= _READ_BYTES
+        is_told = is_short and (first == '"' or phrases.may_tell_in_json(head))
+        if not is_told and (is_short or first == "{"):
+            is_told = len(result) > _MARKED_WITHIN and _has_mark(result)
         return _value_error(_read(result), depth) if is_told else None
+    if first in ("m", "c", "C") and _MCP.match(head):
+        if not _MCP_FAILED.search(result[-_ENDS_WITHIN:]):
+            return None
+        text = _MCP_TEXT.search(result, 0, _READ_BYTES)
+        return text[2] if text is not None else result
     if first == "c" and head.startswith(("content='", 'content="')):  # LangChain's text of a message
         inner, _, rest = result.partition(head[8])[2].rpartition(head[8] + " name=")
         return (

@@ -76,3 +76,11 @@ def test_answers_that_were_not_sent_are_unknown() -> None:
     story = conversation(("One?", CANNED))
     story.llm(input=present("Two?"), output=Content(state=ContentState.REDACTED))
     assert outcome(story) is Outcome.UNKNOWN
+
+
+def test_equal_answers_to_questions_that_were_not_sent_or_not_read_are_unknown() -> None:
+    for asked in (Content(), present(json.dumps([{"role": "user", "content": "x" * 2_000_000}]))):
+        story = Story()
+        for _ in range(2):
+            story.llm(input=asked, output=present(CANNED))
+        assert outcome(story) is Outcome.UNKNOWN

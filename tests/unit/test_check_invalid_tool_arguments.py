@@ -167,3 +167,9 @@ def test_garbled_telemetry_of_a_call_that_ran_is_none() -> None:
 def test_arguments_that_were_not_sent_are_unknown() -> None:
     assert outcome("") is Outcome.UNKNOWN
     assert outcome("", output=Content(state=ContentState.REDACTED)) is Outcome.UNKNOWN
+
+
+def test_a_definition_that_cannot_be_followed_to_its_end_is_unknown() -> None:
+    endless = {"type": "object", "properties": {"city": {"$ref": "#/properties/city"}}}
+    offered = Details(tool_definitions=json.dumps([{"name": "get_weather", "parameters": endless}]))
+    assert outcome('{"city": 1}', details=offered) is Outcome.UNKNOWN

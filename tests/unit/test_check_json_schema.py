@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from detector.checks.json_schema import violation
+from detector.checks.json_schema import NotJudgedError, violation
 
 WEATHER: dict[str, Any] = {
     "type": "object",
@@ -67,9 +67,9 @@ def test_local_references_are_followed_and_others_fit() -> None:
     assert violation({"c": {}}, {"properties": {"c": {"$ref": "#/$defs/None"}}}) is None
 
 
-def test_a_schema_that_refers_to_itself_ends() -> None:
-    schema = {"$ref": "#"}
-    assert violation({"a": 1}, schema) is None
+def test_a_schema_that_refers_to_itself_is_not_judged() -> None:
+    with pytest.raises(NotJudgedError):
+        violation({"a": 1}, {"$ref": "#"})
 
 
 def test_types_in_capitals_and_nullable_ones_are_read() -> None:
@@ -102,10 +102,33 @@ def test_plain_types_that_only_nearly_fit_are_read_in_full() -> None:
     assert violation({"b": True}, schema) is not None
 
 
-def test_forms_that_refer_to_each_other_end_soon_and_fit() -> None:
+def test_forms_that_refer_to_each_other_are_given_up_soon() -> None:
     forms: dict[str, Any] = {"anyOf": [{"type": "string"}, *({"$ref": "#"} for _ in range(20))]}
     # forms that were followed each time would not end within the age of the universe
-    assert violation({"a": 1}, forms) is None
+    with pytest.raises(NotJudgedError):
+        violation({"a": 1}, forms)
+
+
+def test_every_item_of_an_array_is_looked_at_up_to_a_bound() -> None:
+    schema = {"type": "array", "items": {"type": "object", "properties": {"n": {"type": "integer"}}}}
+    items: list[object] = [{"n": n} for n in range(3_000)]
+    assert violation(items, schema) is None
+    wrong = violation([*items, {"n": "many"}], schema)
+    assert wrong is not None
+    assert wrong.path == "[].n"
+    with pytest.raises(NotJudgedError):
+        violation([*items * 3, {"n": "many"}], schema)
+    # what was found before the bound stands
+    assert violation([{"n": "many"}, *items * 3], schema) is not None
+
+
+def test_what_is_nested_beyond_reading_is_not_judged() -> None:
+    schema: dict[str, Any] = {"type": "array", "items": {"$ref": "#"}}
+    value: list[object] = []
+    for _ in range(30):
+        value = [value]
+    with pytest.raises(NotJudgedError):
+        violation(value, schema)
 
 
 def test_required_names_that_are_no_text_are_left_out() -> None:

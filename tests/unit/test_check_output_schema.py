@@ -146,3 +146,8 @@ def test_a_providers_body_that_is_no_json_is_a_failure_of_the_call() -> None:
     story.llm(story.root(error=error).span_id, error=error)
     assert CHECK.inspect(story.trace()).outcome is Outcome.CLEAR
     assert FailedSpan(FailedSpanConfig()).inspect(story.trace()).outcome is Outcome.FOUND
+
+
+def test_a_schema_that_cannot_be_followed_to_its_end_is_unknown() -> None:
+    endless = json.dumps({"type": "object", "properties": {"next": {"$ref": "#/properties/next"}}})
+    assert outcome('{"next": 1}', details=Details(output_schema=endless)) is Outcome.UNKNOWN

@@ -131,3 +131,10 @@ def test_what_a_tool_could_not_find_is_another_matter(text: str) -> None:
     story, _ = asking("search_symbols", details=Details())
     told(story, text)
     assert CHECK.inspect(story.trace()).outcome is Outcome.UNKNOWN
+
+
+def test_more_tools_than_are_read_tell_of_none() -> None:
+    offered = Details(tool_definitions=json.dumps([{"name": f"tool_{n}"} for n in range(2_001)]))
+    story, _ = asking("book_train", details=offered)
+    story.llm(story.spans[0].span_id, output=present("well"))
+    assert CHECK.inspect(story.trace()).outcome is Outcome.UNKNOWN

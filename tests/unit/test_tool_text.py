@@ -134,6 +134,14 @@ WORDINGS: dict[str, object] = {
     "python dict": "{'error': 'backend down', 'code': 3}",
     "langchain repr": "content='Error: backend down' name='search' tool_call_id='c1' status='error'",
     "langchain repr2": "content='backend down' name='search' tool_call_id='c1' status='error'",
+    "mcp repr": "meta=None content=[TextContent(type='text', text='Error executing tool search: boom', annotations=None)]"
+    " structuredContent=None isError=True",
+    "mcp repr2": "CallToolResult(meta=None, content=[TextContent(type='text', text=\"the city isn't known\", annotations=None,"
+    " meta=None)], structuredContent=None, isError=True)",
+    "mcp repr3": "content=[] isError=True",
+    "fastmcp": "CallToolResult(content=[TextContent(type='text', text='backend down', annotations=None, meta=None)],"
+    " structured_content=None, meta=None, data=None, is_error=True)",
+    "mcp at the end": {"meta": None, "content": [{"type": "text", "text": "down" + " x" * 5_000}], "isError": True},
     "german": "Fehler: Verbindung abgelehnt",
     "chinese": "错误：找不到用户",
     "french": "Erreur : connexion refusée",
@@ -239,6 +247,32 @@ SOUND = [
 @pytest.mark.parametrize("text", SOUND)
 def test_what_only_sounds_like_a_failure_is_none(text: str) -> None:
     assert error_text(text) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"content": [{"type": "text", "text": "down" + " x" * 90_000}], "isError": True},
+        {"type": "tool", "data": {"content": "down" + " x" * 90_000, "status": "error"}},
+    ],
+)
+def test_a_result_of_any_length_has_failed_where_its_framework_says_so(said: object) -> None:
+    told = error_text(json.dumps(said))
+    assert told is not None
+    assert told.startswith("down")
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        "meta=None content=[TextContent(type='text', text='Error codes of HTTP', annotations=None)] isError=False",
+        {"meta": None, "content": [{"type": "text", "text": "Errors" + " x" * 90_000}], "isError": False},
+        {"rows": ["x" * 5_000, {"status": "error", "isError": True}]},
+        {"rows": ["x" * 90_000], "jobs": {"status": "error"}},
+    ],
+)
+def test_marks_of_another_are_none(sound: object) -> None:
+    assert error_text(sound if isinstance(sound, str) else json.dumps(sound)) is None
 
 
 def test_the_longest_text_costs_no_more_than_its_beginning() -> None:
