@@ -20,7 +20,7 @@ _KINDS_OF_ERROR: Final = (
     "tool|function|execution|internal|api|http|mcp|runtime|validation|input validation|output validation|parse|parsing"
     "|server|network|connection|command|query|sql|database|syntax|type|value|key|unexpected|unknown|fatal|authentication"
     "|authorization|permission|rate limit|timeout|request|code|script|stack|critical|tool execution|tool call|playwright"
-    "|browser|navigation|file|io|system"
+    "|browser|navigation|file|io|system|php fatal|php parse|tool invoke|tool parameters validation"
 ).replace(" ", r"\ ")
 # German, French, Italian, Spanish and Portuguese, Dutch, Polish, Czech, Turkish, Russian, Chinese, Japanese, Korean
 _ERROR_ELSEWHERE: Final = "fehler|erreur|errore|erro|fout|błąd|chyba|hata|ошибка|Ошибка|错误|錯誤|エラー|오류"
@@ -35,11 +35,17 @@ _GRPC_CODE: Final = (
     "CANCELLED|UNKNOWN|INVALID_ARGUMENT|DEADLINE_EXCEEDED|NOT_FOUND|ALREADY_EXISTS|PERMISSION_DENIED|RESOURCE_EXHAUSTED"
     "|FAILED_PRECONDITION|ABORTED|OUT_OF_RANGE|UNIMPLEMENTED|INTERNAL|UNAVAILABLE|DATA_LOSS|UNAUTHENTICATED"
 )
+# Node's codes of the system's errors
+ERRNO: Final = (
+    "EACCES|EADDRINUSE|EAI_AGAIN|ECONNABORTED|ECONNREFUSED|ECONNRESET|EEXIST|EHOSTUNREACH|EISDIR|EMFILE|ENETUNREACH"
+    "|ENOENT|ENOSPC|ENOTDIR|ENOTEMPTY|ENOTFOUND|EPERM|EPIPE|EPROTO|ESOCKETTIMEDOUT|ETIMEDOUT"
+)
 # what is done to something that is there: "failed to find a table" is how a tool says no
 _VERBS: Final = (
-    "access|authenticate|call|complete|connect|convert|create|decode|delete|deserialize|download|evaluate|execute|fetch"
-    "|get|import|initiali[sz]e|invoke|launch|load|navigate|open|parse|perform|process|query|reach|read|render|resolve"
-    "|retrieve|run|save|send|start|update|upload|validate|write"
+    "access|authenticate|call|click|communicate|compile|complete|connect|convert|create|decode|delete"
+    "|deserialize|download|establish|evaluate|execute|extract|fetch|generate|get|import|initiali[sz]e|install|invoke|launch"
+    "|load|navigate|open|parse|perform|process|query|reach|read|render|resolve|retrieve|run|save|scroll|send|start|update"
+    "|upload|validate|write"
 )
 
 _SURE: Final = rf"""
@@ -47,13 +53,14 @@ _SURE: Final = rf"""
   | (?:{_ERROR_ELSEWHERE})\s?(?::|：){_SAID}
   | (?:{_KINDS_OF_ERROR})?\ ?error\ -?\d+(?:\ \([\dA-Z]{{5}}\))?\s?:                               # MCP error -32602: …
   | traceback\ \(most\ recent\ call\ last\)
-  | (?-i:(?:\w+(?:\.|::|\$))*_?[A-Z]\w*(?:Error|Exception)(?::\ ?\S|\(['"\[(\d<]|:?\s*$))   # HTTPError: …, KeyError('x')
+  | (?-i:(?:\w+(?:\.|::|\$))*_?[A-Z]\w*(?:Error|Exception)(?:\$\w+)?(?::\ ?\S|\(['"\[(\d<]|:?\s*$))   # HTTPError: …, KeyError('x')
   | (?-i:(?:\w+\.)+(?:[A-Z]\w*)?(?:Timeout|TimeoutExpired|NotFound|Forbidden|Unauthorized|TooManyRequests|BadRequest
         |Undefined\w+|\w+Violation|InsufficientPrivilege|ProgramLimitExceeded):\s)      # httpx, google.api_core, psycopg
-  | exception\s?:{_SAID}
+  | (?-i:(?:Read|Connect|Write|Pool)Timeout(?::\ \S|\(['"]))                 # httpx, requests
+  | (?:arxiv\ |pubmed\ )?exception\s?:{_SAID}                               # LangChain's tools
   | exception\ (?:in\ thread|while\ invoking|occurred)\b
   | error\ (?:executing|calling|running|invoking)\b                         # LangGraph, MCP servers, Semantic Kernel
-  | error\ (?:in|while|during|when|from|parsing|processing|fetching|reading|loading|creating|accessing|connecting
+  | (?:(?:{_KINDS_OF_ERROR})\ )?error\ (?:in|while|during|when|from|parsing|processing|fetching|reading|loading|creating|accessing|connecting
         |retrieving|searching|querying)\ [^\n]{{0,120}}(?::|：)
   | an?\ (?:\w+\ )?(?:error|exception)\ (?:has\ )?occurred\b                # OpenAI agents; botocore
   | (?:i\ )?encountered\ an?\ (?:\w+\ )?error\b | encountered\ error\b      # CrewAI; LlamaIndex
@@ -68,22 +75,33 @@ _SURE: Final = rf"""
   | (?:unknown|unrecogni[sz]ed|no\ such)\ (?:tool|function)(?:\ name)?\s?(?::|['"`]|$)
   | no\ (?:tool|function)\ (?:named|called|with)\b | (?:model\ tried\ to\ call\ )?unavailable\ tool\b   # Vercel AI
   | invoking\ ['"`]?[\w.\-]+(?:\(\))?['"`]?\ failed\b                      # ADK
+  | tool\ ['"`]?[\w.\-]+['"`]?\ (?:call\ |execution\ )?failed(?:\s?:|\ with\b)
+  | ['"`]?[\w.\-]+['"`]?\ failed\ with\ (?:an?\ )?(?:error|exception)(?:\ code)?\s?(?::|-?\d)
+  | execution\(results:[^\n]{{0,1500}}\berror:\ executionerror\(               # E2B
+  | \(node:\d+\)\ unhandledpromiserejection | uncaught\ (?:\w{{0,40}}error|exception)\s?:
+  | (?-i:\((?:[A-Z]\w{{1,40}})?(?:NotFound|Failed|Denied|Error|Exceeded|Conflict|Unauthorized|Forbidden)\)\ [A-Z])    # Azure
+  | -{{20,}}\s{{1,3}}\w{{1,60}}\s+traceback\ \(most\ recent\ call\ last\)             # Jupyter
   | action\ ['"`]?[\w.\-\ ]+['"`]?\ don't\ exist                            # CrewAI
   | invalid\ (?:format|or\ incomplete\ response)\b                          # LangChain's agents
   | \[(?:errno|winerror)\ -?\d+\] | \[ssl[:\]]                              # OSError, ssl
+  | <httperror\ [45]\d\d\b | rpc\ error:\ code\ =                             # googleapiclient; gRPC in Go
+  | error\ sending\ request\ for\ url\b | error\ response\ from\ daemon:    # reqwest; Docker
+  | (?:get|post|put|patch|delete|head)\ "https?://[^"\n]{{0,400}}":\ \S | dial\ tcp\ [^\n]{{0,200}}: | context\ deadline\ exceeded\b    # Go
+  | curl:\ \(\d+\) | undefined\ (?:local\ variable\ or\ )?method\ [`'‘]     # curl; Ruby
   | <urlopen\ error | <_?\w*rpcerror\ of\ rpc | https?connectionpool\( | \('connection\ (?:aborted|broken)
   | cannot\ connect\ to\ host                                               # aiohttp
   | (?:client|server)\ error\ ['"]?[45]\d\d\b                               # httpx
   | [45]\d\d\ (?:client|server)\ error\b                                    # requests
   | http\ error\ [45]\d\d\s?:                                               # urllib
-  | [45]\d\d\ (?-i:(?:{_GRPC_CODE}))\b                                      # google-genai
+  | [45]\d\d\ requested\ entity\b | [45]\d\d\ (?-i:(?:{_GRPC_CODE}))\b                                      # google-genai
   | [45]\d\d\ (?:(?:syntax|access|already|quota|exceeded|unrecogni[sz]ed|invalid)\ [\w\ ]{{1,40}}|(?-i:Not\ found)):\ \S  # google.api_core
   | request\ failed\ with\ status(?:\ code)?\s?:?\s?[45]\d\d                # axios
-  | (?-i:E[A-Z]{{3,12}}):\ \w | (?-i:connect\ E[A-Z]{{3,12}}) | getaddrinfo\ E | socket\ hang\ up   # Node
+  | (?-i:(?:{ERRNO})):\ \w | (?-i:connect\ E[A-Z]{{3,12}}) | getaddrinfo\ E | socket\ hang\ up   # Node
   | (?:page|frame|locator|elementhandle|browsertype)\.\w+:\s | net::err_    # Playwright, Chromium
   | upstream\ connect\ error | no\ healthy\ upstream | rbac:\ access\ denied | default\ backend\ -\ 404     # Envoy, nginx
   | command\ ['"\[].{{1,2000}}(?:returned\ non-zero|timed\ out\ after)      # subprocess
-  | (?-i:WRONGTYPE|NOAUTH|NOPERM|READONLY|NOSCRIPT|OOM)\ [A-Z] | error\ \d+\ connecting\ to             # Redis
+  | (?-i:WRONGTYPE|NOAUTH|NOPERM|READONLY|NOSCRIPT|OOM)\ [A-Z]
+  | (?-i:ERR)\ (?:wrong\ number|unknown\ command|syntax\ error|value\ is|invalid|no\ such)\b | error\ \d+\ connecting\ to             # Redis
   | \((?:psycopg2?|sqlite3|pymysql|mysql|mysqldb|asyncpg|oracledb|cx_oracle|pyodbc|duckdb)[\w.]*\.\w+\)     # SQLAlchemy
   | (?:relation|column|table|schema|database|role|function)\ ['"`][^'"`\n]+['"`]\ (?:does\ not\ exist|already\ exists)
   | (?:syntax\ error\ at\ or\ near|near\ ['"][^'"\n]*['"]:\ syntax\ error|no\ such\ (?:table|column):|ora-\d{{5}}|sqlstate)
@@ -113,10 +131,21 @@ _SHORT: Final = rf"""
   | (?:request|call|command|query|operation|execution|connection|navigation|download|upload|fetch|search|lookup|tool|function)
         \ (?:failed|refused|reset|aborted|was\ rejected|was\ aborted)\b
   | (?:command|process|script|program|container)\ (?:failed|exited|terminated)\ with\ (?:exit\ )?(?:code|status|signal)\s?:?\s?[1-9]
+  | exit\ (?:code|status)\s?:?\s?[1-9]\d{{0,2}}\b
+  | (?:access\ |auth(?:entication)?\ |session\ |api\ |bearer\ )?(?:token|key|session|credentials?)\ (?:has\ |have\ |is\ |are\ )?
+        (?:expired|revoked|invalid)\b
+  | (?:unauthori[sz]ed|forbidden)\s?:\ (?:access|auth\w*|insufficient|invalid|missing|no|not|request|the|token|user|you)\b
   | (?:permission|access)\ denied\b | authentication\ (?:failed|required)\b | invalid\ (?:api\ key|token|credentials)\b
   | rate\ limit(?:ed|\ (?:exceeded|reached))\b | too\ many\ requests\b | quota\ exceeded\b
   | (?:the\ )?(?:service|server|api|tool|backend|site)\ (?:is\ )?(?:currently\ |temporarily\ )?unavailable\b
+  | (?:the\ )?(?:service|server|api|backend|database|model)\ is\ (?:currently\ |temporarily\ )?
+        (?:overloaded|unreachable|not\ (?:available|reachable|responding)|(?:down|offline|busy)\s*(?:[.,;:!]|$))
+  | no\ response\ (?:was\ )?(?:from|received)\b | eof\ occurred\ in\ violation\b
+  | (?:network|connection|server|dns|ssl|tls)\ error\s*(?:[.!]|$)
+  | (?:sorry|apologies|unfortunately)\b[^\n]{{0,120}}\b(?:due\ to|because\ of)\ an?
+        \ (?:technical|internal|unexpected|server|network)\ (?:error|issue|problem)\b
   | (?:invalid|malformed|unexpected)\ (?:tool\ |function\ )?(?:arguments?|parameters?|json)\b
+  | (?:invalid|malformed|bad)\ (?:input|request|query|url|value|payload|operation|response)\s?:\ ?\S
   | (?:missing|required)\ (?:required\ )?(?:argument|parameter|field|property)\b
   | code\ execution\ failed\b | execution\ failed\b | validation\ failed\b
   | no\ such\ (?:file|directory|module)\b | module\ not\ found\b
@@ -163,11 +192,14 @@ _MARKS: Final = (
     r"""["']is_?error["']\s*:\s*true""",
     r"""["'](?:errors?|exception|error_?(?:message|msg|description)|fault)["']\s*:\s*(?:["'][^"']|\[\s*[^\s\]]|\{\s*[^\s}]|true)""",
     r"""["']status["']\s*:\s*["'](?:error|fail)""",
-    r"""["'](?:status(?:_?code)?|http_status|code)["']\s*:\s*[45]\d\d\b""",
-    r"""["'](?:success|ok|succeeded)["']\s*:\s*false""",
+    r"""["'](?:status(?:_?code)?|http_status|code|cod)["']\s*:\s*["']?[45]\d\d\b""",
+    rf"""["']code["']\s*:\s*["'](?:{ERRNO}|ERR_)""",
+    r"""["'](?:success|successfull?|ok|succeeded)["']\s*:\s*false""",
+    r"""["'](?:type|kind)["']\s*:\s*["']error["'\-]""",
+    r"""["'](?:exit_?code|return_?code)["']\s*:\s*-?[1-9]""",
     r"""["']__type["']""",
     # fields in which a client, or a server, wraps the whole of a result; MCP's parts
-    r"""^\s*\{\s*["'](?:result|output|response|content|text|observation|return_value|message|detail)["']\s*:""",
+    r"""^\s*\{\s*["'](?:result|output|response|content|text|observation|return_value|message|detail|tool_?result)["']\s*:""",
     r"""^\s*\[\s*\{[^{}]{0,80}["']text["']\s*:""",
 )
 # the place of walls among `_beginnings`

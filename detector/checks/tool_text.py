@@ -8,6 +8,7 @@ messages of LangChain, parts of MCP, pages of proxies.
 
 import ast
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -29,14 +30,27 @@ _LITERAL_CHARACTERS: Final = 20_000
 _NO_ERROR: Final = frozenset(
     {"", "none", "null", "nil", "no", "false", "0", "ok", "n/a", "success", "-", "no error", "no errors"}
 )
+_ERRORS: Final = (
+    "error", "exception", "error_message", "errormessage", "error_msg", "errormsg", "error_description", "fault",
+)  # fmt: skip
+# Composio wrote the last
+_SUCCEEDED: Final = ("success", "ok", "succeeded", "successful", "successfull")
+_HTTP_CODES: Final = ("status", "statuscode", "status_code", "http_status", "code", "cod")
+_EXIT_CODES: Final = ("exit_code", "exitcode", "returncode", "return_code")
+# an object without any of these tells nothing
+_NEWS: Final = frozenset((*_SUCCEEDED, *_HTTP_CODES, *_EXIT_CODES, "type", "kind", "__type"))
+_VERCEL_ERRORS: Final = ("error-text", "error-json")
 _FAILED: Final = frozenset({"error", "failed", "failure", "fail", "errored"})
 # fields in which an answer holds nothing but its text
 _WRAPPERS: Final = frozenset(
-    {"result", "output", "response", "content", "text", "observation", "return_value", "message"}
+    {
+        *("result", "output", "response", "content", "text", "observation", "return_value", "message"),
+        *("toolresult", "tool_result"),
+    }
 )
 _SPOKEN_TEXT: Final = """
     message error_message errormessage errormsg error_msg detail details reason error_description faultstring
-    description result content text title msg
+    description result content text title msg body stderr
 """
 _SPOKEN: Final = tuple(_SPOKEN_TEXT.split())
 # what may stand beside a status in an answer that is nothing but the news of a failure; a record has other fields too
@@ -44,10 +58,16 @@ _ENVELOPE_TEXT: Final = """
     error errors code status statuscode status_code http_status success ok type data errortype error_type error_code
     errorcode name instance path timestamp time request_id requestid trace traceback stack stacktrace stack_trace
     tooluseid tool_use_id tool_call_id tool hint help suggestion retryable retry_after is_error iserror exception info
-    documentation_url cause __type fault response output exit_code stderr stdout
+    documentation_url cause __type fault response output exit_code exitcode returncode return_code stderr stdout cod
+    kind body headers isbase64encoded successful successfull command duration duration_ms
 """
 _ENVELOPE: Final = frozenset((*_SPOKEN, *_ENVELOPE_TEXT.split()))
 # a checker's own findings: its errors are what it was asked for
+_CODE: Final = re.compile(rf"[45]\d\d|ERR_\w{{3,40}}|{phrases.ERRNO}")
+# Python's text of a dictionary with an exception in it
+_THROWN: Final = re.compile(r"""\s*\{\s*['"](?:error|exception)['"]:\s*\w{0,60}(?:Error|Exception)\(""")
+# how Pydantic AI ends what it hands back to a model
+_ASKS_AGAIN: Final = "Fix the errors and try again."
 _VERDICTS: Final = frozenset({"valid", "is_valid", "isvalid", "passed", "warnings", "score", "tests", "summary"})
 
 
@@ -128,6 +148,8 @@ _MARK: Final = re.compile(
 )
 # Python's text of MCP's result: of its SDK, which writes the name of the class only with `repr`, and of FastMCP
 _MCP: Final = re.compile(r"(?:CallToolResult\()?(?:meta=[^\s,]{1,80},? )?content=\[")
+# the text of a message of LangChain, and of AutoGen's
+_WRITTEN: Final = re.compile(r"(FunctionExecutionResult\()?content=(['\"])")
 _MCP_FAILED: Final = re.compile(r"\bis_?error=true\b", re.IGNORECASE)
 _MCP_TEXT: Final = re.compile(r"\btext=(['\"])(.+?)\1[,)]", re.DOTALL)
 
@@ -158,19 +180,22 @@ def _error_in(result: str, depth: int) -> str | None:
         is_told = is_short and (first == '"' or phrases.may_tell_in_json(head))
         if not is_told and (is_short or first == "{"):
             is_told = len(result) > _MARKED_WITHIN and _has_mark(result)
+        if is_short and first == "{" and _THROWN.match(head):
+            return result
         return _value_error(_read(result), depth) if is_told else None
+    if result[-_ENDS_WITHIN:].rstrip().endswith(_ASKS_AGAIN):
+        return result.strip()
     if first in ("m", "c", "C") and _MCP.match(head):
         if not _MCP_FAILED.search(result[-_ENDS_WITHIN:]):
             return None
         text = _MCP_TEXT.search(result, 0, _READ_BYTES)
         return text[2] if text is not None else result
-    if first == "c" and head.startswith(("content='", 'content="')):  # LangChain's text of a message
-        inner, _, rest = result.partition(head[8])[2].rpartition(head[8] + " name=")
-        return (
-            inner
-            if "status='error'" in rest
-            else (_error_in(inner, depth + 1) if inner and depth < _MAX_DEPTH else None)
-        )
+    if first in ("c", "F") and (written := _WRITTEN.match(head)) is not None:
+        separator = f"{written[2]}{',' if written[1] else ''} name="
+        inner, _, rest = result.partition(written[0])[2].rpartition(separator)
+        if "status='error'" in rest or "is_error=True" in rest:
+            return inner
+        return _error_in(inner, depth + 1) if inner and depth < _MAX_DEPTH else None
     if len(result) > phrases.WALL_CHARACTERS:
         head = head[:_WORDED_WITHIN]
     may_begin, may_hold = phrases.may_tell(head)
@@ -208,18 +233,22 @@ def _value_error(value: object, depth: int) -> str | None:
     if not isinstance(value, dict):
         return None
     fields = {name.lower(): each for name, each in value.items() if isinstance(name, str)}
+    if len(fields) == 1:
+        ((name, inner),) = fields.items()
+        if name in _WRAPPERS and isinstance(inner, str | list | dict):
+            return _value_error(inner, depth + 1)
+        # FastAPI and Django REST framework
+        if name == "detail" and _is_detail(inner):
+            return _words(inner)
+    return _object_error(value, fields)
+
+
+def _object_error(value: dict[str, object], fields: dict[str, object]) -> str | None:
+    if fields.get("type") in _VERCEL_ERRORS and "value" in fields:
+        return _words(fields["value"])
     if any(fields.get(name) is True for name in ("iserror", "is_error")):
         return _words(value)
-    for name in (
-        "error",
-        "exception",
-        "error_message",
-        "errormessage",
-        "error_msg",
-        "errormsg",
-        "error_description",
-        "fault",
-    ):
+    for name in _ERRORS:
         error = fields.get(name)
         if _is_error(error):
             return _words(error)
@@ -228,15 +257,7 @@ def _value_error(value: object, depth: int) -> str | None:
     errors = fields.get("errors")
     if isinstance(errors, list | dict | str) and errors and _VERDICTS.isdisjoint(fields):
         return _words(errors)
-    if _tells_failure(fields):
-        return _words(value)
-    if len(fields) == 1:
-        ((name, inner),) = fields.items()
-        if name in _WRAPPERS and isinstance(inner, str | list | dict):
-            return _value_error(inner, depth + 1)
-        # FastAPI and Django REST framework
-        return _words(inner) if name == "detail" and _is_detail(inner) else None
-    return None
+    return _words(value) if _tells_failure(fields) else None
 
 
 def _is_detail(detail: object) -> bool:
@@ -258,24 +279,47 @@ def _is_error(error: object) -> bool:
 
 def _tells_failure(fields: dict[str, object]) -> bool:
     """Return whether an object says that a call failed, and holds nothing but that news."""
+    if _NEWS.isdisjoint(fields):
+        return False
     beside = [name for name, each in fields.items() if name not in _ENVELOPE and each not in (None, "", [], {})]
     if beside:
         return False
     status = fields.get("status")
     if isinstance(status, str) and status.lower() in _FAILED:
         return True
+    if _has_exited(fields):
+        return True
     if not any(isinstance(fields.get(name), str) and fields[name] for name in (*_SPOKEN, "error")):
         return False
-    if any(fields.get(name) is False for name in ("success", "ok", "succeeded")):
+    if any(fields.get(name) is False for name in _SUCCEEDED):
+        return True
+    if fields.get("type") == "error" or fields.get("kind") == "error":
         return True
     if "__type" in fields:  # AWS
         return True
-    codes = (fields.get(name) for name in ("status", "statuscode", "status_code", "http_status", "code"))
-    return any(isinstance(code, int) and 400 <= code < 600 for code in codes)
+    return any(_is_failure(fields.get(name)) for name in _HTTP_CODES)
+
+
+def _is_failure(code: object) -> bool:
+    """Return whether it is an HTTP status of failure, as a number or as text, or a code of Node's (ENOENT)."""
+    if isinstance(code, str):
+        return _CODE.fullmatch(code) is not None
+    return isinstance(code, int) and 400 <= code < 600
+
+
+def _has_exited(fields: Mapping[str, object]) -> bool:
+    """Return whether a program ended with a code of failure and nothing to show but what it complained of."""
+    codes = [fields.get(name) for name in _EXIT_CODES]
+    if not any(type(code) is int and code != 0 for code in codes) or fields.get("stdout"):
+        return False
+    complaint = fields.get("stderr")
+    return isinstance(complaint, str) and bool(complaint.strip())
 
 
 def _parts_error(parts: list[object], depth: int) -> str | None:
     """Return the error in MCP's parts of text: `[{"type": "text", "text": "Error: …"}]`."""
+    if len(parts) == 1 and isinstance(parts[0], dict) and (parts[0].get("is_error") or parts[0].get("isError")) is True:
+        return _words(parts[0])
     if not 0 < len(parts) <= _FIRST_PARTS or not all(isinstance(part, dict) and "text" in part for part in parts):
         return None
     text = parts[0].get("text") if isinstance(parts[0], dict) else None
