@@ -12,16 +12,22 @@ _CONTEXT = Phrases(
     r"context[_ ]?(?:length|window)[_ ]?(?:exceeded|limit)?|maximum context length|prompt is too long|too many tokens"
     r"|input (?:is )?too long|exceeds? the (?:model'?s? )?(?:maximum )?(?:context|token)|ContextWindowExceeded"
     r"|ContextOverflow|context window|exceeds the maximum number of (?:input )?tokens|request_too_large"
-    r"|input length and `?max_tokens`? exceed|reduce the length of the (?:messages|prompt)",
+    r"|input length and `?max_tokens`? exceed|reduce the length of the (?:messages|prompt)"
+    # llama.cpp, xAI, Hugging Face's text-generation-inference
+    r"|available context size|maximum prompt length|`inputs` tokens \+ `max_new_tokens` must be",
 )
 _QUOTA = Phrases(
     r"insufficient[_ ]quota|exceeded your current quota|billing[_ ](?:hard|details|not|account|must|disabled|has)"
     r"|requires billing|billing (?:to|must) be enabled|credit balance|out of credits|spending limit"
-    r"|quota[_ ]?exceeded|payment required|BudgetExceeded|budget has been exceeded|hit your usage limit",
+    r"|quota[_ ]?exceeded|payment required|BudgetExceeded|budget has been exceeded|hit your usage limit"
+    r"|requires more credits|insufficient credits",
 )
 # Google calls its rate limits quotas
 _PER_TIME = re.compile(r"per[ _-]?(?:minute|second|min\b)|please retry in \d", re.IGNORECASE)
-_RATE = Phrases(r"rate[_ -]?limit|too many requests|RESOURCE_EXHAUSTED|throttl|TooManyRequests")
+_RATE = Phrases(
+    r"rate[_ -]?limit|too many requests|RESOURCE_EXHAUSTED|ResourceExhausted|resource (?:has been )?exhausted|throttl"
+    r"|TooManyRequests"
+)
 _THROTTLED = re.compile("throttl", re.IGNORECASE)
 _STEPS = Phrases(
     r"GraphRecursionError|MaxTurnsExceeded|UsageLimitExceeded|AgentMaxStepsError|max(?:imum)?[_ ](?:number of )?"
@@ -31,7 +37,7 @@ _STEPS = Phrases(
 _FILTER = Phrases(
     r"content[_ ]?filter|content[_ ]?policy|ContentPolicyViolation|responsible ?ai|usage polic|safety (?:system|filter)"
     r"|PROHIBITED_CONTENT|Tripwire|invalid_prompt|content management policy|GuardrailRaised|BlockedPiiEntity"
-    r"|blocked by (?:the )?(?:guardrail|safety)|violated guardrail",
+    r"|blocked by (?:the )?(?:guardrail|safety)|violated guardrail|guardrail[_ ]intervened",
 )
 _AUTH = Phrases(
     r"AuthenticationError|PermissionDenied|invalid[_ ]api[_ ]key|incorrect api key|unauthori[sz]ed|UNAUTHENTICATED"
@@ -40,7 +46,8 @@ _AUTH = Phrases(
     r"|api[_ ]key (?:is missing|not valid|must be set|client option must be set)|UnrecognizedClient|ExpiredToken"
     r"|(?:locate|load|find|default) (?:\w+ ){0,2}credentials|CredentialsError|Credentials (?:were |was )?not found"
     r"|password authentication failed|NOAUTH|invalid (?:authentication )?credentials|token (?:has |is )?expired"
-    r"|security token .{0,40}(?:invalid|expired)|not authorized to perform|could not resolve authentication",
+    r"|security token .{0,40}(?:invalid|expired)|not authorized to perform|could not resolve authentication"
+    r"|don't have access to the model\b",
 )
 # "order cannot be cancelled" is what a tool says of its own trade
 _CANCELLED = Phrases(
@@ -58,7 +65,8 @@ _CONNECTION = Phrases(
     r"|cannot connect to|socket hang up|fetch failed|(?-i:\bUNAVAILABLE\b)|ServerDisconnected|incomplete chunked read"
     r"|peer closed connection|failed to connect|EAI_AGAIN|ENETUNREACH|EHOSTUNREACH|\bEPIPE\b|certificate verify failed"
     r"|ReadError\b|other side closed|broken pipe|no route to host|ERR_(?:CONNECTION|NAME_NOT|INTERNET|NETWORK|ADDRESS)"
-    r"|server closed the connection|name resolution|end closed connection|failed to establish a new connection",
+    r"|server closed the connection|name resolution|end closed connection|failed to establish a new connection"
+    r"|UnknownHostException|NoRouteToHostException",
 )
 # said beside UNAVAILABLE by Google, and with Anthropic's code 529: the provider is there, and busy
 _OVERLOADED = Phrases(
@@ -204,7 +212,8 @@ def _class_of(error_type: str, status_code: int, text: str) -> ErrorClass:
     folded_short = folded(short)
     for pattern, found in _BY_TYPE:
         if pattern.are_in(short, folded_short):
-            return found
+            is_filtered = found is ErrorClass.BAD_REQUEST and _FILTER.are_in(text, folded_text)
+            return ErrorClass.CONTENT_FILTER if is_filtered else found
     for pattern, found in _BY_TEXT:
         if pattern.are_in(text, folded_text):
             return found
