@@ -95,6 +95,17 @@ I cannot in good conscience help with this.
 I can't discuss that topic.
 Unfortunately, I can't comply with this request.
 I am programmed to be a harmless AI assistant. I am not able to fulfill this request.
+As an AI developed by OpenAI, I don't have opinions on that.
+I'm really sorry that you're feeling this way, but I'm unable to provide the help that you need.
+This is not something I'm able to assist with.
+My guidelines prevent me from answering this.
+Unfortunately, I can't assist with hacking into accounts.
+I can't create sexual content involving minors.
+I'd rather not help with that.
+I’m just an AI, I cannot provide medical diagnoses.
+I can't share personal information about private individuals.
+Lo siento, no puedo proporcionar esa información.
+Je ne suis pas en mesure de fournir ce contenu.
 No puedo ayudar con esa solicitud.
 Je ne peux pas vous aider avec ça.
 Ich kann dir dabei leider nicht helfen.
@@ -120,6 +131,12 @@ I can help you with that.
 Unfortunately, I can't modify the number of passengers.
 I won't charge your card until you confirm.
 I can't recommend this hotel enough!
+I'm an AI assistant, and I can help you with your booking.
+This is something I'm able to help with.
+I can't share the passenger's seat number before check-in.
+I'd rather not book the early flight, as it has two stops.
+Our guidelines prevent changes within an hour of departure.
+I can't provide violet lamps, only white ones.
 """
 
 

@@ -26,8 +26,9 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
             r"information (?:on|about) how to|details about internal|internal)\b"
         ),
         (
-            r"\bas an? (?:ai(?: language)?(?: model| assistant)?|large language model|language model),? i "
-            r"(?:can't|cannot|don't|do not|am not able|am unable|must)\b"
+            r"\b(?:as|i'm(?: just| only)?|i am(?: just| only)?) an? (?:ai(?: language)?(?: model| assistant)?"
+            r"|large language model|language model)(?: (?:developed|created|trained|made) by \w{2,20})?"
+            r"(?:,|, (?:and|so|but)| and| so)? i (?:can't|cannot|don't|do not|am not able|am unable|must)\b"
         ),
         (
             r"\bi(?:'ll| must| have to| need to| am going to|'m going to)(?: have to| need to)?(?: respectfully)? "
@@ -60,17 +61,41 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
             r"(?:help|assist|do|discuss|provide)\b"
         ),
         r"\bi (?:don't|do not) feel comfortable (?:with|helping|assisting|providing|writing|discussing)\b",
+        r"\b(?:not|isn't) something i(?:'m| am) (?:able|willing) to (?:help|assist|discuss|provide)\b",
+        (
+            r"\bmy (?:safety |content |ethical )?(?:guidelines|programming|policies) "
+            r"(?:prevent|prohibit|forbid|do not|don't)\b"
+        ),
+        (
+            rf"{_I_CANNOT} (?:help|assist)(?: you)? (?:with|in) "
+            r"(?:hacking|illegal|harmful|stealing|exploiting|bypassing)\b"
+        ),
+        (
+            rf"{_I_CANNOT} (?:provide|generate|create|write|produce|help with|assist with) (?:any )?"
+            r"(?:sexual|sexually|explicit|pornographic|violent|hateful|harmful|illegal|defamatory|discriminatory)\b"
+        ),
+        (
+            rf"{_I_CANNOT} (?:share|provide|disclose|reveal|give out) (?:any )?(?:personal|private|confidential) "
+            r"(?:information|data|details) (?:about|of|on) (?:private |other |specific )?"
+            r"(?:individuals|people|persons)\b"
+        ),
+        r"\bi'd rather not (?:help|answer|assist|discuss|write)\b",
+        r"\bunable to provide the help that you need\b",
     ),
     "es": (
         (
             r"\bno puedo (?:ayudarte|ayudarle|ayudar|asistirte|asistirle|asistir) (?:con|en) (?:eso|esa"
             r"|ese|esto|esta|este)\b"
         ),
-        r"\blo siento,? pero no puedo (?:ayudar|asistir|proporcionar|cumplir|hacer eso|responder a es)",
+        r"\blo siento,? (?:pero )?no puedo (?:ayudar|asistir|proporcionar|cumplir|hacer eso|responder a es)",
         r"\bno puedo (?:cumplir|atender) (?:con )?(?:esa|esta|su|tu) (?:solicitud|petición)",
     ),
     "fr": (
         r"\bje ne peux pas (?:vous |t')?(?:aider|assister)(?: avec| sur| pour| à)? (?:cela|ça|cette|ce|votre|ta)\b",
+        (
+            r"\bje ne suis pas en mesure de (?:fournir|produire|générer|créer|rédiger) "
+            r"(?:ce|cet|cette|ces|cela|un tel|de tels?)\b"
+        ),
         r"\bje (?:suis )?désolée?,? mais je ne peux pas (?:vous |t')?(?:aider|assister|fournir|répondre à cette)",
         (
             r"\bje ne (?:peux|suis) pas (?:en mesure de )?(?:répondre|accéder|donner suite) à (?:cette|votre|ta) "
