@@ -104,7 +104,9 @@ _WORDS: Final[Mapping[FinishReason, tuple[str, ...]]] = {
         "content_filter", "content_filtered", "guardrail_intervened", "guardrails", "safety", "image_safety", "refusal",
         "recitation", "blocklist", "prohibited_content", "spii", "language", "error_toxic", "moderation", "3", "4",
     ),
-    FinishReason.TOOL_CALLS: ("tool_call", "tool_calls", "tool_use", "function_call", "function_calls"),
+    FinishReason.TOOL_CALLS: (
+        "tool_call", "tool_calls", "tool_use", "function_call", "function_calls", "tool_execution",
+    ),
     FinishReason.ERROR: (
         "error", "failed", "malformed_model_output", "unexpected_tool_call", "insufficient_system_resource", "abort",
         "aborted", "cancelled", "canceled", "user_cancel", "time_limit",
