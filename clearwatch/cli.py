@@ -240,8 +240,7 @@ def check_config(config_path: str | None) -> None:
     now_s = time.time()
     for number, each in enumerate(config.detector.suppressions):
         if each.is_over(now_s):
-            said = f"detector.suppressions.{number} is over since {each.until:%Y-%m-%d %H:%M %Z}: {each.reason}"
-            out.print(escape(said), highlight=False, soft_wrap=True)
+            out.print(escape(f"detector.suppressions.{number} is over since {each}"), highlight=False, soft_wrap=True)
 
 
 def _load(path: str | None) -> Config:

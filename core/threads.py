@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_in_threads: Final[set["_Watch"]] = set()
+
 
 async def in_thread(call: Callable[[], T], *, what: str, told_every_s: float = 60.0) -> T:
     """Return what `call` returns, run in a thread, or raise what it raises; where it takes long, log its stack."""
@@ -59,6 +61,3 @@ class _Watch:
         # what called it is ours, and always the same
         stack = "".join(traceback.format_stack(frame)[-_LINES:]) if frame is not None else "no thread is free for it"
         logger.warning("%s has not returned for %.0f s: %s", self.what, took_s, stack)
-
-
-_in_threads: Final[set[_Watch]] = set()

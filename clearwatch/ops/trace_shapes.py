@@ -147,10 +147,10 @@ def trace_shape(detail: TraceDetail, trace: Trace | None, *, note: str = "") -> 
 def marked(shape: TraceShape, suppressions: Sequence[SuppressionConfig]) -> TraceShape:
     """Return a trace with what suppressions hold back of it."""
     suppressed = {
-        finding.finding_id: f"until {over.until:%Y-%m-%d %H:%M %Z}: {over.reason}"
+        finding.finding_id: f"until {by}"
         for finding in shape.findings
         if finding.issue_id is None
-        and (over := suppression_of(finding, observed_at_s=_seconds(finding.observed_at), configs=suppressions))
+        and (by := suppression_of(finding, observed_at_s=_seconds(finding.observed_at), configs=suppressions))
     }
     return msgspec.structs.replace(shape, suppressed=suppressed)
 

@@ -93,7 +93,7 @@ _SURE: Final = rf"""
   | (?:client|server)\ error\ ['"]?[45]\d\d\b                               # httpx
   | [45]\d\d\ (?:client|server)\ error\b                                    # requests
   | http\ error\ [45]\d\d\s?:                                               # urllib
-  | [45]\d\d\ requested\ entity\b | [45]\d\d\ (?-i:(?:{_GRPC_CODE}))\b                                      # google-genai
+  | [45]\d\d\ requested\ entity\b | [45]\d\d\ (?-i:(?:{_GRPC_CODE}))\b      # google-genai
   | [45]\d\d\ (?:(?:syntax|access|already|quota|exceeded|unrecogni[sz]ed|invalid)\ [\w\ ]{{1,40}}|(?-i:Not\ found)):\ \S  # google.api_core
   | request\ failed\ with\ status(?:\ code)?\s?:?\s?[45]\d\d                # axios
   | (?-i:(?:{ERRNO})):\ \w | (?-i:connect\ E[A-Z]{{3,12}}) | getaddrinfo\ E | socket\ hang\ up   # Node
@@ -101,7 +101,7 @@ _SURE: Final = rf"""
   | upstream\ connect\ error | no\ healthy\ upstream | rbac:\ access\ denied | default\ backend\ -\ 404     # Envoy, nginx
   | command\ ['"\[].{{1,2000}}(?:returned\ non-zero|timed\ out\ after)      # subprocess
   | (?-i:WRONGTYPE|NOAUTH|NOPERM|READONLY|NOSCRIPT|OOM)\ [A-Z]
-  | (?-i:ERR)\ (?:wrong\ number|unknown\ command|syntax\ error|value\ is|invalid|no\ such)\b | error\ \d+\ connecting\ to             # Redis
+  | (?-i:ERR)\ (?:wrong\ number|unknown\ command|syntax\ error|value\ is|invalid|no\ such)\b | error\ \d+\ connecting\ to    # Redis
   | \((?:psycopg2?|sqlite3|pymysql|mysql|mysqldb|asyncpg|oracledb|cx_oracle|pyodbc|duckdb)[\w.]*\.\w+\)     # SQLAlchemy
   | (?:relation|column|table|schema|database|role|function)\ ['"`][^'"`\n]+['"`]\ (?:does\ not\ exist|already\ exists)
   | (?:syntax\ error\ at\ or\ near|near\ ['"][^'"\n]*['"]:\ syntax\ error|no\ such\ (?:table|column):|ora-\d{{5}}|sqlstate)

@@ -42,12 +42,8 @@ _NEWS: Final = frozenset((*_SUCCEEDED, *_HTTP_CODES, *_EXIT_CODES, "type", "kind
 _VERCEL_ERRORS: Final = ("error-text", "error-json")
 _FAILED: Final = frozenset({"error", "failed", "failure", "fail", "errored"})
 # fields in which an answer holds nothing but its text
-_WRAPPERS: Final = frozenset(
-    {
-        *("result", "output", "response", "content", "text", "observation", "return_value", "message"),
-        *("toolresult", "tool_result"),
-    }
-)
+_WRAPPERS_TEXT: Final = "result output response content text observation return_value message toolresult tool_result"
+_WRAPPERS: Final = frozenset(_WRAPPERS_TEXT.split())
 _SPOKEN_TEXT: Final = """
     message error_message errormessage errormsg error_msg detail details reason error_description faultstring
     description result content text title msg body stderr
@@ -62,12 +58,12 @@ _ENVELOPE_TEXT: Final = """
     kind body headers isbase64encoded successful successfull command duration duration_ms
 """
 _ENVELOPE: Final = frozenset((*_SPOKEN, *_ENVELOPE_TEXT.split()))
-# a checker's own findings: its errors are what it was asked for
 _CODE: Final = re.compile(rf"[45]\d\d|ERR_\w{{3,40}}|{phrases.ERRNO}")
 # Python's text of a dictionary with an exception in it
 _THROWN: Final = re.compile(r"""\s*\{\s*['"](?:error|exception)['"]:\s*\w{0,60}(?:Error|Exception)\(""")
 # how Pydantic AI ends what it hands back to a model
 _ASKS_AGAIN: Final = "Fix the errors and try again."
+# a checker's own findings: its errors are what it was asked for
 _VERDICTS: Final = frozenset({"valid", "is_valid", "isvalid", "passed", "warnings", "score", "tests", "summary"})
 
 
@@ -141,16 +137,17 @@ def is_about_errors(result: str, said: str, *, tool: str, arguments: str = "") -
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SIGN: Final = re.compile(r"[\W_]+")
 _ERROR_FIELD: Final = re.compile(r"""["'](?:errors?|exception|error_?message)["']\s*:""", re.IGNORECASE)
+_FLAG: Final = r"\bis_?error=true\b"
 _MARK: Final = re.compile(
     r"""["'](?:is_?error["']\s*:\s*true|status["']\s*:\s*["']error)|<tool_use_error>|\bstatus='error'"""
-    r"|\bis_?error=true\b",
+    rf"|{_FLAG}",
     re.IGNORECASE,
 )
 # Python's text of MCP's result: of its SDK, which writes the name of the class only with `repr`, and of FastMCP
 _MCP: Final = re.compile(r"(?:CallToolResult\()?(?:meta=[^\s,]{1,80},? )?content=\[")
 # the text of a message of LangChain, and of AutoGen's
 _WRITTEN: Final = re.compile(r"(FunctionExecutionResult\()?content=(['\"])")
-_MCP_FAILED: Final = re.compile(r"\bis_?error=true\b", re.IGNORECASE)
+_MCP_FAILED: Final = re.compile(_FLAG, re.IGNORECASE)
 _MCP_TEXT: Final = re.compile(r"\btext=(['\"])(.+?)\1[,)]", re.DOTALL)
 
 
@@ -164,8 +161,8 @@ def _is_marked(result: str) -> bool:
 
 
 def _has_mark(result: str) -> bool:
-    head, tail = result[:_MARKED_WITHIN], result[_MARKED_WITHIN:][-_ENDS_WITHIN:]
-    return _MARK.search(head) is not None or (bool(tail) and _MARK.search(tail) is not None)
+    end = result[max(_MARKED_WITHIN, len(result) - _ENDS_WITHIN) :]
+    return _MARK.search(result, 0, _MARKED_WITHIN) is not None or _MARK.search(end) is not None
 
 
 def _error_in(result: str, depth: int) -> str | None:
@@ -176,13 +173,14 @@ def _error_in(result: str, depth: int) -> str | None:
     first = head[:1]
     # "[Errno 2] No such file" is no list
     if first in ("{", '"') or (first == "[" and not head[1:2].isalpha()):
-        is_short = len(result) <= _READ_BYTES
-        is_told = is_short and (first == '"' or phrases.may_tell_in_json(head))
-        if not is_told and (is_short or first == "{"):
-            is_told = len(result) > _MARKED_WITHIN and _has_mark(result)
-        if is_short and first == "{" and _THROWN.match(head):
+        if len(result) > _READ_BYTES:
+            may_tell = first == "{" and _has_mark(result)
+        elif first == "{" and _THROWN.match(head):
             return result
-        return _value_error(_read(result), depth) if is_told else None
+        else:
+            may_tell = first == '"' or phrases.may_tell_in_json(head)
+            may_tell = may_tell or (len(result) > _MARKED_WITHIN and _has_mark(result))
+        return _value_error(_read(result), depth) if may_tell else None
     if result[-_ENDS_WITHIN:].rstrip().endswith(_ASKS_AGAIN):
         return result.strip()
     if first in ("m", "c", "C") and _MCP.match(head):

@@ -7,6 +7,7 @@ suppressed again, and what is observed after `until` is not.
 
 import datetime
 import fnmatch
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, Protocol, TypeAlias
@@ -80,9 +81,20 @@ class SuppressionConfig(BaseModel):
             )
         return self
 
+    def __str__(self) -> str:
+        return f"{self.until:%Y-%m-%d %H:%M %Z}: {self.reason}"
+
     def is_over(self, now_s: float) -> bool:
         """Return whether it holds nothing back any more."""
         return self.until.timestamp() <= now_s
+
+    def holds_back(self, found: "Suppressible", *, observed_at_s: float) -> bool:
+        """Return whether it holds back what was observed then."""
+        return not self.is_over(observed_at_s) and self._fits(found)
+
+    @functools.cached_property
+    def _fits(self) -> "Callable[[Suppressible], bool]":
+        return _matcher(self)
 
     @property
     def matchers(self) -> Mapping[str, tuple[str, ...]]:
@@ -110,14 +122,14 @@ def suppression_of(
     found: Suppressible, *, observed_at_s: float, configs: Sequence[SuppressionConfig]
 ) -> SuppressionConfig | None:
     """Return the first suppression that holds a finding back, None where none does."""
-    return next((each for each in configs if not each.is_over(observed_at_s) and _matcher(each)(found)), None)
+    return next((each for each in configs if each.holds_back(found, observed_at_s=observed_at_s)), None)
 
 
 class Suppressions:
     """Decides, and counts what it decides."""
 
     def __init__(self, configs: Sequence[SuppressionConfig], telemetry: Telemetry) -> None:
-        self._compiled = [(config.until.timestamp(), _matcher(config), config.reason) for config in configs]
+        self._configs = configs
         self._telemetry = telemetry
         self._held_back: dict[tuple[str, str], None] = {}
 
@@ -126,28 +138,27 @@ class Suppressions:
 
         Counts it under the first that fits.
         """
-        if not self._compiled:
+        if not self._configs:
             return False
-        observed_s = dated(finding, at_s).observed_at_ns / 1e9
-        for until_s, fits, reason in self._compiled:
-            if observed_s < until_s and fits(finding):
-                self._telemetry.count("clearwatch.findings.suppressed", check=finding.check, reason=reason)
-                self._remember(finding)
-                return True
-        return False
+        observed_at_s = dated(finding, at_s).observed_at_ns / 1e9
+        by = suppression_of(finding, observed_at_s=observed_at_s, configs=self._configs)
+        if by is not None:
+            self._telemetry.count("clearwatch.findings.suppressed", check=finding.check, reason=by.reason)
+            self._remember(finding)
+        return by is not None
 
     def hold_back_shift(self, shift: Shift, issue: Issue | None) -> bool:
         """Return whether an episode is suppressed: one that began before `until`, of an issue that a matcher fits.
 
         The end of an episode that was told of is told. Counted were its findings.
         """
-        if not self._compiled:
+        if not self._configs:
             return False
         if issue is None:
             return self.has_held_back(shift.routing_key, shift.fingerprint)
         if issue.episode_began_ns == shift.began_ns:
             return False
-        return any(shift.began_ns / 1e9 < until_s and fits(issue) for until_s, fits, _ in self._compiled)
+        return suppression_of(issue, observed_at_s=shift.began_ns / 1e9, configs=self._configs) is not None
 
     def has_held_back(self, routing_key: str, fingerprint: str) -> bool:
         """Return whether, as far as is remembered, a finding of this fingerprint was held back since the start."""

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import msgspec
+
 from core.model.finding import Dimension, Finding, FindingKind, Severity, Source
 from core.model.issue import Issue, IssueEvent, IssueEventKind, IssueFiled, IssueLink, event_id_of, issue_id_of
 from core.model.trace import CloseReason, TraceVersion
 from sinks.records.store import Change, RecordStore
+from sinks.records.views import FindingRow
 
 NOW_S = 1_700_000_000.0
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -61,6 +64,12 @@ def finding(name: str = "f1", **changes: Any) -> Finding:
         "observed_at_ns": 1_700_000_000_123_456_789,
     }
     return Finding(**values | changes)
+
+
+def row(**changes: Any) -> FindingRow:
+    """Return that finding as people see it, in an issue."""
+    values = msgspec.structs.asdict(finding()) | {"issue_id": "0123456789abcdef", "observed_at": "2026-01-01T00:00:00Z"}
+    return FindingRow(**{name: values[name] for name in FindingRow.__struct_fields__} | changes)
 
 
 def issue(**changes: Any) -> Issue:

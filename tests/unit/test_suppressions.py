@@ -25,8 +25,8 @@ from detector.catalogue import catalogue
 from detector.config import DetectorConfig
 from detector.issues.config import IssuesConfig
 from detector.issues.stage import IssuesProcessor
-from sinks.records.views import FindingRow, Series, TraceDetail
-from tests.unit.records_kit import trace
+from sinks.records.views import Series, TraceDetail
+from tests.unit.records_kit import row, trace
 from tests.unit.test_issues_registry import DAY_S, NOW_S, finding, withdrawal
 
 DOCS = Path(__file__).parents[2] / "docs" / "extending.md"
@@ -85,11 +85,6 @@ class Stage:
         return int(self.telemetry.total("clearwatch.findings.suppressed"))
 
 
-def row(**changes: Any) -> FindingRow:
-    values = msgspec.structs.asdict(finding(1)) | {"issue_id": None, "observed_at": UNTIL} | changes
-    return FindingRow(**{name: values[name] for name in FindingRow.__struct_fields__})
-
-
 def observed(number: int, seconds_before: float, **fields: object) -> Finding:
     return finding(number, observed_at_ns=int((NOW_S - seconds_before) * 1e9), **fields)
 
@@ -107,9 +102,9 @@ def test_what_was_observed_before_the_day_makes_no_issue_and_what_comes_after_do
 
 def test_a_trace_says_which_of_its_findings_are_held_back_and_why() -> None:
     stage = Stage({"check": "other_check"}, {"check": "failed_span", "reason": "OPS-123"}, {"check": "*"})
-    of_an_issue = row(finding_id="grouped", issue_id="0123")
+    of_an_issue = row(finding_id="grouped", observed_at=(AT - datetime.timedelta(days=1)).isoformat())
     before, since = (
-        row(finding_id=at.isoformat(), observed_at=at.isoformat())
+        row(finding_id=at.isoformat(), observed_at=at.isoformat(), issue_id=None)
         for at in (AT - datetime.timedelta(microseconds=1), AT)
     )
     detail = TraceDetail(trace=trace(), findings=(of_an_issue, before, since))

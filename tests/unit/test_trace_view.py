@@ -35,7 +35,7 @@ from core.model.trace import Trace, TraceChunk, TraceVersion
 from core.prices import price_table
 from sinks.records.views import FindingRow, TraceDetail
 from tests.properties.assembler_model import Logged, Sent, World
-from tests.unit.records_kit import TRACE, finding, trace
+from tests.unit.records_kit import TRACE, row, trace
 from tests.unit.test_cli_read_commands import HOSTILE
 
 PRICES = price_table(b'{"gpt-4o": {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}}')
@@ -72,11 +72,6 @@ def _world() -> World:
     world.append(0, [Sent(number=1, parent=0), Sent(number=2, trace=2, parent=0), Sent(number=2, failed=True)])
     world.append_logs(1, [Logged(number=2, text="hello")])
     return world.run()
-
-
-def _row(**changes: Any) -> FindingRow:
-    values = msgspec.structs.asdict(finding()) | {"issue_id": "0123456789abcdef", "observed_at": "2026-01-01T00:00:00Z"}
-    return FindingRow(**{name: values[name] for name in FindingRow.__struct_fields__} | changes)
 
 
 def _shown(shape: TraceShape, *, is_full: bool = False) -> str:
@@ -191,7 +186,7 @@ def test_a_span_is_shown_with_everything_its_client_told() -> None:
         _span(6, 5, name="deeper", service="payments"),
         _span(7, 1, kind=SpanKind.TOOL, name="call", tool=ToolCall("lookup"), output=Content(ContentState.PRESENT)),
         _span(8, 1, kind=SpanKind.LLM, name="chat", model="openai/gpt-4o", provider="openai"),
-        findings=[_row(span_ids=(f"{3:016x}",))],
+        findings=[row(span_ids=(f"{3:016x}",))],
     )
     for expected in (
         "llm chat  5.0 ms · openai/gpt-4o · 1,200 → 30 tokens (200 cached, 10 reasoning) · $0.0015 · tool_calls",
@@ -231,7 +226,7 @@ def test_where_the_text_of_a_call_stands_is_said(state: ContentState, said: str)
 def test_text_of_clients_cannot_move_the_cursor_or_colour() -> None:
     shown = _view(
         _span(1, kind=SpanKind.LLM, name=HOSTILE, model=HOSTILE, output=Content(ContentState.PRESENT, HOSTILE)),
-        findings=[_row(title=HOSTILE, rationale=HOSTILE)],
+        findings=[row(title=HOSTILE, rationale=HOSTILE)],
         root_name=HOSTILE,
         user_id=HOSTILE,
     )
@@ -250,7 +245,7 @@ def test_texts_are_cut_and_say_how_much_is_left_out() -> None:
 def test_of_too_many_spans_those_that_tell_most_are_kept_with_the_line_above_them() -> None:
     spans = [_span(n, n - 1 if n % 2 == 0 else 0, name=f"s{n}") for n in range(1, MAX_SPANS + 101)]
     culprit = f"{MAX_SPANS + 100:016x}"
-    detail = TraceDetail(trace=trace(span_count=len(spans)), findings=(_row(span_ids=(culprit,)),))
+    detail = TraceDetail(trace=trace(span_count=len(spans)), findings=(row(span_ids=(culprit,)),))
     shape = trace_shape(detail, Trace(trace_id=TRACE, spans=spans))
     kept = {span.span_id for span in shape.spans}
     assert len(shape.spans) == MAX_SPANS
@@ -270,7 +265,7 @@ def test_what_is_answered_stays_small_however_much_the_spans_say() -> None:
 
 def test_the_gravest_finding_stands_first() -> None:
     rows = [
-        _row(finding_id=str(n), severity=severity, title=f"{severity} one")
+        row(finding_id=str(n), severity=severity, title=f"{severity} one")
         for n, severity in enumerate((Severity.LOW, Severity.HIGH, Severity.MEDIUM))
     ]
     shown = _view(_span(1), findings=rows)

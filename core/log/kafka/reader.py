@@ -59,8 +59,6 @@ _FRESH_MS: Final = 3 * FETCH_WAIT_MS
 _STALLED_S: Final = 60.0
 _START_S: Final = 60.0
 _STOP_S: Final = 10.0
-# one that was found stuck has nothing to finish
-_STOP_BROKEN_S: Final = 1.0
 _RETRY_S: Final = 1.0
 
 
@@ -185,7 +183,7 @@ class KafkaReader:
         await self._stop_restoring()
         if consumer is not None:
             try:
-                await close(consumer, within_s=_STOP_BROKEN_S if self._is_broken else _STOP_S)
+                await close(consumer, within_s=_STOP_S)
             except (TimeoutError, KafkaError) as exc:
                 logger.warning("group %s: closing the client: %r", self.group, exc)
 
